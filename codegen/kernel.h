@@ -1,0 +1,64 @@
+/*
+ * Kernels: what the families make of the groups that fuse_kernels formed, and what the plan writer
+ * turns into steps.
+ */
+#ifndef GPUCC_CODEGEN_KERNEL_H
+#define GPUCC_CODEGEN_KERNEL_H
+
+#include "../ir/graph.h"
+
+struct target {
+    const char *name;               /* "sm_90a", "portable" */
+    const char *nvrtc_arch;         /* "sm_90a"; "compute_80" for portable */
+    int sm;                         /* 90 */
+    bool portable;                  /* PTX only */
+    int multiprocessors;            /* of the largest common part, for the cost model */
+    int shared_bytes;               /* most dynamic shared memory a block may have */
+};
+
+/* The target called name, or NULL. */
+const struct target *target_find(const char *name);
+
+struct kernel_arg {
+    enum { ARG_BUFFER, ARG_I32, ARG_I64 } kind;
+    struct value *value;            /* BUFFER: a graph input, a constant, or a kernel's output */
+    const struct dim *dim;          /* I32, I64: its value; I32 carries a check that it fits */
+};
+
+struct kernel {
+    const char *family;             /* "map", "reduce", "row", "contract", "window", … */
+    char symbol[64];                /* family + '_' + hash of the source; C identifier */
+    const char *source;             /* canonical CUDA C: no names of the model in it */
+    const char *comment;            /* ONNX nodes and shapes, put above by --emit=cuda */
+    const struct dim *grid[3];
+    int block[3];
+    int shared_bytes;               /* dynamic shared memory */
+    int n_args;
+    struct kernel_arg *args;        /* in the order of the CUDA function's parameters */
+    int n_reads, n_writes;          /* buffers: which args are read, which written */
+    struct value **reads, **writes;
+};
+
+/* What one launch sequence is made of, in order. */
+struct step {
+    enum { STEP_LAUNCH, STEP_FILL, STEP_COPY, STEP_READ } kind;
+    struct kernel *kernel;          /* LAUNCH */
+    struct value *value;            /* FILL: destination; COPY: destination; READ: read to the host
+                                       because symbols with SYMBOL_ELEMENT sources need it */
+    struct value *source;           /* COPY */
+    uint32_t pattern;               /* FILL: 32-bit word */
+};
+
+struct program {                    /* one target's kernels and steps */
+    const struct target *target;
+    struct step *steps;
+    int n_steps;
+};
+
+/*
+ * Generates the kernels of a graph that went through the pipeline. Lives in the graph's arena.
+ * NULL on an error; all nodes that no family can do are reported at once (UNSUPPORTED).
+ */
+struct program *codegen_program(struct graph *g, const struct target *target);
+
+#endif

@@ -1,0 +1,199 @@
+/*
+ * The graph: nodes in topological order, values with types and shapes, an arena that owns it all.
+ *
+ * A graph is built by ir/build.h (frontend), or parsed from text (ir/text.h), changed by passes
+ * through the helpers below, checked by graph_verify, and read by codegen.
+ */
+#ifndef GPUCC_IR_GRAPH_H
+#define GPUCC_IR_GRAPH_H
+
+#include "dim.h"
+#include "dtype.h"
+
+enum { MAX_RANK = 16 };
+
+enum op {
+#define SCALAR(name, operands, domain, result, expression) OP_##name,
+#define TENSOR(name, class, least, most, results)          OP_##name,
+#include "ops.def"
+    OP_COUNT
+};
+
+enum op_class { OC_SCALAR, OC_CONST, OC_VIEW, OC_REDUCE, OC_ROW, OC_CONTRACT, OC_WINDOW, OC_SCAN,
+                OC_GATHER, OC_SCATTER, OC_SORT };
+
+/* Attribute kinds, and the C type of each. */
+struct dims { int n; const struct dim *const *d; };
+struct ints { int n; int64_t v[MAX_RANK]; };
+struct perm { int n; int8_t axis[MAX_RANK]; };
+enum pad_mode { PAD_CONSTANT, PAD_REFLECT, PAD_EDGE, PAD_WRAP };
+enum combine { COMBINE_NONE, COMBINE_ADD, COMBINE_MUL, COMBINE_MIN, COMBINE_MAX };
+
+#define ATTR_TYPE_INT      int64_t
+#define ATTR_TYPE_BOOL     bool
+#define ATTR_TYPE_FLOAT    double
+#define ATTR_TYPE_DTYPE    enum dtype
+#define ATTR_TYPE_AXES     uint32_t            /* bit i = axis i */
+#define ATTR_TYPE_DIM      const struct dim *
+#define ATTR_TYPE_DIMS     struct dims
+#define ATTR_TYPE_INTS     struct ints
+#define ATTR_TYPE_PERM     struct perm
+#define ATTR_TYPE_PADMODE  enum pad_mode
+#define ATTR_TYPE_COMBINE  enum combine
+#define ATTR_TYPE_CONSTANT struct constant *
+
+enum attr_kind { AK_INT, AK_BOOL, AK_FLOAT, AK_DTYPE, AK_AXES, AK_DIM, AK_DIMS, AK_INTS, AK_PERM,
+                 AK_PADMODE, AK_COMBINE, AK_CONSTANT };
+
+#include "attrs.h" /* union attr: one struct per op that has attributes, from ops.def */
+
+struct attr_field { const char *name; enum attr_kind kind; size_t offset; };
+
+struct op_info {
+    const char *name;
+    enum op_class class;
+    int least, most, results;       /* operands; most -1 = any number */
+    char domain;                    /* scalar ops: F N I L B A */
+    enum { RESULT_SAME, RESULT_BOOL, RESULT_ATTR } result; /* scalar ops */
+    const char *expression;         /* scalar ops: text in a, b, c */
+    int n_fields;
+    const struct attr_field *fields;
+};
+
+extern const struct op_info op_info[OP_COUNT];
+
+/*
+ * The bytes of a constant node. They belong to the mapped model file, to the arena, or to nobody yet
+ * (bytes NULL for a range of a file that is read when it is needed).
+ */
+struct constant {
+    const void *bytes;              /* row-major, buffer representation (4-bit types unpacked) */
+    size_t size;
+    const char *initializer;        /* ONNX name of the tensor it came from, or NULL */
+    const char *file;               /* external data file the bytes came from, or NULL */
+    int64_t offset;                 /* … and where in it */
+};
+
+/* Where a value's elements lie. NULL in a value means row-major and dense. */
+struct layout {
+    struct perm perm;               /* memory axis i holds logical axis perm[i] */
+    int64_t align[MAX_RANK];        /* memory extent of the axis is a multiple of this; 0 = 1 */
+    int64_t block[MAX_RANK];        /* innermost block of the axis; 0 = none */
+};
+
+struct value {
+    uint32_t id;                    /* %id in text; unique in the graph, dense after renumbering */
+    enum dtype type;
+    int rank;
+    const struct dim *const *shape; /* rank entries */
+    const struct layout *layout;
+    struct node *def;               /* NULL: graph input */
+    int index;                      /* which result of def, or which graph input */
+    const char *name;               /* ONNX's name, or NULL */
+    struct use *uses;               /* every operand slot that reads it; graph outputs are no uses */
+    bool is_output;
+    void *data;                     /* scratch of the pass that runs now */
+};
+
+struct use { struct node *node; int operand; struct use *next, **link; };
+
+/* Which kernel a node belongs to, see passes/fuse_kernels.c. */
+enum { KERNEL_UNASSIGNED = -1, KERNEL_CONSTANT = -2 /* computed while the plan is written */ };
+
+struct node {
+    enum op op;
+    int n_in, n_out;
+    struct value **in;              /* operands */
+    struct use *use;                /* the uses that in[] makes, one each */
+    struct value **out;
+    union attr attr;
+    const char *origin;             /* ONNX nodes it came from: "conv1 (Conv), relu1 (Relu)" */
+    int kernel;
+    uint32_t order;                 /* position in the graph after graph_renumber */
+    struct node *prev, *next;
+    struct graph *body[2];          /* control flow */
+};
+
+/* Where a symbol's value comes from when the plan runs. */
+struct symbol_source {
+    enum { SYMBOL_FREE, SYMBOL_INPUT_DIM, SYMBOL_ELEMENT } kind;
+    int input, axis;                /* INPUT_DIM: dim `axis` of graph input `input` */
+    struct value *value;            /* ELEMENT: element of a small integer (or bool) tensor */
+    int64_t element;
+};
+
+/* What must hold when a plan runs; checked by its scalar program with `text` as the message. */
+struct constraint {
+    enum { MUST_EQUAL, MUST_BROADCAST /* a == b, or a == 1 */, MUST_LESS_EQUAL } kind;
+    const struct dim *a, *b;
+    const char *text;               /* names ONNX's node, inputs and axes */
+    struct constraint *next;
+};
+
+struct graph {
+    struct arena *arena;
+    struct diag *diag;
+    struct dim_table *dims;
+    const char *name;               /* ONNX graph's name */
+    struct node *first, *last;
+    struct value **inputs, **outputs;
+    int n_inputs, n_outputs, cap_inputs, cap_outputs;
+    const char **output_names;      /* ONNX's output names: one value may be several outputs */
+    struct symbol_source *symbols;  /* by symbol index */
+    int n_symbols, cap_symbols;
+    struct constraint *constraints; /* in order of creation */
+    uint32_t next_id;
+    int n_kernels;
+    const char *origin;             /* given to nodes while they are built */
+};
+
+struct graph *graph_create(struct arena *arena, struct diag *diag);
+
+struct value *graph_add_input(struct graph *g, const char *name, enum dtype type, int rank,
+                              const struct dim *const *shape);
+void graph_add_output(struct graph *g, struct value *v, const char *name);
+
+/* A symbol with its source. lower/upper: bounds of the value. */
+const struct dim *graph_symbol(struct graph *g, const char *name, struct symbol_source source,
+                               int64_t lower, int64_t upper);
+
+/* Records that a and b must be in this relation. Provably true: nothing is recorded. Provably false:
+ * an error is reported (BAD_MODEL) and false returned. */
+bool graph_constrain(struct graph *g, int kind, const struct dim *a, const struct dim *b,
+                     const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/*
+ * Makes a node before `before` (NULL: at the end), infers the types and shapes of its results and
+ * links its uses. attr may be NULL. NULL on an error, which was reported with g->origin as place.
+ */
+struct node *graph_insert(struct graph *g, struct node *before, enum op op, int n_in,
+                          struct value *const *in, const union attr *attr);
+
+/* The only three that edit use lists. */
+void node_set_operand(struct graph *g, struct node *node, int operand, struct value *v);
+void value_replace_uses(struct graph *g, struct value *from, struct value *to); /* outputs too */
+void node_remove(struct graph *g, struct node *node); /* its results must have no uses */
+
+struct node *node_clone(struct graph *g, struct node *node, struct node *before);
+void node_move_before(struct graph *g, struct node *node, struct node *before);
+
+bool value_has_uses(const struct value *v);             /* or is an output */
+bool value_single_use(const struct value *v);           /* exactly one use, no output */
+bool value_is_const(const struct value *v);             /* result of a constant node */
+/* Elements of v as a dim: product of its shape. */
+const struct dim *value_elements(struct graph *g, const struct value *v);
+bool value_elements_const(const struct value *v, int64_t *n); /* known and not overflowing */
+bool value_same_shape(const struct value *a, const struct value *b);
+
+void graph_renumber(struct graph *g);   /* dense ids and orders in list order: deterministic */
+
+/* Reports every fault of the graph, in place; true when there is none. blame: "model", or the name of
+ * the pass that ran last (then faults are INTERNAL). */
+bool graph_verify(struct graph *g, const char *blame);
+
+/* What is known at compile time of a small integer tensor's elements: fills elements[0..n) with
+ * dims and returns true, following shape arithmetic (const, cast, reshape, concat, slice, gather,
+ * maps, reductions over known values). n = v's element count, at most `most`. */
+bool graph_known_elements(struct graph *g, struct value *v, const struct dim **elements, int most);
+
+#endif

@@ -1,0 +1,36 @@
+/*
+ * Passes: one file each, `bool pass_x(struct graph *)`, true when something changed. The pipeline in
+ * pipeline.c is the list. Passes report nothing but broken models; a graph that a pass breaks is found
+ * by the verifier that RUN calls after each.
+ */
+#ifndef GPUCC_PASSES_H
+#define GPUCC_PASSES_H
+
+#include "../ir/graph.h"
+
+struct pass_options {
+    bool verify;                    /* verify after each pass, and print → parse → print */
+    const char *dump_after;         /* name of a pass, or "all": print the graph to stderr after it */
+    const char *const *skip;        /* names of passes to leave out (-fno-<pass>), NULL-terminated */
+};
+
+/* Runs the list. False when an error was reported. */
+bool passes_run(struct graph *g, const struct pass_options *options);
+
+/* Runs the one pass called name; false when there is none of that name. For tests. */
+bool pass_run_by_name(struct graph *g, const char *name, bool *changed);
+
+/* PASS(name, what it does) in order of the pipeline. */
+#define PASSES(PASS)                                                                               \
+    PASS(fold_constants, "evaluate small nodes with constant operands; known shapes to literals")  \
+    PASS(simplify, "drop identities: x+0, x*1, cast to the same type, reshape of reshape, …")      \
+    PASS(remove_common, "common subexpressions")                                                   \
+    PASS(fold_batch_norm, "scale and shift behind a contraction into its weights")                 \
+    PASS(remove_dead, "nodes whose results nobody reads")                                          \
+    PASS(fuse_kernels, "assign every node to a kernel: cores with their prologues and epilogues")
+
+#define PASS(name, text) bool pass_##name(struct graph *g);
+PASSES(PASS)
+#undef PASS
+
+#endif
