@@ -57,6 +57,7 @@ struct arena {
     struct arena_block *block;  /* newest block first */
     size_t used, total;         /* bytes handed out; bytes taken from the heap */
     size_t limit;               /* most bytes to take from the heap, 0 = no limit */
+    size_t countdown;           /* tests: the n-th allocation from now fails; 0 = off */
     jmp_buf *on_oom;
 };
 

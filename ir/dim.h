@@ -8,8 +8,8 @@
  *
  * Values are int64. floordiv and mod round towards minus infinity. Every constructor folds what it
  * can: constants, x*0, floordiv(a*b, b) where b > 0 is known, min/max of operands whose order the
- * symbols' bounds decide, and so on. An overflow while folding leaves the expression unfolded; the
- * runtime's scalar program checks every operation.
+ * symbols' bounds decide, and so on. An overflow while folding leaves the expression unfolded (a
+ * constant or a sum then stands as an atom); the runtime's scalar program checks every operation.
  */
 #ifndef GPUCC_IR_DIM_H
 #define GPUCC_IR_DIM_H
@@ -39,6 +39,10 @@ const struct dim *dim_lt(struct dim_table *t, const struct dim *a, const struct 
 const struct dim *dim_select(struct dim_table *t, const struct dim *condition, const struct dim *a,
                              const struct dim *b);
 
+/* a = q * b as polynomials, whatever the symbols' values (so zero sizes do no harm): q, else NULL.
+ * What a reshape's -1 wants. */
+const struct dim *dim_divide_exact(struct dim_table *t, const struct dim *a, const struct dim *b);
+
 bool dim_is_const(const struct dim *d, int64_t *value);         /* value may be NULL */
 bool dim_is(const struct dim *d, int64_t value);                /* provably this constant */
 /* A sound range of d's value, from the bounds of its symbols. INT64_MIN/MAX = unbounded. */
@@ -61,9 +65,14 @@ struct dim {
     int64_t value;                  /* DIM_CONST */
     int symbol;                     /* DIM_SYMBOL: index into the table's symbols */
     const struct dim *a, *b;        /* operands of FLOORDIV … LT */
-    int n_terms;                    /* DIM_SUM: also covers a single product */
+    int n_terms;                    /* any kind: the dim as a sum of products; 0 has no terms */
     const struct dim_term *terms;
     uint32_t id;                    /* creation order: a deterministic key */
+    uint32_t weight;                /* nodes of the expression written out as a tree, saturating */
+    int64_t lower, upper;           /* see dim_bounds */
+    uint64_t hash;                  /* of the structure: the same in every table */
+    const struct dim *self;         /* where terms finds this dim as its own atom */
+    struct dim_term one;            /* terms of every kind but DIM_SUM */
     struct dim *chain;              /* hash chain, private */
 };
 

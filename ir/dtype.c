@@ -1,0 +1,34 @@
+#include "dtype.h"
+
+#include <string.h>
+
+const struct dtype_info dtype_info[DT_COUNT] = {
+#define X(name, code, text, bits, cls) [DT_##name] = {text, bits, DC_##cls},
+    DTYPES(X)
+#undef X
+};
+
+size_t dtype_size(enum dtype type)
+{
+    return ((size_t)dtype_info[type].bits + 7) / 8;
+}
+
+bool dtype_is_float(enum dtype type)
+{
+    return dtype_info[type].cls == DC_F;
+}
+
+bool dtype_is_int(enum dtype type)
+{
+    return dtype_info[type].cls == DC_S || dtype_info[type].cls == DC_U;
+}
+
+enum dtype dtype_parse(const char *text, size_t length)
+{
+    for (int i = 0; i < DT_COUNT; i++) {
+        const char *name = dtype_info[i].text;
+        if (name && strlen(name) == length && memcmp(name, text, length) == 0)
+            return (enum dtype)i;
+    }
+    return DT_NONE;
+}
