@@ -186,8 +186,8 @@ struct plan_scalar {                    /* 24 bytes */
  * Memory of the run. Buffers live from step `first` to step `last`, both included, counted in main
  * steps (a buffer of a body: the steps of the IF or LOOP that owns the body). An ARENA buffer's bytes
  * are PLAN_BUFFER_ALIGN-aligned and rounded up to that, so a kernel may read past the end up to there.
- * alias: an ARENA buffer that lies in the memory of another ARENA buffer, at its start; the lifetime
- * of that one covers both.
+ * alias: an ARENA buffer that lies in the memory of another ARENA buffer, at its start. That one is no
+ * alias itself, is at least as large, and its lifetime covers the alias's.
  */
 enum plan_buffer_kind { PLAN_BUFFER_ARENA, PLAN_BUFFER_INPUT, PLAN_BUFFER_OUTPUT,
                         PLAN_BUFFER_WEIGHT };

@@ -11,18 +11,17 @@
 struct planner_item {
     uint32_t first, last;       /* steps, both included; last >= first */
     int64_t size;               /* bytes, >= 0; 0 takes no room */
-    uint32_t alias;             /* lies at the start of that item, which is no alias itself;
-                                   UINT32_MAX: none */
+    uint32_t alias;             /* lies at the start of that item, or UINT32_MAX. That item is no
+                                   alias itself, at least as large, and alive all the while */
     int64_t offset;             /* result */
 };
 
 /*
  * Fills every offset (a multiple of alignment, a power of two) so that no two items that are alive at
- * the same step share a byte, aliases aside, and sets *total to the arena's bytes. An item and its
- * aliases are placed as one: their sizes' maximum, their lifetimes' union. Largest first, each in the
- * tightest gap; ties by index, so the result is deterministic.
- * scratch: n words, the caller's. Allocates nothing. False when the total would overflow int64 or an
- * alias is out of range or an alias of an alias; offsets are then undefined.
+ * the same step share a byte, aliases aside, and sets *total to the arena's bytes. Sizes are rounded up
+ * to the alignment. Largest first, each in the tightest gap; ties by index, so the result is
+ * deterministic. scratch: n words, the caller's. Allocates nothing. False when an item breaks the rules
+ * above or the total would overflow int64; offsets are then undefined.
  */
 bool planner_place(struct planner_item *items, uint32_t n, int64_t alignment, uint32_t *scratch,
                    int64_t *total);
