@@ -1,0 +1,61 @@
+/* One import: what the walk over the model's nodes keeps. Inside frontend/ only. */
+#ifndef GPUCC_FRONTEND_IMPORT_H
+#define GPUCC_FRONTEND_IMPORT_H
+
+#include "lower.h"
+
+/* ONNX names → values. A name without a value belongs to a node that could not be lowered, or to an
+ * input of a function that its caller omits. */
+struct name_entry { const char *name; struct value *value; bool omitted; };
+struct name_map { struct name_entry *entries; size_t count, capacity; };
+
+/* A graph or function body that is being walked. */
+struct scope {
+    const struct scope *outer;      /* the graph around a subgraph, whose names are visible */
+    const struct call *caller;      /* the node that a function body stands for */
+    const Onnx__FunctionProto *function;
+    Onnx__OperatorSetIdProto **opsets;
+    size_t n_opsets;
+    struct name_map names;
+    int depth;
+};
+
+/* Element symbols made so far: a tensor that decides several shapes is loaded once. */
+struct element_list { struct value *value; int n; const struct dim **d; struct element_list *next; };
+
+struct import {
+    struct model *model;
+    struct arena *arena;
+    struct diag *diag;
+    struct graph *graph;
+    struct builder b;
+    const struct frontend_options *options;
+    struct element_list *elements;
+    int64_t n_nodes;                /* walked so far, inlined ones included */
+};
+
+/* names.c */
+struct name_entry *names_put(struct arena *arena, struct name_map *map, const char *name,
+                             struct value *value);
+const struct name_entry *names_find(const struct name_map *map, const char *name);
+
+/* tensor.c: a constant of the graph; NULL after reporting an error at `where`. */
+struct value *import_tensor(struct import *im, const char *where, const Onnx__TensorProto *t);
+struct value *import_sparse(struct import *im, const char *where,
+                            const Onnx__SparseTensorProto *t);
+
+/* inputs.c: the graph's inputs, their free dims, and --shape. */
+bool import_inputs(struct import *im, struct scope *scope, const Onnx__GraphProto *graph);
+/* The model's outputs, checked against what the model declares. */
+bool import_outputs(struct import *im, struct scope *scope, const Onnx__GraphProto *graph);
+
+/* import.c */
+const struct name_entry *scope_find(const struct scope *scope, const char *name);
+bool import_nodes(struct import *im, struct scope *scope, size_t n, Onnx__NodeProto *const *nodes);
+bool import_initializers(struct import *im, struct scope *scope, const Onnx__GraphProto *graph);
+
+/* operators.c: the row for an operator, or NULL; *known: some row has its name. */
+const struct operator *operator_find(const char *domain, const char *name, int64_t opset,
+                                     bool *known);
+
+#endif

@@ -1,0 +1,297 @@
+/*
+ * The borders of the graph: inputs with their free dims, and outputs.
+ *
+ * A free dim of an input is a symbol. dim_param is a hint: inputs that share one share the symbol, and
+ * that they really agree is a constraint, checked whenever the plan is bound to inputs.
+ */
+#include "import.h"
+
+#include <ctype.h>
+#include <string.h>
+
+typedef Onnx__TensorShapeProto__Dimension dimension;
+
+/* What a dim_param stands for: the first input's symbol, or the size that --shape gave it. */
+struct param {
+    const char *name;
+    const struct dim *dim;
+    const char *input;              /* where it was first seen, for messages */
+    int axis;
+    struct param *next;
+};
+
+struct input_walk {
+    struct import *im;
+    struct param *params;
+};
+
+static const Onnx__TypeProto__Tensor *tensor_type(const Onnx__ValueInfoProto *info)
+{
+    return info->type && info->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE
+               ? info->type->tensor_type
+               : NULL;
+}
+
+/* Names joined by operators, as exporters write them ("batch*seq"), are expressions. */
+static bool is_plain_name(const char *text)
+{
+    for (; *text; text++)
+        if (!isalnum((unsigned char)*text) && !strchr("_.:/?[]", *text))
+            return false;
+    return true;
+}
+
+static struct param *find_param(const struct input_walk *w, const char *name)
+{
+    for (struct param *p = w->params; p; p = p->next)
+        if (strcmp(p->name, name) == 0)
+            return p;
+    return NULL;
+}
+
+static const char *dim_name(const dimension *d)
+{
+    return d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM && *d->dim_param
+               ? d->dim_param
+               : NULL;
+}
+
+static bool dim_fixed(const dimension *d, int64_t *size)
+{
+    *size = d->dim_value;
+    return d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
+           d->dim_value >= 0;
+}
+
+static const struct frontend_shape *given_shape(const struct import *im, const char *input)
+{
+    for (int i = 0; i < im->options->n_shapes; i++)
+        if (strcmp(im->options->shapes[i].input, input) == 0)
+            return &im->options->shapes[i];
+    return NULL;
+}
+
+/* An expression whose names are all known params: its value, else NULL. */
+static const struct dim *known_expression(struct input_walk *w, const char *text)
+{
+    struct dim_table *dims = w->im->graph->dims;
+    for (const char *c = text; *c;) {
+        if (!isalpha((unsigned char)*c) && *c != '_') {
+            c++;
+            continue;
+        }
+        size_t n = 0;
+        while (isalnum((unsigned char)c[n]) || c[n] == '_')
+            n++;
+        const char *name = arena_strndup(w->im->arena, c, n);
+        bool is_function = strcmp(name, "floordiv") == 0 || strcmp(name, "mod") == 0 ||
+                           strcmp(name, "min") == 0 || strcmp(name, "max") == 0;
+        if (!is_function && !dim_symbol_find(dims, name))
+            return NULL;
+        c += n;
+    }
+    const char *end = text;
+    const struct dim *d = dim_parse(dims, &end);
+    return d && !*end ? d : NULL;
+}
+
+/* The dim of a free axis. */
+static const struct dim *free_dim(struct input_walk *w, const dimension *d, const char *input,
+                                  int index, int axis)
+{
+    struct graph *g = w->im->graph;
+    const char *name = dim_name(d);
+    struct symbol_source source = {.kind = SYMBOL_INPUT_DIM, .input = index, .axis = axis};
+    struct param *same = name ? find_param(w, name) : NULL;
+    const char *symbol = name && !same && is_plain_name(name)
+                             ? name
+                             : arena_printf(w->im->arena, "%s_%d", input, axis);
+    const struct dim *own = graph_symbol(g, symbol, source, 0, INT64_MAX);
+    if (same) {
+        graph_constrain(g, MUST_EQUAL, own, same->dim,
+                        "dim %d of input '%s' must equal dim %d of input '%s': both are called '%s'",
+                        axis, input, same->axis, same->input, name);
+        return same->dim;
+    }
+    if (!name)
+        return own;
+    if (!is_plain_name(name)) {
+        const struct dim *value = known_expression(w, name);
+        if (value && !graph_constrain(g, MUST_EQUAL, own, value,
+                                      "dim %d of input '%s' must equal %s", axis, input, name))
+            return NULL;
+        if (value)
+            return value;
+    }
+    struct param *p = ARENA_NEW(w->im->arena, struct param);
+    *p = (struct param){name, own, input, axis, w->params};
+    w->params = p;
+    return own;
+}
+
+/* --shape gives sizes to names, so that other inputs with the same dim_param follow. */
+static bool apply_given_shape(struct input_walk *w, const Onnx__ValueInfoProto *info,
+                              const Onnx__TensorShapeProto *shape)
+{
+    const struct frontend_shape *given = given_shape(w->im, info->name);
+    if (!given)
+        return true;
+    bool fits = (size_t)given->rank == shape->n_dim;
+    for (int i = 0; fits && i < given->rank; i++) {
+        int64_t size;
+        fits = given->dims[i] >= 0 &&
+               (!dim_fixed(shape->dim[i], &size) || size == given->dims[i]);
+        const char *name = dim_name(shape->dim[i]);
+        if (!fits || !name || !is_plain_name(name))
+            continue;
+        struct param *p = find_param(w, name);
+        if (p) {
+            fits = dim_is(p->dim, given->dims[i]);
+            continue;
+        }
+        p = ARENA_NEW(w->im->arena, struct param);
+        *p = (struct param){name, dim_const(w->im->graph->dims, given->dims[i]), info->name, i,
+                            w->params};
+        w->params = p;
+    }
+    if (!fits)
+        diag_error(w->im->diag, STATUS_USAGE, w->im->model->name,
+                   "--shape of input '%s' contradicts the model", info->name);
+    return fits;
+}
+
+static bool import_input(struct input_walk *w, struct scope *scope,
+                         const Onnx__ValueInfoProto *info)
+{
+    struct import *im = w->im;
+    const Onnx__TypeProto__Tensor *type = tensor_type(info);
+    int index = im->graph->n_inputs;
+    const struct frontend_shape *given = given_shape(im, info->name);
+    const struct dim *shape[MAX_RANK];
+    for (size_t i = 0; i < type->shape->n_dim; i++) {
+        int64_t size;
+        if (given)
+            shape[i] = dim_const(im->graph->dims, given->dims[i]);
+        else if (dim_fixed(type->shape->dim[i], &size))
+            shape[i] = dim_const(im->graph->dims, size);
+        else
+            shape[i] = free_dim(w, type->shape->dim[i], info->name, index, (int)i);
+        if (!shape[i])
+            return false;
+    }
+    struct value *v = graph_add_input(im->graph, info->name, (enum dtype)type->elem_type,
+                                      (int)type->shape->n_dim, shape);
+    names_put(im->arena, &scope->names, info->name, v);
+    return v;
+}
+
+/* What gpucc can take as an input; reports what it cannot. */
+static bool check_input(struct import *im, const Onnx__ValueInfoProto *info)
+{
+    const Onnx__TypeProto__Tensor *type = tensor_type(info);
+    enum status status = STATUS_UNSUPPORTED;
+    const char *why = NULL;
+    if (!info->type || info->type->value_case == ONNX__TYPE_PROTO__VALUE__NOT_SET)
+        why = "has no type";
+    else if (!type)
+        why = "is no tensor (but a sequence, optional, map or sparse tensor)";
+    else if (type->elem_type == DT_STRING)
+        why = "holds strings";
+    else if (!type->shape)
+        why = "has no shape, and its rank must be known";
+    else if (type->shape->n_dim > MAX_RANK)
+        why = "has more dims than gpucc can hold";
+    else if (type->elem_type <= DT_NONE || type->elem_type >= DT_COUNT) {
+        why = "has an unknown element type";
+        status = STATUS_BAD_MODEL;
+    }
+    if (why)
+        diag_error(im->diag, status, im->model->name, "input '%s' %s", info->name, why);
+    return !why;
+}
+
+bool import_inputs(struct import *im, struct scope *scope, const Onnx__GraphProto *graph)
+{
+    struct input_walk w = {.im = im};
+    im->graph->origin = im->model->name;
+    const Onnx__ValueInfoProto **inputs =
+        ARENA_ARRAY(im->arena, graph->n_input, const Onnx__ValueInfoProto *);
+    size_t n = 0;
+    bool ok = true;
+    for (size_t i = 0; i < graph->n_input; i++) {
+        const Onnx__ValueInfoProto *info = graph->input[i];
+        if (!info->name || !*info->name) {
+            diag_error(im->diag, STATUS_BAD_MODEL, im->model->name, "input %zu has no name", i);
+            return false;
+        }
+        if (names_find(&scope->names, info->name))
+            continue; /* an initializer, listed as an input too: a constant */
+        if (check_input(im, info) &&
+            apply_given_shape(&w, info, tensor_type(info)->shape))
+            inputs[n++] = info;
+        else {
+            names_put(im->arena, &scope->names, info->name, NULL);
+            ok = false;
+        }
+    }
+    for (int k = 0; k < im->options->n_shapes; k++) {
+        bool found = false;
+        for (size_t i = 0; i < graph->n_input; i++)
+            found |= strcmp(graph->input[i]->name, im->options->shapes[k].input) == 0;
+        if (!found) {
+            diag_error(im->diag, STATUS_USAGE, im->model->name, "--shape: there is no input '%s'",
+                       im->options->shapes[k].input);
+            ok = false;
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        ok &= import_input(&w, scope, inputs[i]);
+    return ok;
+}
+
+/* The type is binding; a shape that is provably another only makes consumers wonder. */
+static bool check_output(struct import *im, const Onnx__ValueInfoProto *info,
+                         const struct value *v)
+{
+    const Onnx__TypeProto__Tensor *type = tensor_type(info);
+    if (!type)
+        return true; /* nothing declared, or no tensor: then its node failed before */
+    if (type->elem_type != DT_NONE && type->elem_type != (int)v->type) {
+        const char *declared = type->elem_type > 0 && type->elem_type < DT_COUNT
+                                   ? dtype_info[type->elem_type].text
+                                   : "an unknown type";
+        diag_error(im->diag, STATUS_BAD_MODEL, im->model->name,
+                   "output '%s' is declared as %s, but computed as %s", info->name, declared,
+                   dtype_info[v->type].text);
+        return false;
+    }
+    bool differs = type->shape && type->shape->n_dim != (size_t)v->rank;
+    for (int i = 0; type->shape && !differs && i < v->rank; i++) {
+        int64_t declared, ours;
+        differs = dim_fixed(type->shape->dim[i], &declared) &&
+                  dim_is_const(v->shape[i], &ours) && declared != ours;
+    }
+    if (differs)
+        diag_warning(im->diag, im->model->name,
+                     "output '%s' has another shape than the model declares", info->name);
+    return true;
+}
+
+bool import_outputs(struct import *im, struct scope *scope, const Onnx__GraphProto *graph)
+{
+    bool ok = true;
+    for (size_t i = 0; i < graph->n_output; i++) {
+        const Onnx__ValueInfoProto *info = graph->output[i];
+        const struct name_entry *e = info->name ? names_find(&scope->names, info->name) : NULL;
+        if (!e) {
+            diag_error(im->diag, STATUS_BAD_MODEL, im->model->name,
+                       "output '%s' is made by no node", info->name ? info->name : "");
+            ok = false;
+        } else if (e->value && check_output(im, info, e->value)) {
+            graph_add_output(im->graph, e->value, info->name);
+        } else {
+            ok = false;
+        }
+    }
+    return ok;
+}

@@ -1,0 +1,150 @@
+/*
+ * What a lowering sees of the ONNX node it lowers, and what it may ask.
+ *
+ * A lowering is one function per ONNX operator (or family), named in operators.def. It reads its inputs,
+ * builds nodes of ir/ and stores its results. Opset differences are visible in the table and in the
+ * lowerings, nowhere else.
+ *
+ * Errors: call_error and call_unsupported report with the node's name and give false, so that a lowering
+ * says `return call_error(…)`. Builders report for themselves and give NULL, and a NULL operand gives
+ * NULL: a lowering may be one expression. A wrong attribute marks the call as failed.
+ */
+#ifndef GPUCC_FRONTEND_LOWER_H
+#define GPUCC_FRONTEND_LOWER_H
+
+#include "../ir/build.h"
+#include "model.h"
+
+enum { MAX_ELEMENTS = 256 };        /* most elements of a tensor that decides a shape */
+
+struct call {
+    struct import *import;
+    struct builder *b;
+    const struct operator *row;
+    const Onnx__NodeProto *node;
+    const struct scope *scope;
+    int64_t opset;                  /* of the operator's domain, in the scope */
+    int n_in, n_out;
+    struct value **in;              /* NULL: omitted; in[n_in …] up to the row's most: NULL too */
+    struct value **out;             /* to fill; outputs nobody names may stay NULL */
+    const char *place;              /* "model.onnx: node 'x' (Op, opset 13)" */
+    bool failed;                    /* an attribute was wrong */
+};
+
+/* A row of operators.def. */
+struct operator {
+    const char *domain, *name;
+    int since, until;               /* opsets, both included */
+    int least, most;                /* inputs; most -1: any number */
+    bool (*lower)(struct call *c);
+    int variant;                    /* what distinguishes operators that share a lowering */
+};
+
+/* Both give false. */
+bool call_error(struct call *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool call_unsupported(struct call *c, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Stores the first result; false when it is NULL. */
+bool call_result(struct call *c, struct value *v);
+bool call_wants(const struct call *c, int output);      /* the output has a name */
+
+/* Attributes. A value of another kind is an error and marks the call as failed. */
+const Onnx__AttributeProto *call_attr(struct call *c, const char *name, int type); /* or NULL */
+bool attr_given(struct call *c, const char *name);
+int64_t attr_int(struct call *c, const char *name, int64_t otherwise);
+double attr_float(struct call *c, const char *name, double otherwise);
+/* Arena string; otherwise may be NULL. */
+const char *attr_string(struct call *c, const char *name, const char *otherwise);
+/* Count of the list's numbers, 0 when it is not given; *v points into the model. */
+int attr_ints(struct call *c, const char *name, const int64_t **v);
+/* As attr_ints, copied and checked to have `count` entries, all `otherwise` when it is not given. */
+bool attr_ints_exactly(struct call *c, const char *name, int count, int64_t otherwise, int64_t *v);
+/* The element type an attribute names; `otherwise` when it is not given. */
+enum dtype attr_dtype(struct call *c, const char *name, enum dtype otherwise);
+/* One of `names` (NULL at the end), as index; `otherwise` when the attribute is not given. */
+int attr_choice(struct call *c, const char *name, const char *const *names, int otherwise);
+
+/* axis counted from the end when negative; -1 after reporting that it is out of [-rank, rank). */
+int call_axis(struct call *c, int64_t axis, int rank);
+/* Bit mask of axes of [-rank, rank); false on one out of range or named twice. */
+bool call_axes(struct call *c, int n, const int64_t *axes, int rank, uint32_t *mask);
+
+/*
+ * Elements of a small integer input as dims: what is known at compile time, else symbols that the
+ * plan's scalar program loads. Gives their count, or -1 after reporting. The input must be given, of
+ * rank 0 or 1 and of fixed size.
+ */
+int call_dims(struct call *c, int input, const struct dim *d[MAX_ELEMENTS]);
+/* The one element of an input that decides a shape; NULL after reporting. */
+const struct dim *call_dim(struct call *c, int input);
+/* All elements of an input, when they are constants; their count, or -1 when they are not (nothing is
+ * reported). */
+int call_known(struct call *c, int input, int64_t v[MAX_ELEMENTS]);
+/* axis (of [-rank, rank)) as a dim, made non-negative. */
+const struct dim *dim_axis(struct call *c, const struct dim *axis, int rank);
+
+/* Constants. */
+struct value *call_tensor(struct call *c, const Onnx__TensorProto *t);
+struct value *call_sparse_tensor(struct call *c, const Onnx__SparseTensorProto *t);
+
+/* Inlines a branch of a control-flow node; its outputs are put into out[0..n). */
+bool call_inline_graph(struct call *c, const Onnx__GraphProto *graph, int n, struct value **out);
+
+/* Dims by short names. */
+static inline const struct dim *d_const(struct call *c, int64_t v)
+{
+    return dim_const(c->b->g->dims, v);
+}
+#define D(op, ...) dim_##op(c->b->g->dims, __VA_ARGS__) /* D(add, x, y) in a lowering */
+
+/*
+ * Expressions of scalar ops, written as one reads them. Operands broadcast; constants take the type of
+ * the tensor they meet.
+ */
+#define EXPRESSION(name, op)                                                                       \
+    static inline struct value *name(struct call *c, struct value *x, struct value *y)             \
+    {                                                                                              \
+        return build_binary(c->b, op, x, y);                                                       \
+    }
+EXPRESSION(v_add, OP_add)
+EXPRESSION(v_sub, OP_sub)
+EXPRESSION(v_mul, OP_mul)
+EXPRESSION(v_div, OP_div)
+EXPRESSION(v_min, OP_min)
+EXPRESSION(v_max, OP_max)
+EXPRESSION(v_lt, OP_lt)
+EXPRESSION(v_le, OP_le)
+EXPRESSION(v_eq, OP_eq)
+EXPRESSION(v_and, OP_and)
+EXPRESSION(v_or, OP_or)
+#undef EXPRESSION
+
+static inline struct value *v_not(struct call *c, struct value *x)
+{
+    return build_unary(c->b, OP_not, x);
+}
+
+/* A scalar of x's type. */
+struct value *v_number(struct call *c, struct value *x, double number);
+static inline struct value *v_add_number(struct call *c, struct value *x, double number)
+{
+    return v_add(c, x, v_number(c, x, number));
+}
+static inline struct value *v_mul_number(struct call *c, struct value *x, double number)
+{
+    return v_mul(c, x, v_number(c, x, number));
+}
+
+/* 16-bit and narrower floats as f32, to compute a formula of several ops without rounding between. */
+struct value *v_widen(struct call *c, struct value *x);
+
+/* Every lowering that the table names. */
+#define OPERATOR(domain, name, since, until, least, most, lower, variant) bool lower(struct call *);
+#include "operators.def"
+
+/* Shared between families. */
+struct value *lower_clip_values(struct call *c, struct value *x, struct value *low,
+                                struct value *high);
+
+#endif
