@@ -14,6 +14,7 @@ struct target {
     bool portable;                  /* PTX only */
     int multiprocessors;            /* of the largest common part, for the cost model */
     int shared_bytes;               /* most dynamic shared memory a block may have */
+    int driver;                     /* first that knows the SM, as cuDriverGetVersion: 12080 */
 };
 
 /* The target called name, or NULL. */

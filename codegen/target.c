@@ -1,4 +1,7 @@
-/* The table of targets. Limits are those of CUDA's programming guide, per compute capability. */
+/*
+ * The table of targets. Limits are those of CUDA's programming guide, per compute capability;
+ * the SMs are those of the largest common part.
+ */
 #include "target.h"
 
 #include <string.h>
@@ -7,21 +10,21 @@
 enum { KB = 1024 };
 
 static const struct target targets[] = {
-    /* name       architecture  sm   portable  SMs  shared memory a block may have */
-    {"sm_75",     "sm_75",       75, false,     40,  64 * KB},  /* T4 */
-    {"sm_80",     "sm_80",       80, false,    108, 163 * KB},  /* A100 */
-    {"sm_86",     "sm_86",       86, false,     84,  99 * KB},  /* A40, RTX 3090 */
-    {"sm_87",     "sm_87",       87, false,     16, 163 * KB},  /* Jetson Orin */
-    {"sm_89",     "sm_89",       89, false,    142,  99 * KB},  /* L40, RTX 4090 */
-    {"sm_90",     "sm_90",       90, false,    132, 227 * KB},  /* H100, H200 */
-    {"sm_90a",    "sm_90a",      90, false,    132, 227 * KB},
-    {"sm_100",    "sm_100",     100, false,    148, 227 * KB},  /* B200 */
-    {"sm_100a",   "sm_100a",    100, false,    148, 227 * KB},
-    {"sm_103",    "sm_103",     103, false,    160, 227 * KB},  /* B300 */
-    {"sm_110",    "sm_110",     110, false,     20, 227 * KB},  /* Jetson Thor */
-    {"sm_120",    "sm_120",     120, false,    188,  99 * KB},  /* RTX PRO 6000, RTX 5090 */
-    {"sm_121",    "sm_121",     121, false,     48,  99 * KB},  /* GB10 */
-    {"portable",  "compute_80",  80, true,     108,  99 * KB},  /* PTX; the least of 80 and later */
+    /* name       architecture  sm   portable  SMs  shared/block  driver */
+    {"sm_75",     "sm_75",       75, false,     40,  64 * KB,  10000},  /* T4 */
+    {"sm_80",     "sm_80",       80, false,    108, 163 * KB,  11000},  /* A100 */
+    {"sm_86",     "sm_86",       86, false,     84,  99 * KB,  11010},  /* A40, RTX 3090 */
+    {"sm_87",     "sm_87",       87, false,     16, 163 * KB,  11040},  /* Jetson Orin */
+    {"sm_89",     "sm_89",       89, false,    142,  99 * KB,  11080},  /* L40, RTX 4090 */
+    {"sm_90",     "sm_90",       90, false,    132, 227 * KB,  11080},  /* H100, H200 */
+    {"sm_90a",    "sm_90a",      90, false,    132, 227 * KB,  12000},
+    {"sm_100",    "sm_100",     100, false,    148, 227 * KB,  12080},  /* B200 */
+    {"sm_100a",   "sm_100a",    100, false,    148, 227 * KB,  12080},
+    {"sm_103",    "sm_103",     103, false,    160, 227 * KB,  12090},  /* B300 */
+    {"sm_110",    "sm_110",     110, false,     20, 227 * KB,  13000},  /* Jetson Thor */
+    {"sm_120",    "sm_120",     120, false,    188,  99 * KB,  12080},  /* RTX PRO 6000, RTX 5090 */
+    {"sm_121",    "sm_121",     121, false,     48,  99 * KB,  12090},  /* GB10 */
+    {"portable",  "compute_80",  80, true,     108,  99 * KB,  11000},  /* PTX; the least of 80 and later */
 };
 /* clang-format on */
 

@@ -1,0 +1,344 @@
+#include "scalar_program.h"
+
+#include <string.h>
+
+enum { NO_SEGMENT = -1 };
+
+struct scalar_program {
+    struct graph *g;
+    int n_reads;
+    struct value *const *reads;
+    const struct dim **wants;
+    int n_wants, cap_wants;
+    uint32_t *slot; /* by dim id; PLAN_NONE: not emitted yet */
+    uint32_t cap_slot;
+    struct plan_scalar *code;
+    uint32_t n, cap;
+    uint32_t *begin; /* n_reads + 2 entries */
+    uint32_t (*string)(void *context, const char *text);
+    void *context;
+};
+
+/* Room for one more element; the old array stays in the arena. */
+static void *grow(struct arena *arena, void *array, size_t count, size_t capacity, size_t size)
+{
+    void *larger = arena_array(arena, capacity, size);
+    if (count)
+        memcpy(larger, array, count * size);
+    return larger;
+}
+
+struct scalar_program *scalar_create(struct graph *g, int n_reads, struct value *const *reads)
+{
+    struct scalar_program *s = ARENA_NEW(g->arena, struct scalar_program);
+    *s = (struct scalar_program){.g = g, .n_reads = n_reads, .reads = reads};
+    s->begin = ARENA_ARRAY(g->arena, (size_t)n_reads + 2, uint32_t);
+    return s;
+}
+
+void scalar_want(struct scalar_program *s, const struct dim *d)
+{
+    if (s->n_wants == s->cap_wants) {
+        s->cap_wants = s->cap_wants ? 2 * s->cap_wants : 256;
+        s->wants =
+            grow(s->g->arena, s->wants, (size_t)s->n_wants, (size_t)s->cap_wants, sizeof *s->wants);
+    }
+    s->wants[s->n_wants++] = d;
+}
+
+struct symbol_source scalar_source(const struct graph *g, int symbol)
+{
+    return symbol < g->n_symbols ? g->symbols[symbol] : (struct symbol_source){.kind = SYMBOL_FREE};
+}
+
+void dim_each_symbol(const struct dim *d, void (*visit)(void *context, int symbol), void *context)
+{
+    switch (d->kind) {
+    case DIM_CONST: break;
+    case DIM_SYMBOL: visit(context, d->symbol); break;
+    case DIM_SUM:
+        for (int t = 0; t < d->n_terms; t++)
+            for (int a = 0; a < d->terms[t].n_atoms; a++)
+                dim_each_symbol(d->terms[t].atoms[a], visit, context);
+        break;
+    default: dim_each_symbol(d->a, visit, context); dim_each_symbol(d->b, visit, context);
+    }
+}
+
+static int read_of(const struct scalar_program *s, const struct value *v)
+{
+    for (int i = 0; i < s->n_reads; i++)
+        if (s->reads[i] == v)
+            return i;
+    return -1;
+}
+
+/* The segment in which a symbol becomes known. */
+static int symbol_segment(const struct scalar_program *s, int symbol)
+{
+    struct symbol_source source = scalar_source(s->g, symbol);
+    if (source.kind == SYMBOL_INPUT_DIM)
+        return 0;
+    int read = source.kind == SYMBOL_ELEMENT ? read_of(s, source.value) : -1;
+    return read < 0 ? NO_SEGMENT : read + 1;
+}
+
+struct latest {
+    const struct scalar_program *s;
+    int segment;
+};
+
+static void note_symbol(void *context, int symbol)
+{
+    struct latest *latest = context;
+    int segment = symbol_segment(latest->s, symbol);
+    if (segment == NO_SEGMENT || latest->segment == NO_SEGMENT)
+        latest->segment = NO_SEGMENT;
+    else if (segment > latest->segment)
+        latest->segment = segment;
+}
+
+int scalar_segment(struct scalar_program *s, const struct dim *d)
+{
+    struct latest latest = {s, 0};
+    dim_each_symbol(d, note_symbol, &latest);
+    return latest.segment;
+}
+
+/* ---- instructions -----------------------------------------------------------------------------
+ */
+
+static uint32_t push(struct scalar_program *s, struct plan_scalar instruction)
+{
+    if (s->n == s->cap) {
+        s->cap = s->cap ? 2 * s->cap : 256;
+        s->code = grow(s->g->arena, s->code, s->n, s->cap, sizeof *s->code);
+    }
+    s->code[s->n] = instruction;
+    return s->n++;
+}
+
+static uint32_t push_binary(struct scalar_program *s, enum plan_scalar_op op, uint32_t a,
+                            uint32_t b)
+{
+    return push(s, (struct plan_scalar){.op = op, .a = a, .b = b});
+}
+
+static void remember(struct scalar_program *s, const struct dim *d, uint32_t slot)
+{
+    if (d->id >= s->cap_slot) {
+        uint32_t capacity = d->id < 512 ? 1024 : d->id * 2;
+        s->slot = grow(s->g->arena, s->slot, s->cap_slot, capacity, sizeof *s->slot);
+        memset(s->slot + s->cap_slot, 0xff, (capacity - s->cap_slot) * sizeof *s->slot);
+        s->cap_slot = capacity;
+    }
+    s->slot[d->id] = slot;
+}
+
+uint32_t scalar_slot(const struct scalar_program *s, const struct dim *d)
+{
+    return d->id < s->cap_slot ? s->slot[d->id] : PLAN_NONE;
+}
+
+static uint32_t emit(struct scalar_program *s, const struct dim *d);
+
+static uint32_t emit_constant(struct scalar_program *s, int64_t value)
+{
+    return emit(s, dim_const(s->g->dims, value));
+}
+
+static uint32_t emit_symbol(struct scalar_program *s, const struct dim *d)
+{
+    struct symbol_source source = scalar_source(s->g, d->symbol);
+    if (source.kind == SYMBOL_INPUT_DIM)
+        return push(s, (struct plan_scalar){.op = PLAN_SC_INPUT_DIM,
+                                            .a = (uint32_t)source.input,
+                                            .b = (uint32_t)source.axis});
+    int64_t lower, upper;
+    dim_bounds(d, &lower, &upper);
+    return push(s, (struct plan_scalar){.op = PLAN_SC_ELEMENT,
+                                        .a = (uint32_t)read_of(s, source.value),
+                                        .b = (uint32_t)source.element,
+                                        .value = upper});
+}
+
+static uint32_t emit_term(struct scalar_program *s, const struct dim_term *term)
+{
+    uint32_t product = PLAN_NONE;
+    for (int i = 0; i < term->n_atoms; i++) {
+        uint32_t atom = emit(s, term->atoms[i]);
+        product = product == PLAN_NONE ? atom : push_binary(s, PLAN_SC_MUL, product, atom);
+    }
+    if (product == PLAN_NONE)
+        return emit_constant(s, term->coefficient);
+    if (term->coefficient == 1)
+        return product;
+    return push_binary(s, PLAN_SC_MUL, product, emit_constant(s, term->coefficient));
+}
+
+/* Terms with a positive sign first, so that n - 1 never passes through -1 + n's overflow. */
+static uint32_t emit_sum(struct scalar_program *s, const struct dim *d)
+{
+    uint32_t sum = PLAN_NONE;
+    for (int sign = 0; sign < 2; sign++)
+        for (int i = 0; i < d->n_terms; i++) {
+            if ((d->terms[i].coefficient < 0) != (sign == 1))
+                continue;
+            uint32_t term = emit_term(s, &d->terms[i]);
+            sum = sum == PLAN_NONE ? term : push_binary(s, PLAN_SC_ADD, sum, term);
+        }
+    return sum == PLAN_NONE ? emit_constant(s, 0) : sum;
+}
+
+static uint32_t emit_new(struct scalar_program *s, const struct dim *d)
+{
+    static const enum plan_scalar_op ops[] = {
+        [DIM_FLOORDIV] = PLAN_SC_FLOORDIV, [DIM_MOD] = PLAN_SC_MOD, [DIM_MIN] = PLAN_SC_MIN,
+        [DIM_MAX] = PLAN_SC_MAX,           [DIM_EQ] = PLAN_SC_EQ,   [DIM_LT] = PLAN_SC_LT,
+    };
+    switch (d->kind) {
+    case DIM_CONST: return push(s, (struct plan_scalar){.op = PLAN_SC_CONST, .value = d->value});
+    case DIM_SYMBOL: return emit_symbol(s, d);
+    case DIM_SUM: return emit_sum(s, d);
+    default: {
+        uint32_t a = emit(s, d->a), b = emit(s, d->b);
+        return push_binary(s, ops[d->kind], a, b);
+    }
+    }
+}
+
+/* Equal dims are one pointer, so one slot each is common subexpression elimination. */
+static uint32_t emit(struct scalar_program *s, const struct dim *d)
+{
+    uint32_t slot = scalar_slot(s, d);
+    if (slot == PLAN_NONE) {
+        slot = emit_new(s, d);
+        remember(s, d, slot);
+    }
+    return slot;
+}
+
+/* ---- checks -----------------------------------------------------------------------------------
+ */
+
+static void emit_check(struct scalar_program *s, enum plan_scalar_op op, uint32_t a, uint32_t b,
+                       const char *text)
+{
+    push(s, (struct plan_scalar){.op = op, .a = a, .b = b, .text = s->string(s->context, text)});
+}
+
+/* An input's axis that is not the source of its own symbol must equal what its shape says. */
+static void check_input_dims(struct scalar_program *s)
+{
+    for (int i = 0; i < s->g->n_inputs; i++) {
+        const struct value *v = s->g->inputs[i];
+        for (int axis = 0; axis < v->rank; axis++) {
+            const struct dim *d = v->shape[axis];
+            struct symbol_source source = {.kind = SYMBOL_FREE};
+            if (d->kind == DIM_SYMBOL)
+                source = scalar_source(s->g, d->symbol);
+            bool own = source.kind == SYMBOL_INPUT_DIM && source.input == i && source.axis == axis;
+            if (dim_is_const(d, NULL) || own || scalar_segment(s, d) != 0)
+                continue;
+            struct text formula = {0};
+            dim_print(&formula, s->g->dims, d);
+            uint32_t given =
+                push(s, (struct plan_scalar){
+                            .op = PLAN_SC_INPUT_DIM, .a = (uint32_t)i, .b = (uint32_t)axis});
+            emit_check(s, PLAN_SC_MUST_EQUAL, given, emit(s, d),
+                       arena_printf(s->g->arena, "input '%s', axis %d must be %s",
+                                    v->name ? v->name : "", axis,
+                                    formula.failed ? "as declared" : formula.data));
+            text_free(&formula);
+        }
+    }
+}
+
+/* Whatever was decided at compile time under a symbol's bounds holds only within them. */
+static void check_bounds(struct scalar_program *s, int segment)
+{
+    for (int i = 0; i < dim_symbol_count(s->g->dims); i++) {
+        const struct dim *d = dim_symbol_at(s->g->dims, i);
+        if (symbol_segment(s, i) != segment)
+            continue;
+        int64_t lower, upper;
+        dim_bounds(d, &lower, &upper);
+        bool size = scalar_source(s->g, i).kind == SYMBOL_INPUT_DIM; /* never negative */
+        const char *name = dim_symbol_name(s->g->dims, i);
+        if (lower > (size ? 0 : INT64_MIN)) {
+            uint32_t least = emit_constant(s, lower);
+            emit_check(
+                s, PLAN_SC_MUST_LESS_EQUAL, least, emit(s, d),
+                arena_printf(s->g->arena, "%s must be at least %lld", name, (long long)lower));
+        }
+        if (upper < INT64_MAX) {
+            uint32_t value = emit(s, d);
+            emit_check(
+                s, PLAN_SC_MUST_LESS_EQUAL, value, emit_constant(s, upper),
+                arena_printf(s->g->arena, "%s must be at most %lld", name, (long long)upper));
+        }
+    }
+}
+
+static int later(int a, int b)
+{
+    return a == NO_SEGMENT || b == NO_SEGMENT ? NO_SEGMENT : a > b ? a : b;
+}
+
+static void check_constraints(struct scalar_program *s, int segment)
+{
+    static const enum plan_scalar_op ops[] = {
+        [MUST_EQUAL] = PLAN_SC_MUST_EQUAL,
+        [MUST_BROADCAST] = PLAN_SC_MUST_BROADCAST,
+        [MUST_LESS_EQUAL] = PLAN_SC_MUST_LESS_EQUAL,
+    };
+    for (const struct constraint *c = s->g->constraints; c; c = c->next) {
+        if (later(scalar_segment(s, c->a), scalar_segment(s, c->b)) != segment)
+            continue;
+        uint32_t a = emit(s, c->a), b = emit(s, c->b);
+        emit_check(s, ops[c->kind], a, b, c->text);
+    }
+}
+
+static bool report_unknown(struct scalar_program *s, const struct dim *d)
+{
+    struct text text = {0};
+    dim_print(&text, s->g->dims, d);
+    diag_error(s->g->diag, STATUS_INTERNAL, NULL, "nothing in the plan computes the size %s",
+               text.failed ? "" : text.data);
+    text_free(&text);
+    return false;
+}
+
+bool scalar_emit(struct scalar_program *s, uint32_t (*string)(void *context, const char *text),
+                 void *context)
+{
+    s->string = string;
+    s->context = context;
+    for (int i = 0; i < s->n_wants; i++)
+        if (scalar_segment(s, s->wants[i]) == NO_SEGMENT)
+            return report_unknown(s, s->wants[i]);
+    for (const struct constraint *c = s->g->constraints; c; c = c->next)
+        if (later(scalar_segment(s, c->a), scalar_segment(s, c->b)) == NO_SEGMENT)
+            return report_unknown(s, scalar_segment(s, c->a) == NO_SEGMENT ? c->a : c->b);
+    for (int segment = 0; segment <= s->n_reads; segment++) {
+        s->begin[segment] = s->n;
+        check_bounds(s, segment);
+        if (!segment)
+            check_input_dims(s);
+        check_constraints(s, segment);
+        for (int i = 0; i < s->n_wants; i++)
+            if (scalar_segment(s, s->wants[i]) == segment)
+                emit(s, s->wants[i]);
+    }
+    s->begin[s->n_reads + 1] = s->n;
+    return true;
+}
+
+const struct plan_scalar *scalar_code(const struct scalar_program *s, uint32_t *n,
+                                      const uint32_t **begin)
+{
+    *n = s->n;
+    *begin = s->begin;
+    return s->code;
+}
