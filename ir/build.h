@@ -34,7 +34,7 @@ struct value *build_iota(struct builder *b, enum dtype type, int rank,
                          const struct dim *const *shape, int axis);
 /* i64[n] tensor holding the dims' values: constant where they are; see build_dim. */
 struct value *build_dims(struct builder *b, int n, const struct dim *const *d);
-/* i64 scalar holding a dim's value. Constant, or the last element of iota[d + 1]. */
+/* i64 scalar holding a dim's value: a constant, or the op `size`. */
 struct value *build_dim(struct builder *b, const struct dim *d);
 
 /* Views. */

@@ -343,19 +343,37 @@ const struct dim *dim_intern_sum(struct dim_table *t, int n, struct dim_term *te
 
 /* -- Symbols -- */
 
+/* ONNX allows any characters in a name; in text it must read as a word. */
+static char word_char(char c, bool first)
+{
+    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return letter || (!first && ((c >= '0' && c <= '9') || c == '.')) ? c : '_';
+}
+
+static bool same_word(const char *word, const char *name)
+{
+    for (int i = 0; name[i]; i++)
+        if (word[i] != word_char(name[i], i == 0))
+            return false;
+    return word[strlen(name)] == '\0' && word[0];
+}
+
 const struct dim *dim_symbol_find(const struct dim_table *t, const char *name)
 {
     for (int i = 0; i < t->n_symbols; i++)
-        if (strcmp(t->symbols[i].name, name) == 0)
+        if (same_word(t->symbols[i].name, name))
             return t->symbols[i].dim;
     return NULL;
 }
 
 const struct dim *dim_symbol(struct dim_table *t, const char *name, int64_t lower, int64_t upper)
 {
-    const char *unique = arena_strdup(t->arena, name);
+    char *word = arena_strdup(t->arena, name[0] ? name : "_");
+    for (int i = 0; word[i]; i++)
+        word[i] = word_char(word[i], i == 0);
+    const char *unique = word;
     for (int suffix = 2; dim_symbol_find(t, unique); suffix++)
-        unique = arena_printf(t->arena, "%s_%d", name, suffix);
+        unique = arena_printf(t->arena, "%s_%d", word, suffix);
     if (t->n_symbols == t->cap_symbols) {
         int cap = t->cap_symbols ? 2 * t->cap_symbols : 16;
         struct dim_symbol_entry *grown =

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_TERMS = 256, MOST_DIVISION_STEPS = 64 };
+enum { MOST_TERMS = 256, MOST_DIVISION_STEPS = 64, MOST_LOOK_INSIDE = 4 };
 
 /* -- Sums and products -- */
 
@@ -333,17 +333,25 @@ const struct dim *dim_mod(struct dim_table *t, const struct dim *a, const struct
 
 /* -- Comparisons -- */
 
-/* Provably a <= b, by their difference or because b is a max of something that a is under. */
-bool dim_le(struct dim_table *t, const struct dim *a, const struct dim *b)
+/* Provably a <= b, by their difference or because b is a max of something that a is under … */
+static bool less_equal(struct dim_table *t, const struct dim *a, const struct dim *b, int depth)
 {
     if (a == b || a->upper <= b->lower || dim_sub(t, a, b)->upper <= 0)
         return true;
-    if (b->kind == DIM_MAX && (dim_le(t, a, b->a) || dim_le(t, a, b->b)))
+    if (depth-- == 0)
+        return false;
+    if (b->kind == DIM_MAX && (less_equal(t, a, b->a, depth) || less_equal(t, a, b->b, depth)))
         return true;
-    if (a->kind == DIM_MIN && (dim_le(t, a->a, b) || dim_le(t, a->b, b)))
+    if (a->kind == DIM_MIN && (less_equal(t, a->a, b, depth) || less_equal(t, a->b, b, depth)))
         return true;
-    return (a->kind == DIM_MAX && dim_le(t, a->a, b) && dim_le(t, a->b, b)) ||
-           (b->kind == DIM_MIN && dim_le(t, a, b->a) && dim_le(t, a, b->b));
+    if (a->kind == DIM_MAX && less_equal(t, a->a, b, depth) && less_equal(t, a->b, b, depth))
+        return true;
+    return b->kind == DIM_MIN && less_equal(t, a, b->a, depth) && less_equal(t, a, b->b, depth);
+}
+
+bool dim_le(struct dim_table *t, const struct dim *a, const struct dim *b)
+{
+    return less_equal(t, a, b, MOST_LOOK_INSIDE);
 }
 
 /* `kind` of more than two: the operands of nested ones, in order, without those that another one
@@ -413,10 +421,9 @@ const struct dim *dim_eq(struct dim_table *t, const struct dim *a, const struct 
     if (difference->lower > 0 || difference->upper < 0 || a->lower > b->upper ||
         b->lower > a->upper)
         return dim_const(t, 0);
-    if (within(a, 0, 1) && dim_is(b, 1)) /* the flag itself */
-        return a;
-    if (within(b, 0, 1) && dim_is(a, 1))
-        return b;
+    const struct dim *flag = a->kind == DIM_CONST ? b : a, *other = flag == a ? b : a;
+    if (within(flag, 0, 1) && other->kind == DIM_CONST) /* the flag itself, or its opposite */
+        return other->value ? flag : dim_sub(t, dim_const(t, 1), flag);
     return dim_compare(a, b) < 0 ? dim_intern_atom(t, DIM_EQ, b, a)
                                  : dim_intern_atom(t, DIM_EQ, a, b);
 }
