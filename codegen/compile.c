@@ -110,31 +110,39 @@ static bool collect(const struct program *program, struct compiled_set *set, str
     return true;
 }
 
-bool compile_programs(struct nvrtc *n, struct program *const *programs, int n_programs,
-                      const struct compile_options *options, struct compiled_set *out,
+bool compiled_collect(struct compiled_set *set, struct program *const *programs, int n_programs,
                       struct diag *diag)
 {
     size_t most = 1;
     for (int i = 0; i < n_programs; i++)
         most += (size_t)programs[i]->n_steps;
-    *out = (struct compiled_set){.at = calloc(most, sizeof *out->at)};
-    struct diag *diags = calloc(most, sizeof *diags);
-    bool good = out->at && diags;
-    if (!good)
+    *set = (struct compiled_set){.at = calloc(most, sizeof *set->at)};
+    if (!set->at) {
         diag_error(diag, STATUS_LIMIT, NULL, "out of memory");
-    for (int i = 0; i < n_programs && good; i++)
-        good = collect(programs[i], out, diag);
-    if (good) {
-        struct pool pool = {
-            .n = n, .options = options, .at = out->at, .diags = diags, .total = out->n};
-        pthread_mutex_init(&pool.lock, NULL);
-        if (!options->no_cache)
-            cache_open(&pool.cache);
-        run_pool(&pool, options->jobs);
-        cache_close(&pool.cache);
-        pthread_mutex_destroy(&pool.lock);
-        good = merge(diag, diags, out->n);
+        return false;
     }
+    for (int i = 0; i < n_programs; i++)
+        if (!collect(programs[i], set, diag))
+            return false;
+    return true;
+}
+
+bool compile_all(struct nvrtc *n, struct compiled_set *set, const struct compile_options *options,
+                 struct diag *diag)
+{
+    struct diag *diags = calloc((size_t)set->n + 1, sizeof *diags);
+    if (!diags) {
+        diag_error(diag, STATUS_LIMIT, NULL, "out of memory");
+        return false;
+    }
+    struct pool pool = {.n = n, .options = options, .at = set->at, .diags = diags, .total = set->n};
+    pthread_mutex_init(&pool.lock, NULL);
+    if (!options->no_cache)
+        cache_open(&pool.cache);
+    run_pool(&pool, options->jobs);
+    cache_close(&pool.cache);
+    pthread_mutex_destroy(&pool.lock);
+    bool good = merge(diag, diags, set->n);
     free(diags);
     return good;
 }

@@ -28,13 +28,17 @@ struct compiled_set {
     int n;
 }; /* by program, then by first launch */
 
-/*
- * False after reporting what failed (all kernels that do, in order). The result does not depend on
- * the number of threads or on the cache. Free with compiled_free in either case.
- */
-bool compile_programs(struct nvrtc *n, struct program *const *programs, int n_programs,
-                      const struct compile_options *options, struct compiled_set *out,
+/* Lists the distinct kernels of the programs, with no code yet. False after reporting. Free with
+ * compiled_free in either case. */
+bool compiled_collect(struct compiled_set *set, struct program *const *programs, int n_programs,
                       struct diag *diag);
+
+/*
+ * Compiles all of the set. False after reporting what failed (all kernels that do, in order). The
+ * result does not depend on the number of threads or on the cache.
+ */
+bool compile_all(struct nvrtc *n, struct compiled_set *set, const struct compile_options *options,
+                 struct diag *diag);
 void compiled_free(struct compiled_set *set);
 
 /* The compiled form of a program's kernel; NULL when it is none of the set's. */

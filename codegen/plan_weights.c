@@ -1,0 +1,183 @@
+/* The constants of a plan: which there are, how they came to be, and their bytes. */
+#include "../ir/eval.h"
+#include "../ir/text.h"
+#include "plan_build.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool plan_is_weight(const struct value *v)
+{
+    return v->def && (v->def->op == OP_constant || v->def->kernel == KERNEL_CONSTANT);
+}
+
+uint32_t plan_weight_number(struct plan_builder *b, struct value *v)
+{
+    struct plan_weights *w = &b->weights;
+    struct arena *arena = b->g->arena;
+    if (!w->number) {
+        w->number = ARENA_ARRAY(arena, (size_t)b->g->next_id + 1, uint32_t);
+        memset(w->number, 0xff, ((size_t)b->g->next_id + 1) * sizeof *w->number);
+    }
+    if (w->number[v->id] == PLAN_NONE) {
+        if (w->n == w->cap) {
+            w->cap = w->cap ? 2 * w->cap : 64;
+            struct value **larger = ARENA_ARRAY(arena, w->cap, struct value *);
+            if (w->n)
+                memcpy(larger, w->at, w->n * sizeof *larger);
+            w->at = larger;
+        }
+        w->number[v->id] = w->n;
+        w->at[w->n++] = v;
+    }
+    return w->number[v->id];
+}
+
+/* ---- recipes ----------------------------------------------------------------------------------
+ */
+
+static void print_source(struct text *out, const struct value *v, const struct constant *c)
+{
+    text_printf(out, "%s[", dtype_info[v->type].text);
+    for (int i = 0; i < v->rank; i++) {
+        int64_t extent = 0;
+        dim_is_const(v->shape[i], &extent);
+        text_printf(out, "%s%" PRId64, i ? ", " : "", extent);
+    }
+    text_printf(out, "]");
+    if (c->initializer)
+        text_printf(out, " initializer \"%s\"", c->initializer);
+    if (c->file)
+        text_printf(out, " file \"%s\" offset %" PRId64, c->file, c->offset);
+    if (!c->initializer && !c->file)
+        text_printf(out, " literal");
+    text_printf(out, ", %zu bytes", c->size);
+}
+
+/*
+ * One line for each node the value depends on, operands first:
+ *   %12 = constant f32[64, 3, 7, 7] initializer "conv1.weight", 37632 bytes
+ *   %15 = mul %12, %14 : f32
+ * The lines name nodes by the ids they have in --emit=ir.
+ */
+static void print_recipe(struct plan_builder *b, struct text *out, const struct value *v,
+                         uint32_t *printed, uint32_t mark)
+{
+    const struct node *node = v->def;
+    if (!node || printed[v->id] == mark)
+        return;
+    for (int i = 0; i < node->n_in; i++)
+        print_recipe(b, out, node->in[i], printed, mark);
+    for (int i = 0; i < node->n_out; i++)
+        printed[node->out[i]->id] = mark;
+    if (node->op == OP_constant) {
+        text_printf(out, "%%%" PRIu32 " = constant ", v->id);
+        print_source(out, v, node->attr.constant.data);
+        text_printf(out, "\n");
+    } else {
+        text_node(out, b->g, node, 0);
+    }
+}
+
+void plan_describe_weights(struct plan_builder *b)
+{
+    struct plan_weights *w = &b->weights;
+    w->records = ARENA_ARRAY(b->g->arena, (size_t)w->n + 1, struct plan_weight);
+    uint32_t *printed = ARENA_ARRAY(b->g->arena, (size_t)b->g->next_id + 1, uint32_t);
+    struct text *recipes = &b->shared[PLAN_RECIPES];
+    for (uint32_t i = 0; i < w->n; i++) {
+        w->records[i].recipe_offset = recipes->length;
+        print_recipe(b, recipes, w->at[i], printed, i + 1);
+        w->records[i].recipe_bytes = (uint32_t)(recipes->length - w->records[i].recipe_offset);
+    }
+}
+
+/* ---- bytes ------------------------------------------------------------------------------------
+ */
+
+/* What was streamed, to store identical bytes once. */
+struct known {
+    XXH128_hash_t hash;
+    uint64_t bytes, offset;
+};
+
+static bool stream(struct plan_stream *s, const void *data, size_t size)
+{
+    XXH3_64bits_update(s->hash, data, size);
+    s->offset += size;
+    return atomic_file_write(s->file, data, size);
+}
+
+static bool stream_padding(struct plan_stream *s)
+{
+    static const char zeros[PLAN_BUFFER_ALIGN];
+    return stream(s, zeros, (size_t)(-s->offset % PLAN_BUFFER_ALIGN));
+}
+
+static uint32_t find_known(const struct known *known, const uint32_t *table, uint32_t mask,
+                           XXH128_hash_t hash, uint64_t bytes)
+{
+    uint32_t at = (uint32_t)hash.low64 & mask;
+    while (table[at] != PLAN_NONE) {
+        const struct known *k = &known[table[at]];
+        if (XXH128_isEqual(k->hash, hash) && k->bytes == bytes)
+            break;
+        at = (at + 1) & mask;
+    }
+    return at;
+}
+
+/* The bytes of a weight: the mapped file's own where they are there, else evaluated into *owned. */
+static bool weight_bytes(struct plan_builder *b, const struct value *v, struct tensor *owned,
+                         const void **data, size_t *size)
+{
+    const struct constant *c = v->def->op == OP_constant ? v->def->attr.constant.data : NULL;
+    if (c && (c->bytes || !c->size)) {
+        *data = c->bytes;
+        *size = c->size;
+        return true;
+    }
+    if (!eval_constant(b->g, v, owned))
+        return false;
+    *data = owned->data;
+    *size = owned->size;
+    return true;
+}
+
+bool plan_stream_weights(struct plan_builder *b, struct plan_stream *s, const char *path)
+{
+    struct plan_weights *w = &b->weights;
+    uint32_t capacity = 64;
+    while (capacity < 2 * w->n)
+        capacity *= 2;
+    struct known *known = ARENA_ARRAY(b->g->arena, (size_t)w->n + 1, struct known);
+    uint32_t *table = ARENA_ARRAY(b->g->arena, capacity, uint32_t), n_known = 0;
+    memset(table, 0xff, capacity * sizeof *table);
+    for (uint32_t i = 0; i < w->n; i++) {
+        struct tensor owned = {0};
+        const void *data;
+        size_t size;
+        if (!weight_bytes(b, w->at[i], &owned, &data, &size))
+            return false;
+        XXH128_hash_t hash = XXH3_128bits(data, size);
+        uint32_t at = find_known(known, table, capacity - 1, hash, size);
+        bool written = true;
+        if (table[at] == PLAN_NONE) {
+            written = stream_padding(s);
+            known[n_known] = (struct known){hash, size, s->offset};
+            table[at] = n_known++;
+            written = written && stream(s, data, size);
+        }
+        w->records[i].hash = XXH3_64bits(data, size);
+        w->records[i].bytes = size;
+        w->records[i].offset = known[table[at]].offset;
+        free(owned.data);
+        if (!written) {
+            diag_error(b->diag, STATUS_IO, path, "%s", strerror(errno));
+            return false;
+        }
+    }
+    return true;
+}
