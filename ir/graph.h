@@ -67,9 +67,6 @@ extern const struct op_info op_info[OP_COUNT];
  * (bytes NULL for a range of a file that is read when it is needed).
  */
 struct constant {
-    enum dtype type;
-    int rank;
-    int64_t shape[MAX_RANK];
     const void *bytes;              /* row-major, buffer representation (4-bit types unpacked) */
     size_t size;
     const char *initializer;        /* ONNX name of the tensor it came from, or NULL */
