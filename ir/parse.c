@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,11 +14,11 @@ enum { MOST_OPERANDS = 4096 };
 struct parser {
     struct graph *g;
     const char *file;
-    const char *p;              /* next character; the text ends with a NUL */
+    const char *p; /* next character; the text ends with a NUL */
     const char *line_start;
     int line;
     bool failed;
-    struct value **values;      /* by id */
+    struct value **values; /* by id */
     uint32_t cap_values;
 };
 
@@ -157,9 +158,12 @@ static bool define(struct parser *ps, int64_t id, struct value *v)
 static const struct dim *parse_dim(struct parser *ps)
 {
     skip_blanks(ps);
+    int declared = dim_symbol_count(ps->g->dims);
     const struct dim *d = ps->failed ? NULL : dim_parse(ps->g->dims, &ps->p);
     if (!d)
         fail(ps, "expected a dim");
+    else if (dim_symbol_count(ps->g->dims) > declared)
+        fail(ps, "symbol %s needs a symbol line above", dim_symbol_name(ps->g->dims, declared));
     return d;
 }
 
@@ -304,7 +308,7 @@ static struct constant *parse_constant(struct parser *ps, enum dtype type, const
             fail(ps, "a constant needs a fixed shape of reasonable size");
             return c;
         }
-    unsigned char *bytes = ARENA_ARRAY(ps->g->arena, (size_t)n + 1, uint64_t[2]);
+    unsigned char *bytes = arena_array(ps->g->arena, (size_t)n + 1, 16); /* widest type */
     expect(ps, "[");
     for (int64_t i = 0; i < n && !ps->failed; i++) {
         if (i)
@@ -473,7 +477,12 @@ static void parse_input(struct parser *ps, int64_t id)
 }
 
 /* What stands behind the operands and attributes: " : types", then " @kernel". */
-struct tail { int n; enum dtype type[2]; struct dims shape[2]; const struct layout *layout[2]; };
+struct tail {
+    int n;
+    enum dtype type[2];
+    struct dims shape[2];
+    const struct layout *layout[2];
+};
 
 static bool parse_types(struct parser *ps, int n, struct tail *tail)
 {
@@ -514,8 +523,8 @@ static void parse_node(struct parser *ps, const int64_t *ids, int n_ids)
     int n_in = 0, op = 0;
     const char *name = word(ps, &length);
     memset(&attr, 0, sizeof attr);
-    while (op < OP_COUNT && (strlen(op_info[op].name) != length ||
-                             memcmp(op_info[op].name, name, length) != 0))
+    while (op < OP_COUNT &&
+           (strlen(op_info[op].name) != length || memcmp(op_info[op].name, name, length) != 0))
         op++;
     if (ps->failed)
         return;

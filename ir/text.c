@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -231,8 +232,8 @@ static void print_sources(struct text *out, const struct graph *g)
         if (s->kind == SYMBOL_INPUT_DIM)
             text_printf(out, "source %s = dim %d, %d\n", name, s->input, s->axis);
         else if (s->kind == SYMBOL_ELEMENT)
-            text_printf(out, "source %s = element %%%" PRIu32 ", %" PRId64 "\n", name,
-                        s->value->id, s->element);
+            text_printf(out, "source %s = element %%%" PRIu32 ", %" PRId64 "\n", name, s->value->id,
+                        s->element);
     }
 }
 
