@@ -223,25 +223,35 @@ static const struct dim **element_symbols(struct import *im, struct value *v, in
     return e->d;
 }
 
-int call_dims(struct call *c, int input, const struct dim *d[MAX_ELEMENTS])
+int value_dims(struct call *c, struct value *v, const char *what,
+               const struct dim *d[MAX_ELEMENTS])
 {
-    struct value *v = input < c->n_in ? c->in[input] : NULL;
     int64_t n;
     if (!v)
-        return call_error(c, "input %d is missing", input), -1;
+        return -1; /* reported */
     if (!dtype_is_int(v->type) && v->type != DT_BOOL)
-        return call_error(c, "input %d holds no integers", input), -1;
+        return call_error(c, "%s holds no integers", what), -1;
     if (v->rank > 1)
-        return call_error(c, "input %d has rank %d, not 1", input, v->rank), -1;
+        return call_error(c, "%s has rank %d, not 1", what, v->rank), -1;
     if (!value_elements_const(v, &n))
-        return call_unsupported(c, "the rank of its result depends on the run: input %d has no "
-                                   "fixed size", input), -1;
+        return call_unsupported(c, "the rank of its result depends on the run: %s has no fixed size",
+                                what), -1;
     if (n > MAX_ELEMENTS)
-        return call_unsupported(c, "input %d decides shapes and has %lld elements", input,
-                                (long long)n), -1;
+        return call_unsupported(c, "%s decides shapes and has %lld elements", what, (long long)n),
+               -1;
     if (n > 0 && !graph_known_elements(c->b->g, v, d, MAX_ELEMENTS))
         memcpy(d, element_symbols(c->import, v, (int)n), (size_t)n * sizeof *d);
     return (int)n;
+}
+
+int call_dims(struct call *c, int input, const struct dim *d[MAX_ELEMENTS])
+{
+    if (input >= c->n_in || !c->in[input])
+        return call_error(c, "input %d is missing", input), -1;
+    return value_dims(c, c->in[input],
+                      arena_printf(c->import->arena, "input %d ('%s')", input,
+                                   c->node->input[input]),
+                      d);
 }
 
 const struct dim *call_dim(struct call *c, int input)
@@ -272,6 +282,45 @@ int call_known(struct call *c, int input, int64_t v[MAX_ELEMENTS])
 const struct dim *dim_axis(struct call *c, const struct dim *axis, int rank)
 {
     return D(add, axis, D(mul, D(lt, axis, d_const(c, 0)), d_const(c, rank)));
+}
+
+bool mark_axes(struct call *c, int n, const struct dim *const *axes, int rank,
+               const struct dim **marked)
+{
+    for (int i = 0; i < rank; i++)
+        marked[i] = d_const(c, 0);
+    for (int k = 0; k < n; k++) {
+        int64_t known;
+        if (dim_is_const(axes[k], &known) && call_axis(c, known, rank) < 0)
+            return false;
+        const struct dim *axis = dim_axis(c, axes[k], rank);
+        for (int i = 0; i < rank; i++)
+            marked[i] = D(add, marked[i], D(eq, axis, d_const(c, i)));
+    }
+    for (int i = 0; i < rank; i++) {
+        int64_t times;
+        if (dim_is_const(marked[i], &times) && times > 1)
+            return call_error(c, "axis %d is named twice", i);
+    }
+    return true;
+}
+
+void unmarked_sizes(struct call *c, int rank, const struct dim *const *shape,
+                    const struct dim *const *marked, int n, const struct dim **d)
+{
+    /* Result axis k is the axis that has k unmarked ones before it. */
+    const struct dim *before = d_const(c, 0);
+    for (int k = 0; k < n; k++)
+        d[k] = d_const(c, 0);
+    for (int i = 0; i < rank; i++) {
+        const struct dim *stays = D(sub, d_const(c, 1), marked[i]);
+        for (int k = 0; k < n; k++) {
+            const struct dim *here = D(mul, stays, D(eq, before, d_const(c, k)));
+            if (!dim_is(here, 0))
+                d[k] = D(add, d[k], D(mul, here, shape[i]));
+        }
+        before = D(add, before, stays);
+    }
 }
 
 struct value *call_tensor(struct call *c, const Onnx__TensorProto *t)

@@ -76,6 +76,9 @@ bool call_axes(struct call *c, int n, const int64_t *axes, int rank, uint32_t *m
  * rank 0 or 1 and of fixed size.
  */
 int call_dims(struct call *c, int input, const struct dim *d[MAX_ELEMENTS]);
+/* The same for any value; what: how messages call it. */
+int value_dims(struct call *c, struct value *v, const char *what,
+               const struct dim *d[MAX_ELEMENTS]);
 /* The one element of an input that decides a shape; NULL after reporting. */
 const struct dim *call_dim(struct call *c, int input);
 /* All elements of an input, when they are constants; their count, or -1 when they are not (nothing is
@@ -83,6 +86,16 @@ const struct dim *call_dim(struct call *c, int input);
 int call_known(struct call *c, int input, int64_t v[MAX_ELEMENTS]);
 /* axis (of [-rank, rank)) as a dim, made non-negative. */
 const struct dim *dim_axis(struct call *c, const struct dim *axis, int rank);
+
+/*
+ * Axes that may not be known: marked[i] is 1 where one of the n axes is i, else 0. Axes that are known
+ * to be out of range or named twice are an error.
+ */
+bool mark_axes(struct call *c, int n, const struct dim *const *axes, int rank,
+               const struct dim **marked);
+/* d[0..n): the sizes of the axes that are not marked, in order. */
+void unmarked_sizes(struct call *c, int rank, const struct dim *const *shape,
+                    const struct dim *const *marked, int n, const struct dim **d);
 
 /* Constants. */
 struct value *call_tensor(struct call *c, const Onnx__TensorProto *t);

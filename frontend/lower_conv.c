@@ -28,7 +28,7 @@ static bool check_operands(struct call *c, const struct value *x, const struct v
     return !c->failed;
 }
 
-static struct value *convolve(struct call *c, struct value *x, struct value *w, enum dtype to)
+struct value *convolve(struct call *c, struct value *x, struct value *w, enum dtype to)
 {
     struct window win;
     if (!x || !w || !check_operands(c, x, w) ||

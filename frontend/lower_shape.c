@@ -87,28 +87,6 @@ static int axes_of(struct call *c, const struct dim *d[MAX_ELEMENTS])
     return c->failed ? -1 : n;
 }
 
-/* 1 where an axis of the list, counted in rank, is i. Axes known to be out of range are an error. */
-static bool mark_axes(struct call *c, int n, const struct dim *const *axes, int rank,
-                      const struct dim **marked)
-{
-    for (int i = 0; i < rank; i++)
-        marked[i] = d_const(c, 0);
-    for (int k = 0; k < n; k++) {
-        int64_t known;
-        if (dim_is_const(axes[k], &known) && call_axis(c, known, rank) < 0)
-            return false;
-        const struct dim *axis = dim_axis(c, axes[k], rank);
-        for (int i = 0; i < rank; i++)
-            marked[i] = D(add, marked[i], D(eq, axis, d_const(c, i)));
-    }
-    for (int i = 0; i < rank; i++) {
-        int64_t times;
-        if (dim_is_const(marked[i], &times) && times > 1)
-            return call_error(c, "axis %d is named twice", i);
-    }
-    return true;
-}
-
 /* Of d[0..n), the element that the dim `index` selects. */
 static const struct dim *choose(struct call *c, const struct dim *index, int n,
                                 const struct dim *const *d)
@@ -170,23 +148,14 @@ bool lower_squeeze(struct call *c)
         return call_error(c, "%d axes, but its operand has rank %d", n, x->rank);
     if (!mark_axes(c, n, axes, x->rank, goes))
         return false;
-    /* Result axis k is the operand's axis that has k others before it that stay. */
-    const struct dim *before = d_const(c, 0), *one = d_const(c, 1);
-    for (int k = 0; k < rank; k++)
-        d[k] = d_const(c, 0);
     for (int i = 0; i < x->rank; i++) {
+        const struct dim *one = d_const(c, 1);
         if (!graph_constrain(c->b->g, MUST_EQUAL, D(select, goes[i], x->shape[i], one), one,
                              "%s: axis %d is to be squeezed and must have size 1",
                              c->b->g->origin, i))
             return false;
-        const struct dim *stays = D(sub, one, goes[i]);
-        for (int k = 0; k < rank; k++) {
-            const struct dim *here = D(mul, stays, D(eq, before, d_const(c, k)));
-            if (!dim_is(here, 0))
-                d[k] = D(add, d[k], D(mul, here, x->shape[i]));
-        }
-        before = D(add, before, stays);
     }
+    unmarked_sizes(c, x->rank, x->shape, goes, rank, d);
     return call_result(c, build_reshape(c->b, c->in[0], rank, d));
 }
 

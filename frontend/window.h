@@ -24,4 +24,7 @@ bool window_slide(struct call *c, const struct value *x, bool ceil, struct windo
 /* An attribute's list of dims, in the arena. */
 struct dims call_dims_copy(struct call *c, int n, const struct dim *const *d);
 
+/* The convolution that c's attributes describe, of these operands and with this result type. */
+struct value *convolve(struct call *c, struct value *x, struct value *w, enum dtype to);
+
 #endif

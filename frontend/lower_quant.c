@@ -1,0 +1,178 @@
+/* Quantization: scales and zero points per tensor, per axis or per block; integer contractions. */
+#include "window.h"
+
+#include <math.h>
+
+/*
+ * A scale or zero point in a shape that broadcasts to x: one element, one per index of `axis`, or (block
+ * > 0) one per `block` neighbours along it.
+ */
+static struct value *spread(struct call *c, struct value *v, const struct value *x, int axis,
+                            int64_t block)
+{
+    int64_t n;
+    if (!v)
+        return NULL;
+    if (value_elements_const(v, &n) && n == 1)
+        return build_reshape(c->b, v, 0, NULL);
+    if (block <= 0) {
+        if (v->rank != 1)
+            return call_error(c, "a scale or zero point has rank %d", v->rank), NULL;
+        return build_unsqueeze(c->b, v, ((1u << (x->rank - axis - 1)) - 1) << 1);
+    }
+    if (v->rank != x->rank || x->rank + 1 > MAX_RANK)
+        return call_error(c, "a scale per block has rank %d, not %d", v->rank, x->rank), NULL;
+    const struct dim *wide[MAX_RANK], *joined[MAX_RANK];
+    for (int i = 0; i < x->rank; i++) {
+        wide[i + (i > axis)] = v->shape[i];
+        joined[i] = i == axis ? D(mul, v->shape[i], d_const(c, block)) : v->shape[i];
+    }
+    wide[axis + 1] = d_const(c, block);
+    v = build_expand(c->b, build_unsqueeze(c->b, v, 1u << (axis + 1)), x->rank + 1, wide);
+    v = build_reshape(c->b, v, x->rank, joined);
+    return build_slice_axis(c->b, v, axis, d_const(c, 0), x->shape[axis]);
+}
+
+/* The range of an integer type. */
+static void limits_of(enum dtype type, double *low, double *high)
+{
+    int bits = dtype_info[type].bits;
+    bool is_signed = dtype_info[type].cls == DC_S;
+    *high = ldexp(1, is_signed ? bits - 1 : bits) - 1;
+    *low = is_signed ? -*high - 1 : 0;
+}
+
+/* Real numbers (in units of the scale) to the quantized type: rounded, shifted, saturated. */
+static struct value *to_quantized(struct call *c, struct value *y, struct value *zero,
+                                  enum dtype type)
+{
+    if (dtype_is_float(type)) {
+        if (y && zero)
+            y = v_add(c, y, build_cast(c->b, zero, y->type));
+        return attr_int(c, "saturate", 1) ? build_cast(c->b, y, type)
+                                          : build_cast_wrap(c->b, y, type);
+    }
+    double low, high;
+    limits_of(type, &low, &high);
+    y = build_unary(c->b, OP_round, y);
+    if (y && zero)
+        y = v_add(c, y, build_cast(c->b, zero, y->type));
+    y = lower_clip_values(c, y, v_number(c, y, low), v_number(c, y, high));
+    return build_cast(c->b, y, type);
+}
+
+static int quantized_axis(struct call *c, const struct value *x)
+{
+    return x->rank == 0 ? 0 : call_axis(c, attr_int(c, "axis", x->rank > 1 ? 1 : 0), x->rank);
+}
+
+bool lower_quantize(struct call *c)
+{
+    struct value *x = c->in[0], *scale = c->in[1], *zero = c->in[2];
+    int axis = quantized_axis(c, x);
+    int64_t block = attr_int(c, "block_size", 0);
+    enum dtype to = attr_dtype(c, "output_dtype", zero ? zero->type : DT_U8);
+    if (axis < 0)
+        return false;
+    if (zero && to != zero->type)
+        return call_error(c, "output_dtype is not the type of its zero point");
+    enum dtype real = x->type == DT_F64 ? DT_F64 : DT_F32;
+    struct value *s = build_cast(c->b, spread(c, scale, x, axis, block), real);
+    struct value *y = v_div(c, build_cast(c->b, x, real), s);
+    return call_result(c, to_quantized(c, y, zero ? spread(c, zero, x, axis, block) : NULL, to));
+}
+
+bool lower_dequantize(struct call *c)
+{
+    struct value *x = c->in[0], *scale = c->in[1], *zero = c->in[2];
+    int axis = quantized_axis(c, x);
+    int64_t block = attr_int(c, "block_size", 0);
+    if (axis < 0)
+        return false;
+    enum dtype to = attr_dtype(c, "output_dtype", scale->type);
+    struct value *y = x;
+    if (dtype_is_int(x->type))
+        y = build_cast(c->b, y, DT_I32); /* a difference of 8-bit numbers needs 9 */
+    else
+        y = build_cast(c->b, y, DT_F32);
+    if (zero)
+        y = v_sub(c, y, build_cast(c->b, spread(c, zero, x, axis, block), y->type));
+    y = v_mul(c, build_cast(c->b, y, DT_F32),
+              build_cast(c->b, spread(c, scale, x, axis, block), DT_F32));
+    return call_result(c, build_cast(c->b, y, to));
+}
+
+/* To u8, by the range of the operand, which always holds 0. */
+bool lower_dynamic_quantize(struct call *c)
+{
+    struct value *x = c->in[0], *zero = v_number(c, x, 0);
+    uint32_t all = (1u << x->rank) - 1;
+    struct value *most = v_max(c, build_reduce(c->b, OP_reduce_max, x, all, false), zero);
+    struct value *least = v_min(c, build_reduce(c->b, OP_reduce_min, x, all, false), zero);
+    struct value *scale = v_div(c, v_sub(c, most, least), v_number(c, x, 255));
+    struct value *at = v_div(c, v_sub(c, zero, least), scale);
+    /* An operand of zeros has scale 0; its zero point is 0, not NaN. */
+    struct value *flat = v_eq(c, scale, zero);
+    at = to_quantized(c, build_select(c->b, flat, zero, at), NULL, DT_U8);
+    struct value *y = build_select(c->b, flat, zero, v_div(c, x, scale));
+    c->out[0] = to_quantized(c, y, at, DT_U8);
+    c->out[1] = scale;
+    c->out[2] = at;
+    return c->out[0];
+}
+
+/* x - zero in i32; zero has one element, or one per index of x's axis `axis`. */
+static struct value *centered(struct call *c, struct value *x, struct value *zero, int axis)
+{
+    struct value *wide = build_cast(c->b, x, DT_I32);
+    if (!zero)
+        return wide;
+    /* QLinearMatMul may give a zero point per row in x's own rank. */
+    struct value *z = zero->rank > 1 ? zero : spread(c, zero, x, axis, 0);
+    return v_sub(c, wide, build_cast(c->b, z, DT_I32));
+}
+
+bool lower_matmul_integer(struct call *c)
+{
+    struct value *x = c->in[0], *y = c->in[1];
+    struct value *a = centered(c, x, c->in[2], x->rank > 1 ? x->rank - 2 : 0);
+    struct value *b = centered(c, y, c->in[3], y->rank - 1);
+    return call_result(c, build_matmul(c->b, a, b, DT_I32));
+}
+
+bool lower_conv_integer(struct call *c)
+{
+    return call_result(c, convolve(c, centered(c, c->in[0], c->in[2], 0),
+                                   centered(c, c->in[1], c->in[3], 0), DT_I32));
+}
+
+/* Inputs of QLinear*: x, its scale and zero point, the same of w, then scale and zero of the result. */
+bool lower_qlinear_matmul(struct call *c)
+{
+    struct value *x = c->in[0], *w = c->in[3];
+    int row = x->rank > 1 ? x->rank - 2 : 0;
+    struct value *y = build_matmul(c->b, centered(c, x, c->in[2], row),
+                                   centered(c, w, c->in[5], w->rank - 1), DT_I32);
+    struct value *xs = c->in[1]->rank > 1 ? c->in[1] : spread(c, c->in[1], x, row, 0);
+    struct value *ws = c->in[4]->rank > 1 ? c->in[4] : spread(c, c->in[4], w, w->rank - 1, 0);
+    struct value *factor = v_div(
+        c, v_mul(c, build_cast(c->b, xs, DT_F32), build_cast(c->b, ws, DT_F32)),
+        build_cast(c->b, spread(c, c->in[6], x, row, 0), DT_F32));
+    struct value *real = v_mul(c, build_cast(c->b, y, DT_F32), factor);
+    return call_result(c, to_quantized(c, real, spread(c, c->in[7], x, row, 0), c->in[7]->type));
+}
+
+bool lower_qlinear_conv(struct call *c)
+{
+    struct value *x = c->in[0], *w = c->in[3];
+    struct value *y = convolve(c, centered(c, x, c->in[2], 0), centered(c, w, c->in[5], 0), DT_I32);
+    if (!y)
+        return false;
+    if (c->in[8])
+        y = v_add(c, y, spread(c, c->in[8], x, 1, 0));
+    struct value *factor =
+        v_div(c, v_mul(c, spread(c, c->in[1], x, 1, 0), spread(c, c->in[4], x, 1, 0)),
+              spread(c, c->in[6], x, 1, 0));
+    struct value *real = v_mul(c, build_cast(c->b, y, DT_F32), factor);
+    return call_result(c, to_quantized(c, real, spread(c, c->in[7], x, 1, 0), c->in[7]->type));
+}

@@ -1,0 +1,171 @@
+/*
+ * onnx_eval MODEL.onnx [DIR…]: imports a model and runs it in the reference evaluator on the data sets
+ * DIR (input_0.pb, …, output_0.pb, …), comparing |a - b| <= atol + rtol |b|.
+ *
+ * Last line of output: "ok", "unsupported", "bad", "wrong" with the first reason. Exit status 0 if ok.
+ */
+#include "../../frontend/import.h"
+#include "../../ir/eval.h"
+#include "../../ir/text.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double rtol = 1e-3, atol = 1e-7;
+
+static int verdict(const char *kind, struct diag *diag)
+{
+    const struct diag_message *m = diag ? diag->first : NULL;
+    while (m && m->status == STATUS_OK)
+        m = m->next;
+    printf("%s %s: %s\n", kind, m && m->where ? m->where : "", m ? m->text : "");
+    return strcmp(kind, "ok") != 0;
+}
+
+static char *read_file(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return NULL;
+    char *data = NULL;
+    *size = 0;
+    for (size_t n = 1; n > 0;) {
+        data = realloc(data, *size + 65536);
+        n = fread(data + *size, 1, 65536, file);
+        *size += n;
+    }
+    fclose(file);
+    return data;
+}
+
+/* A TensorProto file as a tensor; its data is malloc'ed. */
+static bool read_tensor(struct import *im, const char *path, struct tensor *t)
+{
+    size_t size;
+    char *data = read_file(path, &size);
+    if (!data)
+        return false;
+    Onnx__TensorProto *proto = onnx__tensor_proto__unpack(NULL, size, (uint8_t *)data);
+    free(data);
+    struct value *v = proto ? import_tensor(im, path, proto) : NULL;
+    if (v) {
+        const struct constant *constant = v->def->attr.constant.data;
+        *t = (struct tensor){.type = v->type, .rank = v->rank, .size = constant->size};
+        for (int i = 0; i < v->rank; i++)
+            dim_is_const(v->shape[i], &t->shape[i]);
+        t->data = malloc(constant->size + 1);
+        memcpy(t->data, constant->bytes, constant->size);
+    }
+    if (proto)
+        onnx__tensor_proto__free_unpacked(proto, NULL);
+    return v;
+}
+
+static bool same(const struct tensor *got, const struct tensor *want, char *why, size_t room)
+{
+    bool shapes = got->rank == want->rank && got->type == want->type;
+    for (int i = 0; shapes && i < got->rank; i++)
+        shapes = got->shape[i] == want->shape[i];
+    if (!shapes) {
+        int at = snprintf(why, room, "got %s[", dtype_info[got->type].text);
+        for (int i = 0; i < got->rank; i++)
+            at += snprintf(why + at, room - (size_t)at, "%lld ", (long long)got->shape[i]);
+        at += snprintf(why + at, room - (size_t)at, "] want %s[", dtype_info[want->type].text);
+        for (int i = 0; i < want->rank; i++)
+            at += snprintf(why + at, room - (size_t)at, "%lld ", (long long)want->shape[i]);
+        snprintf(why + at, room - (size_t)at, "]");
+        return false;
+    }
+    for (int64_t i = 0; i < tensor_elements(want); i++) {
+        if (!dtype_is_float(want->type)) {
+            int64_t a = tensor_get_int(got, i), b = tensor_get_int(want, i);
+            if (a == b)
+                continue;
+            snprintf(why, room, "element %lld: got %lld want %lld", (long long)i, (long long)a,
+                     (long long)b);
+            return false;
+        }
+        double a = tensor_get_float(got, i), b = tensor_get_float(want, i);
+        if ((isnan(a) && isnan(b)) || a == b || fabs(a - b) <= atol + rtol * fabs(b))
+            continue;
+        snprintf(why, room, "element %lld: got %.9g want %.9g", (long long)i, a, b);
+        return false;
+    }
+    return true;
+}
+
+/* 0: right; else a verdict was printed. */
+static int run_set(struct import *im, struct graph *g, const char *folder)
+{
+    struct tensor in[64] = {0}, out[64] = {0};
+    char path[4096], why[512];
+    for (int i = 0; i < g->n_inputs && i < 64; i++) {
+        snprintf(path, sizeof path, "%s/input_%d.pb", folder, i);
+        if (!read_tensor(im, path, &in[i])) {
+            printf("wrong %s cannot be read\n", path);
+            return 1;
+        }
+    }
+    int status = 0;
+    if (!eval_graph(g, in, out))
+        status = verdict("wrong", g->diag);
+    for (int i = 0; i < g->n_outputs && i < 64; i++) {
+        struct tensor want = {0};
+        snprintf(path, sizeof path, "%s/output_%d.pb", folder, i);
+        if (status == 0 && !read_tensor(im, path, &want))
+            status = 1, printf("wrong %s cannot be read\n", path);
+        if (status == 0 && !same(&out[i], &want, why, sizeof why))
+            status = 1, printf("wrong output %d: %s\n", i, why);
+        tensor_free(&out[i]);
+        tensor_free(&want);
+    }
+    for (int i = 0; i < g->n_inputs && i < 64; i++)
+        tensor_free(&in[i]);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct arena arena = {0};
+    struct diag diag = {0};
+    jmp_buf oom;
+    bool print = argc > 2 && strcmp(argv[2], "--print") == 0;
+    struct model *model = argc > 1 ? model_open(&diag, argv[1]) : NULL;
+    if (!model)
+        return verdict("bad", &diag);
+    arena.on_oom = &oom;
+    if (setjmp(oom))
+        return verdict("bad out of memory", NULL);
+    struct graph *g = frontend_load(&arena, &diag, model, NULL);
+    int status = 0;
+    for (const struct diag_message *m = diag.first; m; m = m->next)
+        fprintf(stderr, "%s: %s%s\n", m->where ? m->where : "", m->status ? "" : "warning: ",
+                m->text);
+    if (!g)
+        status = verdict(diag.status == STATUS_UNSUPPORTED ? "unsupported" : "bad", &diag);
+    else if (!graph_verify(g, "model"))
+        status = verdict("bad", &diag);
+    if (g && print) {
+        struct text text = {0};
+        graph_print(&text, g, PRINT_ORIGINS);
+        fputs(text.data, stdout);
+        text_free(&text);
+    }
+    struct arena scratch = {.on_oom = &oom};
+    for (int i = 2; i < argc && status == 0 && !print; i++) {
+        struct import im = {.model = model, .arena = &scratch, .diag = &diag};
+        im.graph = graph_create(&scratch, &diag);
+        im.b = (struct builder){im.graph, NULL};
+        status = run_set(&im, g, argv[i]);
+    }
+    if (status == 0)
+        verdict("ok", NULL);
+    arena_free(&scratch);
+    arena_free(&arena);
+    model_close(model);
+    diag_free(&diag);
+    return status;
+}
