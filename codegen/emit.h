@@ -19,7 +19,7 @@
  *       const struct index *at[MAX_RANK];
  *       const struct dim *rows = value_elements(e->g, y), *n = x->shape[x->rank - 1];
  *
- *       emit_launch(e, dim_ceildiv(e->g->dims, rows, build 128), 128, 0);
+ *       emit_launch(e, dim_ceildiv(e->g->dims, rows, d128), 128, 0);
  *       emit_line(e, "const idx_t row = blockIdx.x * 128 + threadIdx.x;");
  *       emit_line(e, "if (row >= %s)", emit_dim(e, rows));
  *       emit_line(e, "    return;");
@@ -91,6 +91,10 @@ bool emit_finish(struct emitter *e);
 void emit_launch(struct emitter *e, const struct dim *blocks, int threads, int shared_bytes);
 void emit_launch_grid(struct emitter *e, const struct dim *x, const struct dim *y,
                       const struct dim *z, int block_x, int block_y, int shared_bytes);
+
+/* One thread per item: sets the launch for n of them and prints name = the thread's number; surplus
+ * threads return. So not for kernels with barriers. */
+void emit_thread_index(struct emitter *e, const char *name, const struct dim *n);
 
 /* --- Text. Lines are indented by the open braces; a newline is added. ------------------------- */
 void emit_line(struct emitter *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -168,9 +172,9 @@ struct access {
 void emit_access(struct emitter *e, struct value *v, const struct index *const *index,
                  struct access *out);
 /*
- * The widest vector (1, 2 or 4 elements, at most 16 bytes) that all loads behind v and, with
- * `stores`, all stores of the epilogue can be done in along `axis` of v, when the index along it is
- * w*q + lane. Needs static extents along the way.
+ * The widest vector (1, 2 or 4 elements, at most 16 bytes) that all loads behind v can be done in
+ * along `axis` of v, when the index along it is w*q + lane. Needs static extents along the way.
+ * emit_store_width is the same for all loads and stores of the epilogue.
  */
 int emit_vector_width(struct emitter *e, struct value *v, int axis);
 int emit_store_width(struct emitter *e, int axis); /* axis of the core's first result */

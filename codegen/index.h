@@ -56,7 +56,7 @@ bool index_is_const(const struct index *a, int64_t *value);     /* value may be 
 bool index_nonnegative(struct index_table *t, const struct index *a);
 bool index_below(struct index_table *t, const struct index *a, const struct dim *bound);
 /* Provably a multiple of n for every value of the variables, the constant left out. */
-bool index_terms_divisible(const struct index *a, int64_t n);
+bool index_terms_divisible(struct index_table *t, const struct index *a, int64_t n);
 
 /* Row-major: Σ index[i] * Π shape[i+1 …]. */
 const struct index *index_linear(struct index_table *t, int rank, const struct dim *const *shape,

@@ -1,0 +1,262 @@
+/* What lies behind a core, the stores, and whether lanes can share vectors. */
+#include "emit_state.h"
+
+#include <string.h>
+
+/* A value behind the core and its index, for each lane: index[lane * MAX_RANK + axis]. */
+struct behind {
+    struct value *v;
+    const struct index **index;
+};
+
+/* The values behind the core, in topological order. */
+struct epilogue {
+    int n, lanes;
+    struct behind *at;
+};
+
+static struct behind *find_behind(const struct epilogue *p, const struct value *v)
+{
+    for (int i = 0; i < p->n; i++)
+        if (p->at[i].v == v)
+            return &p->at[i];
+    return NULL;
+}
+
+static struct behind *add_behind(struct emitter *e, struct epilogue *p, struct value *v)
+{
+    struct behind *b = &p->at[p->n++];
+    b->v = v;
+    b->index = ARENA_ARRAY(e->g->arena, (size_t)p->lanes * MAX_RANK, const struct index *);
+    return b;
+}
+
+/* The index that a node's result has where its operand has index `at`. */
+static void forward(struct emitter *e, const struct node *node, const struct value *operand,
+                    const struct index *const *at, const struct index **result)
+{
+    const struct value *y = node->out[0];
+    if (node->op == OP_reshape)
+        index_reshape(e->ix, operand->rank, operand->shape, at, y->rank, y->shape, result);
+    else if (node->op == OP_transpose)
+        for (int i = 0; i < y->rank; i++)
+            result[i] = at[node->attr.transpose.perm.axis[i]];
+    else
+        memcpy(result, at, (size_t)y->rank * sizeof *at);
+}
+
+/* Computes node's result in all lanes, when an operand of it lies behind the core. */
+static void pass_node(struct emitter *e, struct epilogue *p, struct node *node)
+{
+    const struct behind *from = NULL;
+    for (int i = 0; i < node->n_in && !from; i++)
+        from = find_behind(p, node->in[i]);
+    if (!from || node == e->group->core)
+        return;
+    bool scalar = op_info[node->op].class == OC_SCALAR;
+    if (!scalar && node->op != OP_reshape && node->op != OP_transpose) {
+        emit_unsupported(e, node, "stands behind a core in kernel %d", node->kernel);
+        return;
+    }
+    struct behind *to = add_behind(e, p, node->out[0]);
+    for (int lane = 0; lane < p->lanes; lane++) {
+        const struct index **source = from->index + lane * MAX_RANK;
+        const struct index **at = to->index + lane * MAX_RANK;
+        forward(e, node, from->v, source, at);
+        if (scalar)
+            emit_value(e, to->v, at);
+        else
+            emit_result(e, to->v, at, emit_value(e, from->v, source));
+    }
+}
+
+/* The lanes' offsets are w neighbours that begin at a multiple of w. */
+static bool is_vector(struct emitter *e, const struct value *v, int width,
+                      const struct index *const *offset)
+{
+    if (width == 1 || dtype_size(v->type) * (size_t)width > 16 ||
+        !index_terms_divisible(e->ix, offset[0], width) ||
+        !dim_is(dim_mod(e->g->dims, offset[0]->constant, dim_const(e->g->dims, width)), 0))
+        return false;
+    for (int lane = 1; lane < width; lane++)
+        if (offset[lane] != index_add(e->ix, offset[0], index_const(e->ix, lane)))
+            return false;
+    return true;
+}
+
+static void store(struct emitter *e, struct value *v, int width, const struct index **index)
+{
+    const char *name[4];
+    const struct index *offset[4];
+    for (int lane = 0; lane < width; lane++) {
+        name[lane] = emit_value(e, v, index + lane * MAX_RANK);
+        offset[lane] = index_linear(e->ix, v->rank, v->shape, index + lane * MAX_RANK);
+    }
+    const char *buffer = emit_buffer(e, v, true);
+    const char *type = emit_storage_type(v->type);
+    const char *open = "", *close = "";
+    if (strcmp(type, emit_register_type(v->type)) != 0) {
+        open = arena_printf(e->g->arena, "%s(", type);
+        close = ")";
+    }
+    if (is_vector(e, v, width, offset)) {
+        const char *all = "";
+        for (int lane = 0; lane < width; lane++)
+            all = arena_printf(e->g->arena, "%s%s%s%s%s", all, lane ? ", " : "", open, name[lane],
+                               close);
+        emit_line(e, "store<%s, %d>(%s + %s, {%s});", type, width, buffer, emit_index(e, offset[0]),
+                  all);
+        return;
+    }
+    for (int lane = 0; lane < width; lane++)
+        emit_line(e, "%s[%s] = %s%s%s;", buffer, emit_index(e, offset[lane]), open, name[lane],
+                  close);
+}
+
+void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const *const *index)
+{
+    struct epilogue p = {.lanes = width};
+    const struct group *group = e->group;
+    const struct node *core = group->core;
+    p.at = ARENA_ARRAY(e->g->arena, (size_t)group->n_nodes + (size_t)core->n_out, struct behind);
+    for (int i = 0; i < core->n_out; i++) {
+        struct behind *b = add_behind(e, &p, core->out[i]);
+        for (int lane = 0; lane < width; lane++)
+            memcpy(b->index + lane * MAX_RANK, index[lane],
+                   (size_t)core->out[i]->rank * sizeof **index);
+    }
+    for (int i = 0; i < group->n_nodes; i++)
+        pass_node(e, &p, group->nodes[i]);
+    for (int i = 0; i < group->n_outputs; i++) {
+        struct behind *b = find_behind(&p, group->outputs[i]);
+        if (b)
+            store(e, b->v, width, b->index);
+        else
+            emit_unsupported(e, group->outputs[i]->def, "is a result in front of a core");
+    }
+}
+
+void emit_epilogue(struct emitter *e, const struct index *const *index)
+{
+    emit_epilogue_lanes(e, 1, &index);
+}
+
+void emit_store_lanes(struct emitter *e, int width, struct value *v,
+                      const struct index *const *const *index)
+{
+    const struct index **all =
+        ARENA_ARRAY(e->g->arena, (size_t)width * MAX_RANK, const struct index *);
+    for (int lane = 0; lane < width; lane++)
+        memcpy(all + lane * MAX_RANK, index[lane], (size_t)v->rank * sizeof **index);
+    store(e, v, width, all);
+}
+
+/* --- Vector widths -----------------------------------------------------------------------------
+ */
+
+void emit_vector(struct emitter *e, int width)
+{
+    e->state->vector = width;
+}
+
+/*
+ * A dry run: everything is emitted into a scratch text and then undone, while loads report to the
+ * probe whether the lane variable shows in them as a vector's lane.
+ */
+bool emit_probe(struct emitter *e, int width, const struct index *lane, probe_body *body,
+                void *context)
+{
+    struct emit_state *s = e->state, saved = *s;
+    struct text scratch = {0};
+    struct probe probe = {lane->terms[0].atom, width, true};
+    struct param *params = ARENA_ARRAY(e->g->arena, (size_t)s->n_params + 1, struct param);
+    if (s->n_params)
+        memcpy(params, s->params, (size_t)s->n_params * sizeof *params);
+    s->params = params;
+    s->cap_params = s->n_params;
+    s->memos = NULL;
+    s->n_memos = s->cap_memos = s->n_scopes = 0;
+    s->out = &scratch;
+    s->vector = 1;
+    s->probe = &probe;
+    body(e, context);
+    saved.failed = s->failed;
+    saved.reported = s->reported;
+    saved.n_reported = s->n_reported;
+    *s = saved;
+    text_free(&scratch);
+    return probe.fits;
+}
+
+void emit_probe_store(struct emitter *e, const struct value *v, const struct index *const *index)
+{
+    struct probe *probe = e->state->probe;
+    const struct index *offset = index_linear(e->ix, v->rank, v->shape, index);
+    const struct index *lane = index_var(e->ix, probe->lane->name, probe->lane->extent);
+    const struct index *base = index_sub(e->ix, offset, lane);
+    const struct dim *width = dim_const(e->g->dims, probe->width);
+    if (index_depends(base, probe->lane) || !index_terms_divisible(e->ix, base, probe->width) ||
+        !dim_is(dim_mod(e->g->dims, base->constant, width), 0) ||
+        dtype_size(v->type) * (size_t)probe->width > 16)
+        probe->fits = false;
+}
+
+/* One value, or the epilogue, with lanes along one axis and variables along the others. */
+struct axis_probe {
+    struct value *v;
+    const struct index *at[MAX_RANK];
+    bool epilogue;
+};
+
+static void probe_axis(struct emitter *e, void *context)
+{
+    struct axis_probe *p = context;
+    const struct group *group = e->group;
+    if (!p->epilogue) {
+        emit_value(e, p->v, p->at);
+        return;
+    }
+    struct epilogue behind = {.lanes = 1};
+    behind.at = ARENA_ARRAY(e->g->arena, (size_t)group->n_nodes + (size_t)group->core->n_out,
+                            struct behind);
+    for (int i = 0; i < group->core->n_out; i++) {
+        struct behind *b = add_behind(e, &behind, group->core->out[i]);
+        memcpy(b->index, p->at, (size_t)p->v->rank * sizeof *p->at);
+        emit_result(e, b->v, p->at, "result");
+    }
+    for (int i = 0; i < group->n_nodes; i++)
+        pass_node(e, &behind, group->nodes[i]);
+    for (int i = 0; i < group->n_outputs; i++) {
+        const struct behind *b = find_behind(&behind, group->outputs[i]);
+        if (b)
+            emit_probe_store(e, b->v, b->index);
+    }
+}
+
+static int axis_width(struct emitter *e, struct value *v, int axis, bool epilogue)
+{
+    for (int width = 4; width > 1; width /= 2) {
+        const struct dim *w = dim_const(e->g->dims, width), *extent = v->shape[axis];
+        if (!dim_is(dim_mod(e->g->dims, extent, w), 0) || dim_is(extent, 0))
+            continue;
+        struct axis_probe p = {.v = v, .epilogue = epilogue};
+        for (int i = 0; i < v->rank; i++)
+            p.at[i] = index_var(e->ix, arena_printf(e->g->arena, "axis%d", i), v->shape[i]);
+        const struct index *lane = index_var(e->ix, "lane", w);
+        const struct index *q = index_var(e->ix, "quad", dim_floordiv(e->g->dims, extent, w));
+        p.at[axis] = index_add(e->ix, index_mul(e->ix, q, w), lane);
+        if (emit_probe(e, width, lane, probe_axis, &p))
+            return width;
+    }
+    return 1;
+}
+
+int emit_vector_width(struct emitter *e, struct value *v, int axis)
+{
+    return axis_width(e, v, axis, false);
+}
+
+int emit_store_width(struct emitter *e, int axis)
+{
+    return axis_width(e, e->group->core->out[0], axis, true);
+}

@@ -1,0 +1,82 @@
+/*
+ * map: scalar maps, views and gathers with no core. One thread per element of the result, or per 2
+ * or 4 neighbours when every access of theirs is one vector. Several results share the index space.
+ */
+#include "emit_state.h"
+
+enum { THREADS = 256, LEAST_VECTORS = 1 << 12 };
+
+/* All outputs at one place of the index space. */
+struct place {
+    const struct index *linear;
+};
+
+static void probe_outputs(struct emitter *e, void *context)
+{
+    const struct place *p = context;
+    for (int i = 0; i < e->group->n_outputs; i++) {
+        struct value *v = e->group->outputs[i];
+        const struct index *at[MAX_RANK];
+        index_delinear(e->ix, p->linear, v->rank, v->shape, at);
+        emit_value(e, v, at);
+        emit_probe_store(e, v, at);
+    }
+}
+
+/* Elements a thread does: vectors only where enough of them are left to fill the device. */
+static int choose_width(struct emitter *e, const struct dim *elements)
+{
+    int64_t n;
+    for (int width = 4; width > 1; width /= 2) {
+        const struct dim *w = dim_const(e->g->dims, width);
+        const struct dim *vectors = dim_floordiv(e->g->dims, elements, w);
+        if (!dim_is(dim_mod(e->g->dims, elements, w), 0) ||
+            (dim_is_const(vectors, &n) && n < LEAST_VECTORS))
+            continue;
+        const struct index *lane = index_var(e->ix, "lane", w);
+        const struct index *q = index_mul(e->ix, index_var(e->ix, "i", vectors), w);
+        struct place p = {index_add(e->ix, q, lane)};
+        if (emit_probe(e, width, lane, probe_outputs, &p))
+            return width;
+    }
+    return 1;
+}
+
+/* "i": the thread's number, below n; the surplus threads of the last block return. */
+void emit_thread_index(struct emitter *e, const char *name, const struct dim *n)
+{
+    int64_t known = 0;
+    int threads = THREADS;
+    if (dim_is_const(n, &known) && known < THREADS)
+        threads = known < 32 ? 32 : (int)(known + 31) / 32 * 32;
+    emit_launch(e, dim_ceildiv(e->g->dims, n, dim_const(e->g->dims, threads)), threads, 0);
+    emit_line(e, "const idx_t %s = %sblockIdx.x * %d + threadIdx.x;", name,
+              e->wide ? "(idx_t)" : "", threads);
+    if (dim_is(dim_mod(e->g->dims, n, dim_const(e->g->dims, threads)), 0))
+        return;
+    emit_line(e, "if (%s >= %s)", name, emit_dim(e, n));
+    emit_line(e, "    return;");
+}
+
+bool family_map(struct codegen *c, const struct group *group)
+{
+    struct emitter *e = emit_begin(c, group, "map");
+    const struct dim *elements = value_elements(e->g, group->outputs[0]);
+    int width = choose_width(e, elements);
+    const struct dim *w = dim_const(e->g->dims, width);
+    const struct dim *threads = dim_floordiv(e->g->dims, elements, w);
+    emit_thread_index(e, "i", threads);
+    emit_vector(e, width);
+    const struct index *i = index_mul(e->ix, index_var(e->ix, "i", threads), w);
+    for (int k = 0; k < group->n_outputs; k++) {
+        struct value *v = group->outputs[k];
+        const struct index *at[4][MAX_RANK], *const *lanes[4];
+        for (int lane = 0; lane < width; lane++) {
+            index_delinear(e->ix, index_add(e->ix, i, index_const(e->ix, lane)), v->rank, v->shape,
+                           at[lane]);
+            lanes[lane] = at[lane];
+        }
+        emit_store_lanes(e, width, v, lanes);
+    }
+    return emit_finish(e);
+}
