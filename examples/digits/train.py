@@ -10,6 +10,7 @@ Writes, beside this file:
     digits.onnx                            the trained network, free batch dimension
     held_back/test_data_set_0/input_0.pb   the held-back images, f32 [360, 1, 8, 8] in 0..1
     held_back/test_data_set_0/output_0.pb  their logits by ONNX Runtime
+    held_back/images.u8                    the same images as 8x8 bytes, 0..16
     held_back/labels.u8                    their labels, one byte each
     held_back/accuracy.txt                 correct images and their number, at training
 """
@@ -208,6 +209,8 @@ def main():
     for name, array, tensor_name in (("input_0.pb", images[held_back], "image"),
                                      ("output_0.pb", logits, "logits")):
         (data / name).write_bytes(numpy_helper.from_array(array, tensor_name).SerializeToString())
+    pixels = np.round(images[held_back] * 16).astype(np.uint8)
+    (data.parent / "images.u8").write_bytes(pixels.tobytes())
     (data.parent / "labels.u8").write_bytes(labels[held_back].astype(np.uint8).tobytes())
     (data.parent / "accuracy.txt").write_text(f"{correct} {held_back.sum()}\n")
     print(f"held back: {correct} of {held_back.sum()} correct")

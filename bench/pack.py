@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Packs what a machine with a GPU and no network needs to refute or confirm gpucc.
+
+    pack.py --build build --out build/gpu-kit
+
+The folder holds gpurun, the emulator, plans compiled here, their inputs and expected outputs, and
+`on-gpu`, the one command to run there. Plans: the digits network; a spread of ONNX's node tests in
+which every kernel family occurs; SqueezeNet with random weights, for a first timing.
+"""
+import argparse
+import json
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests" / part) for part in ("lib", "onnx", "models")]
+import harness  # noqa: E402
+import ledger  # noqa: E402
+import light_random  # noqa: E402
+
+EVERY = 6   # of the node tests that pass, every sixth, and one at least for each kernel family
+
+
+def add(tools, kit, name, model, data):
+    """Compiles model into the kit with its data set; the kernel families it uses, or None."""
+    folder = kit / "cases" / name
+    folder.mkdir(parents=True)
+    code, _, errors = tools.compile(model, folder / "model.plan")
+    if code:
+        sys.exit(f"{name}: {harness.describe(code, errors)}")
+    shutil.copytree(data, folder / "data", copy_function=shutil.copyfile)
+    _, text, _ = tools.run(tools.bin / "gpurun", "inspect", folder / "model.plan", "--json")
+    steps = json.loads(text)["programs"][0]["steps"]
+    return {step["kernel"].rsplit("_", 1)[0] for step in steps if step.get("kernel")}
+
+
+def squeezenet(work):
+    model = light_random.randomize(onnx.load(light_random.LIGHT / "light_squeezenet.onnx"), 7)
+    image = np.random.default_rng(8).normal(0, 1, (1, 3, 224, 224)).astype(np.float32)
+    onnx.save(model, work / "model.onnx")
+    session = onnxruntime.InferenceSession(str(work / "model.onnx"))
+    harness.save_tensor(work / "data" / "input_0.pb", image)
+    for index, array in enumerate(session.run(None, {"data_0": image})):
+        harness.save_tensor(work / "data" / f"output_{index}.pb", array)
+    return work / "model.onnx", work / "data"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "gpu-kit")
+    parser.add_argument("--target", default="sm_80,sm_90a,portable")
+    options = parser.parse_args()
+    tools = harness.Tools(options.build, options.target)
+    shutil.rmtree(options.out, ignore_errors=True)
+    (options.out / "bin").mkdir(parents=True)
+    (options.out / "lib").mkdir()
+    shutil.copy(options.build / "bin" / "gpurun", options.out / "bin")
+    shutil.copy(options.build / "lib" / "libgpucc_emu.so", options.out / "lib")
+    shutil.copy(ROOT / "bench" / "on-gpu", options.out)
+
+    digits = ROOT / "examples" / "digits"
+    families = add(tools, options.out, "digits", digits / "digits.onnx",
+                   digits / "held_back" / "test_data_set_0")
+    with tempfile.TemporaryDirectory() as work:
+        families |= add(tools, options.out, "squeezenet", *squeezenet(pathlib.Path(work)))
+    passing = [name for (group, name), outcome in sorted(ledger.read_ledger().items())
+               if group == "node" and outcome == "pass"]
+    for index, name in enumerate(passing):
+        if index % EVERY == 0:
+            folder = ledger.DATA / "node" / name
+            families |= add(tools, options.out, name, folder / "model.onnx",
+                            folder / "test_data_set_0")
+    print(f"{len(list((options.out / 'cases').iterdir()))} cases, families: "
+          f"{', '.join(sorted(families))}")
+
+
+if __name__ == "__main__":
+    main()
