@@ -42,8 +42,9 @@ class Tools:
     def outputs(self, plan, inputs, *options):
         """The outputs of a run on the folder inputs, as arrays; RuntimeError when it fails."""
         with tempfile.TemporaryDirectory() as folder:
-            code, _, errors = self.run(self.bin / "gpurun", "run", plan, "--device=emu", "--inputs",
-                                       inputs, "--outputs", folder, *options)
+            code, _, errors = self.run(self.bin / "gpurun", "run", plan, "--inputs",
+                                       inputs, "--outputs", folder,
+                                       *(options or ["--device=emu"]))
             if code != 0:
                 raise RuntimeError(f"gpurun: {describe(code, errors)}")
             count = len(list(pathlib.Path(folder).glob("output_*.pb")))
