@@ -1,0 +1,335 @@
+/*
+ * gpucc: an ONNX model in, a plan out. The way of the data is build() below; what can go wrong is
+ * reported by the libraries and printed here.
+ */
+#include "../codegen/atomic_file.h"
+#include "../codegen/compile.h"
+#include "../codegen/plan_write.h"
+#include "../ir/text.h"
+#include "../passes/passes.h"
+#include "depfile.h"
+#include "emit_forms.h"
+#include "options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct build {
+    struct options options;
+    struct diag diag;
+    struct arena arena;
+    jmp_buf out_of_memory;
+    struct model *model; /* NULL for a graph in text form */
+    struct graph *graph;
+    struct program *programs[MAX_TARGETS];
+    struct compiled_set compiled;
+    struct nvrtc *nvrtc;
+    bool terminal;  /* stderr is one: show progress */
+    bool line_open; /* a progress line stands there */
+    double started;
+};
+
+/* ---- what the user sees -----------------------------------------------------------------------
+ */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void clear_progress(struct build *b)
+{
+    if (b->line_open)
+        fprintf(stderr, "\r\033[K");
+    b->line_open = false;
+}
+
+static void progress(struct build *b, const char *text)
+{
+    if (!b->terminal)
+        return;
+    fprintf(stderr, "\r\033[Kgpucc: %s", text);
+    b->line_open = true;
+}
+
+static void compile_progress(void *context, int done, int total)
+{
+    char text[64];
+    snprintf(text, sizeof text, "compiled %d of %d kernels", done, total);
+    progress(context, text);
+}
+
+/* A line of -v, with the time since the start. */
+static void say(struct build *b, const char *format, ...)
+{
+    if (!b->options.verbose)
+        return;
+    clear_progress(b);
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "gpucc: %6.3f s  ", now() - b->started);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+}
+
+static void print_messages(struct build *b)
+{
+    clear_progress(b);
+    for (const struct diag_message *m = b->diag.first; m; m = m->next)
+        fprintf(stderr, "gpucc: %s%s%s%s\n", m->where ? m->where : "", m->where ? ": " : "",
+                m->status == STATUS_OK ? "warning: " : "", m->text);
+    if (b->diag.status != STATUS_OK && !b->diag.first)
+        fprintf(stderr, "gpucc: out of memory\n");
+}
+
+static void say_kernels(struct build *b)
+{
+    for (int i = 0; i < b->compiled.n && b->options.verbose; i++) {
+        const struct compiled *c = &b->compiled.at[i];
+        struct resources r;
+        if (c->binary.cubin &&
+            cubin_resources(c->binary.cubin, c->binary.cubin_size, c->kernel->symbol, &r))
+            say(b, "%-8s %-40s %3d registers, %d bytes spilled or local%s", c->target->name,
+                c->kernel->symbol, r.registers, r.local_bytes, c->cached ? " (cached)" : "");
+        else
+            say(b, "%-8s %-40s PTX only%s", c->target->name, c->kernel->symbol,
+                c->cached ? " (cached)" : "");
+    }
+}
+
+/* ---- steps of a build -------------------------------------------------------------------------
+ */
+
+/* A file's bytes, mapped; they stay for the life of the process. NULL after reporting. */
+static const char *map_file(struct build *b, const char *path, size_t *size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat status;
+    void *bytes = MAP_FAILED;
+    if (fd >= 0 && !fstat(fd, &status)) {
+        *size = (size_t)status.st_size;
+        if (S_ISDIR(status.st_mode))
+            errno = EISDIR;
+        else if (*size)
+            bytes = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
+        else
+            bytes = (void *)""; /* an empty file, or something that cannot be mapped */
+    }
+    if (bytes == MAP_FAILED)
+        diag_error(&b->diag, STATUS_IO, path, "%s", strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return bytes == MAP_FAILED ? NULL : bytes;
+}
+
+/* The text form starts with the word "graph", behind comments (';') and blanks. No ONNX file does.
+ */
+static bool is_text_form(const char *bytes, size_t size)
+{
+    size_t at = 0;
+    while (at < size && (strchr(" \t\r\n", bytes[at]) || bytes[at] == ';')) {
+        if (!bytes[at])
+            return false;
+        if (bytes[at] == ';')
+            while (at < size && bytes[at] != '\n')
+                at++;
+        else
+            at++;
+    }
+    return size - at >= 5 && !memcmp(bytes + at, "graph", 5);
+}
+
+static bool load(struct build *b)
+{
+    const struct options *o = &b->options;
+    size_t size;
+    const char *bytes = map_file(b, o->input, &size);
+    if (!bytes)
+        return false;
+    if (is_text_form(bytes, size)) {
+        if (o->frontend.n_shapes)
+            diag_error(&b->diag, STATUS_USAGE, o->input,
+                       "--shape is for ONNX models; in a graph "
+                       "in text form, edit the input's shape");
+        else
+            b->graph = graph_parse(&b->arena, &b->diag, o->input, bytes, size);
+    } else {
+        b->model = model_open(&b->diag, o->input);
+        if (b->model)
+            b->graph = frontend_load(&b->arena, &b->diag, b->model, &o->frontend);
+    }
+    return b->graph && !b->diag.errors;
+}
+
+static bool run_passes(struct build *b)
+{
+    struct pass_options options = {
+        .verify = true, .dump_after = b->options.dump_after, .skip = b->options.skip};
+    return passes_run(b->graph, &options) && !b->diag.errors;
+}
+
+static bool generate(struct build *b)
+{
+    const struct target_list *targets = &b->options.targets;
+    for (int i = 0; i < targets->n; i++) {
+        b->programs[i] = codegen_program(b->graph, targets->at[i]);
+        if (!b->programs[i] || b->diag.errors)
+            return false;
+        say(b, "%s: %d steps", targets->at[i]->name, b->programs[i]->n_steps);
+    }
+    return compiled_collect(&b->compiled, b->programs, targets->n, &b->diag);
+}
+
+static bool check_targets(struct build *b)
+{
+    const struct target_list *targets = &b->options.targets;
+    for (int i = 0; i < targets->n; i++)
+        if (!nvrtc_knows_sm(b->nvrtc, targets->at[i]->sm)) {
+            diag_error(&b->diag, STATUS_ENVIRONMENT, nvrtc_file(b->nvrtc),
+                       "this NVRTC (%.4s) cannot compile for %s", nvrtc_build_id(b->nvrtc),
+                       targets->at[i]->name);
+            return false;
+        }
+    return true;
+}
+
+static bool compile(struct build *b)
+{
+    struct compile_options options = {.jobs = b->options.jobs,
+                                      .line_info = b->options.line_info,
+                                      .no_cache = b->options.no_cache,
+                                      .progress = compile_progress,
+                                      .context = b};
+    b->nvrtc = nvrtc_open(&b->diag);
+    if (!b->nvrtc || !check_targets(b))
+        return false;
+    say(b, "NVRTC %s", nvrtc_file(b->nvrtc));
+    if (!compile_all(b->nvrtc, &b->compiled, &options, &b->diag))
+        return false;
+    say_kernels(b);
+    return !b->options.save_temps || compiled_save(&b->compiled, b->programs, b->options.targets.n,
+                                                   b->options.save_temps, &b->diag);
+}
+
+static bool write_form(struct build *b)
+{
+    const struct options *o = &b->options;
+    struct text out = {0};
+    bool good =
+        emit_form(o->emit, b->graph, b->programs[0], &b->compiled, b->nvrtc, &out, &b->diag);
+    if (good && o->output) {
+        good = atomic_file_put(o->output, out.data ? out.data : "", out.length);
+    } else if (good && o->emit == EMIT_CUBIN && isatty(STDOUT_FILENO)) {
+        diag_error(&b->diag, STATUS_USAGE, NULL, "machine code is not for a terminal; use -o");
+        text_free(&out);
+        return false;
+    } else if (good) {
+        good = fwrite(out.data ? out.data : "", 1, out.length, stdout) == out.length &&
+               !fflush(stdout);
+    }
+    if (!good && !b->diag.errors)
+        diag_error(&b->diag, STATUS_IO, o->output ? o->output : "stdout", "%s", strerror(errno));
+    text_free(&out);
+    return good;
+}
+
+static bool write_depfile(struct build *b)
+{
+    int n = b->model ? model_file_count(b->model) : 1;
+    const char **files = ARENA_ARRAY(&b->arena, (size_t)n, const char *);
+    for (int i = 0; i < n; i++)
+        files[i] = b->model ? model_file(b->model, i) : b->options.input;
+    return depfile_write(b->options.output, n, files, &b->diag);
+}
+
+static bool build(struct build *b)
+{
+    const struct options *o = &b->options;
+    progress(b, "reading");
+    if (!load(b))
+        return false;
+    say(b, "read %s", o->input);
+    if (!run_passes(b))
+        return false;
+    say(b, "passes done");
+    bool code = o->emit != EMIT_IR;
+    if (code && !generate(b))
+        return false;
+    if (code && (o->emit != EMIT_CUDA || o->save_temps) && !compile(b))
+        return false;
+    progress(b, "writing");
+    if (o->emit != EMIT_PLAN)
+        return write_form(b) && (!o->depfile || write_depfile(b));
+    if (!plan_write(o->output, b->graph, b->programs, o->targets.n, &b->compiled, b->nvrtc,
+                    &b->diag))
+        return false;
+    say(b, "wrote %s", o->output);
+    return !o->depfile || write_depfile(b);
+}
+
+static void print_version(struct build *b)
+{
+    printf("gpucc %s\n", GPUCC_VERSION);
+    struct diag diag = {0};
+    b->nvrtc = nvrtc_open(&diag);
+    if (b->nvrtc)
+        printf("NVRTC %s, %s\n", nvrtc_build_id(b->nvrtc), nvrtc_file(b->nvrtc));
+    else
+        printf("NVRTC: %s\n", diag.first ? diag.first->text : "none");
+    diag_free(&diag);
+}
+
+static void print_help(void)
+{
+    struct text help = {0};
+    options_help(&help);
+    fputs(help.failed ? "" : help.data, stdout);
+    text_free(&help);
+}
+
+static void run(struct build *b, int argc, char **argv)
+{
+    if (setjmp(b->out_of_memory)) {
+        diag_error(&b->diag, STATUS_LIMIT, NULL, "out of memory");
+        return;
+    }
+    b->arena.on_oom = &b->out_of_memory;
+    if (!options_parse(&b->arena, &b->diag, argc, argv, &b->options))
+        return;
+    if (b->options.help)
+        print_help();
+    else if (b->options.version)
+        print_version(b);
+    else if (!build(b) && b->diag.status == STATUS_OK)
+        diag_error(&b->diag, STATUS_INTERNAL, b->options.input, "failed without a reason");
+}
+
+int main(int argc, char **argv)
+{
+    static struct build b;
+    b.started = now();
+    b.terminal = isatty(STDERR_FILENO);
+    run(&b, argc, argv);
+    print_messages(&b);
+    enum status status = b.diag.status;
+    compiled_free(&b.compiled);
+    arena_free(&b.arena);
+    model_close(b.model);
+    nvrtc_close(b.nvrtc);
+    diag_free(&b.diag);
+    if ((fflush(stdout) || ferror(stdout)) && status == STATUS_OK) {
+        fprintf(stderr, "gpucc: stdout: %s\n", strerror(errno));
+        status = STATUS_IO;
+    }
+    return (int)status;
+}

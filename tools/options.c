@@ -1,0 +1,266 @@
+#include "options.h"
+#include "../passes/passes.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    OPT_TARGET = 256,
+    OPT_SHAPE,
+    OPT_NO_CACHE,
+    OPT_EMIT,
+    OPT_SAVE_TEMPS,
+    OPT_VERSION,
+    OPT_DUMP_AFTER
+};
+
+enum { MAX_JOBS = 256 };
+
+static const struct option long_options[] = {
+    {"target", required_argument, NULL, OPT_TARGET},
+    {"shape", required_argument, NULL, OPT_SHAPE},
+    {"no-cache", no_argument, NULL, OPT_NO_CACHE},
+    {"emit", required_argument, NULL, OPT_EMIT},
+    {"save-temps", required_argument, NULL, OPT_SAVE_TEMPS},
+    {"dump-after", required_argument, NULL, OPT_DUMP_AFTER},
+    {"verbose", no_argument, NULL, 'v'},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static const char *const emit_names[EMIT_COUNT] = {"plan", "ir", "cuda", "ptx", "cubin", "sass"};
+
+struct pass_row {
+    const char *name, *text;
+};
+static const struct pass_row passes[] = {
+#define PASS(name, text) {#name, text},
+    PASSES(PASS)
+#undef PASS
+};
+
+enum { N_PASSES = sizeof passes / sizeof passes[0] };
+
+static const char usage[] =
+    "Usage: gpucc MODEL -o PLAN [options]\n"
+    "Compiles an ONNX model, or a graph in text form, to a plan that gpurun and\n"
+    "libgpucc_runtime run. Needs no GPU.\n"
+    "\n"
+    "  -o FILE                write to FILE\n"
+    "  --target=LIST          targets, separated by commas (default: " TARGETS_DEFAULT ")\n"
+    "  --shape NAME=DIMS      fix the free dims of an input, as in image=1x3x224x224\n"
+    "  -j N                   compile on N threads (default: all cores)\n"
+    "  -MD                    write FILE.d, which names what FILE was made from\n"
+    "  -g                     line information in the machine code\n"
+    "  --no-cache             neither read nor write the compile cache\n"
+    "  --emit=FORM            write another form, for one target, to FILE or stdout:\n"
+    "                         ir, cuda, ptx, cubin (an ar archive of one per kernel),\n"
+    "                         sass, plan\n"
+    "  --save-temps=DIR       write DIR/TARGET/KERNEL.{cu,ptx,cubin}\n"
+    "  --dump-after=PASS      print the graph to stderr after a pass, or after all\n"
+    "  -fno-PASS              leave out a pass\n"
+    "  -v, --verbose          say what is done, with the registers of every kernel\n"
+    "  --version              gpucc's version and the NVRTC it uses\n"
+    "  -h, --help             this text\n";
+
+void options_help(struct text *out)
+{
+    text_printf(out, "%s\nTargets: ", usage);
+    target_names(out);
+    text_printf(out, "\n\nPasses:\n");
+    for (int i = 0; i < N_PASSES; i++)
+        text_printf(out, "  %-18s %s\n", passes[i].name, passes[i].text);
+    text_printf(out, "\nExit codes: 0 ok, 1 bad model, 2 usage, 3 unsupported, 5 limit, "
+                     "6 environment,\n7 file cannot be read or written, 70 internal error.\n");
+}
+
+/* ---- values of options ------------------------------------------------------------------------
+ */
+
+static bool bad(struct diag *diag, const char *option, const char *value, const char *wanted)
+{
+    diag_error(diag, STATUS_USAGE, NULL, "%s '%s': wanted %s", option, value, wanted);
+    return false;
+}
+
+static bool parse_emit(struct diag *diag, const char *text, struct options *out)
+{
+    for (int i = 0; i < EMIT_COUNT; i++)
+        if (!strcmp(text, emit_names[i])) {
+            out->emit = (enum emit)i;
+            return true;
+        }
+    return bad(diag, "--emit", text, "ir, cuda, ptx, cubin, sass or plan");
+}
+
+static bool parse_jobs(struct diag *diag, const char *text, struct options *out)
+{
+    char *end;
+    errno = 0;
+    long n = strtol(text, &end, 10);
+    if (errno || *end || end == text || n < 1 || n > MAX_JOBS)
+        return bad(diag, "-j", text, "a number of threads from 1 to 256");
+    out->jobs = (int)n;
+    return true;
+}
+
+/* NAME=DIMS; the name may itself hold '=', so the last one counts. */
+static bool parse_shape(struct arena *arena, struct diag *diag, const char *text,
+                        struct options *out)
+{
+    static const char wanted[] = "NAME=DIMS, such as image=1x3x224x224";
+    const char *equal = strrchr(text, '=');
+    if (!equal || equal == text)
+        return bad(diag, "--shape", text, wanted);
+    int64_t *dims = ARENA_ARRAY(arena, MAX_RANK, int64_t);
+    int rank = 0;
+    for (const char *at = equal + 1; *at || rank;) {
+        char *end;
+        errno = 0;
+        long long extent = strtoll(at, &end, 10);
+        if (errno || end == at || extent < 0 || rank == MAX_RANK)
+            return bad(diag, "--shape", text, wanted);
+        dims[rank++] = extent;
+        if (!*end)
+            break;
+        if (*end != 'x')
+            return bad(diag, "--shape", text, wanted);
+        at = end + 1;
+    }
+    int n = out->frontend.n_shapes;
+    struct frontend_shape *shapes = ARENA_ARRAY(arena, (size_t)n + 1, struct frontend_shape);
+    if (n)
+        memcpy(shapes, out->frontend.shapes, (size_t)n * sizeof *shapes);
+    shapes[n] = (struct frontend_shape){
+        .input = arena_strndup(arena, text, (size_t)(equal - text)), .rank = rank, .dims = dims};
+    out->frontend = (struct frontend_options){.n_shapes = n + 1, .shapes = shapes};
+    return true;
+}
+
+/* The table's name of a pass; dashes may stand for underscores. */
+static const char *find_pass(const char *text)
+{
+    for (int i = 0; i < N_PASSES; i++) {
+        const char *name = passes[i].name;
+        size_t at = 0;
+        while (name[at] && (text[at] == name[at] || (text[at] == '-' && name[at] == '_')))
+            at++;
+        if (!name[at] && !text[at])
+            return name;
+    }
+    return NULL;
+}
+
+static bool parse_skip(struct arena *arena, struct diag *diag, const char *text,
+                       struct options *out)
+{
+    const char *pass = strncmp(text, "no-", 3) ? NULL : find_pass(text + 3);
+    if (!pass)
+        return bad(diag, "-f", text, "no-PASS with a pass that --help lists");
+    if (!strcmp(pass, "fuse_kernels"))
+        return bad(diag, "-f", text, "another pass: without this one there are no kernels");
+    size_t n = 0;
+    while (out->skip && out->skip[n])
+        n++;
+    const char **skip = ARENA_ARRAY(arena, n + 2, const char *);
+    if (n)
+        memcpy(skip, out->skip, n * sizeof *skip);
+    skip[n] = pass;
+    out->skip = skip;
+    return true;
+}
+
+static bool parse_one(struct arena *arena, struct diag *diag, int option, const char *text,
+                      struct options *out)
+{
+    switch (option) {
+    case 'o': out->output = text; return true;
+    case 'j': return parse_jobs(diag, text, out);
+    case 'g': out->line_info = true; return true;
+    case 'v': out->verbose = true; return true;
+    case 'h': out->help = true; return true;
+    case 'f': return parse_skip(arena, diag, text, out);
+    case 'M': out->depfile = true; return !strcmp(text, "D") || bad(diag, "-M", text, "-MD");
+    case OPT_TARGET: out->targets_given = true; return target_list_parse(diag, text, &out->targets);
+    case OPT_SHAPE: return parse_shape(arena, diag, text, out);
+    case OPT_NO_CACHE: out->no_cache = true; return true;
+    case OPT_EMIT: return parse_emit(diag, text, out);
+    case OPT_SAVE_TEMPS: out->save_temps = text; return true;
+    case OPT_VERSION: out->version = true; return true;
+    case OPT_DUMP_AFTER:
+        out->dump_after = !strcmp(text, "all") ? "all" : find_pass(text);
+        return out->dump_after ||
+               bad(diag, "--dump-after", text, "all, or a pass that --help lists");
+    }
+    return false;
+}
+
+/* ---- the whole line ---------------------------------------------------------------------------
+ */
+
+static bool report_option(struct diag *diag, int result, char **argv)
+{
+    const char *word = argv[optind - 1];
+    if (result == ':' && optopt < 256 && optopt)
+        diag_error(diag, STATUS_USAGE, NULL, "option -%c needs a value", optopt);
+    else if (result == ':')
+        diag_error(diag, STATUS_USAGE, NULL, "option %s needs a value", word);
+    else if (optopt && optopt < 256)
+        diag_error(diag, STATUS_USAGE, NULL, "unknown option -%c", optopt);
+    else
+        diag_error(diag, STATUS_USAGE, NULL, "unknown or ambiguous option %s", word);
+    return false;
+}
+
+static bool usage_error(struct diag *diag, const char *text)
+{
+    diag_error(diag, STATUS_USAGE, NULL, "%s; see gpucc --help", text);
+    return false;
+}
+
+/* What fits together, and what is left out. */
+static bool complete(struct diag *diag, struct options *out)
+{
+    if (!out->input)
+        return usage_error(diag, "no model given");
+    if (out->emit == EMIT_PLAN && !out->output)
+        return usage_error(diag, "-o PLAN is missing");
+    if (out->depfile && !out->output)
+        return usage_error(diag, "-MD needs -o");
+    if (out->emit == EMIT_PLAN || out->emit == EMIT_IR)
+        return true;
+    if (out->targets_given && out->targets.n > 1)
+        return usage_error(diag, "--emit takes one target");
+    out->targets.n = 1;
+    if (out->targets.at[0]->portable && (out->emit == EMIT_CUBIN || out->emit == EMIT_SASS))
+        return usage_error(diag, "the target portable has PTX only");
+    return true;
+}
+
+bool options_parse(struct arena *arena, struct diag *diag, int argc, char **argv,
+                   struct options *out)
+{
+    *out = (struct options){.emit = EMIT_PLAN};
+    if (!target_list_parse(diag, TARGETS_DEFAULT, &out->targets))
+        return false;
+    opterr = 0;
+    for (int option;
+         (option = getopt_long(argc, argv, ":o:j:M:f:gvh", long_options, NULL)) != -1;) {
+        if (option == '?' || option == ':')
+            return report_option(diag, option, argv);
+        if (!parse_one(arena, diag, option, optarg, out))
+            return false;
+    }
+    if (out->help || out->version)
+        return true;
+    if (optind < argc)
+        out->input = argv[optind++];
+    if (optind < argc) {
+        diag_error(diag, STATUS_USAGE, NULL, "more than one model: '%s'", argv[optind]);
+        return false;
+    }
+    return complete(diag, out);
+}
