@@ -72,20 +72,23 @@ static const char *float_text(struct emitter *e, double value, bool narrow)
     return arena_printf(e->g->arena, signbit(value) ? "(%s%s%s)" : "%s%s%s", text, point, suffix);
 }
 
+/* Narrow types are spelled out, so that overloads see them. */
 static const char *int_literal(struct emitter *e, enum dtype type, int64_t value)
 {
-    bool is_unsigned = dtype_info[type].cls == DC_U;
-    if (is_unsigned && type == DT_U64)
-        return arena_printf(e->g->arena, "%lluull", (unsigned long long)value);
-    if (is_unsigned)
-        return arena_printf(e->g->arena, "%llu%s", (unsigned long long)value,
-                            type == DT_U32 ? "u" : "");
-    if (value == INT64_MIN)
-        return "(-9223372036854775807ll - 1)";
-    if (type == DT_I32 && value == INT32_MIN)
-        return "(-2147483647 - 1)";
-    const char *suffix = type == DT_I64 ? "ll" : "";
-    return arena_printf(e->g->arena, value < 0 ? "(%lld%s)" : "%lld%s", (long long)value, suffix);
+    struct arena *arena = e->g->arena;
+    switch (type) {
+    case DT_U64: return arena_printf(arena, "%lluull", (unsigned long long)value);
+    case DT_U32: return arena_printf(arena, "%lldu", (long long)value);
+    case DT_I64:
+        if (value == INT64_MIN)
+            return "(-9223372036854775807ll - 1)";
+        return arena_printf(arena, value < 0 ? "(%lldll)" : "%lldll", (long long)value);
+    case DT_I32:
+        if (value == INT32_MIN)
+            return "(-2147483647 - 1)";
+        return arena_printf(arena, value < 0 ? "(%lld)" : "%lld", (long long)value);
+    default: return arena_printf(arena, "(%s)%lld", emit_register_type(type), (long long)value);
+    }
 }
 
 const char *emit_literal(struct emitter *e, enum dtype type, double value)

@@ -516,6 +516,14 @@ static const char *iota_value(struct emitter *e, struct node *node,
     return define(e, node->out[0], emit_index(e, i));
 }
 
+static const char *size_value(struct emitter *e, struct node *node)
+{
+    int64_t value;
+    if (dim_is_const(node->attr.size.value, &value))
+        return emit_literal(e, DT_I64, (double)value);
+    return define(e, node->out[0], emit_dim(e, node->attr.size.value));
+}
+
 static const char *compute(struct emitter *e, struct value *v, const struct index *const *index)
 {
     struct node *node = v->def;
@@ -524,6 +532,8 @@ static const char *compute(struct emitter *e, struct value *v, const struct inde
         return map_value(e, node, index);
     if (node->op == OP_iota)
         return iota_value(e, node, index);
+    if (node->op == OP_size)
+        return size_value(e, node);
     if (step(e, node, index, &s))
         return s.guard ? guarded(e, node, &s) : emit_value(e, s.v, s.index);
     if (node->op == OP_concat)

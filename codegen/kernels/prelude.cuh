@@ -1,0 +1,416 @@
+// What generated kernels call. Each section is opened by a line that names what it defines; a kernel
+// gets the sections that it mentions, and those that these mention, in this order. A section may only
+// use what stands above it. The g_ functions mean the same as those of ir/scalar.h on the host.
+
+//: vec load store
+// N neighbouring elements, moved by one instruction.
+template <class T, int N> struct alignas(sizeof(T) * N) vec {
+    T at[N];
+};
+
+template <int N, class T> static __device__ __forceinline__ vec<T, N> load(const T *__restrict__ p)
+{
+    return *reinterpret_cast<const vec<T, N> *>(p);
+}
+
+template <class T, int N> static __device__ __forceinline__ void store(T *p, vec<T, N> v)
+{
+    *reinterpret_cast<vec<T, N> *>(p) = v;
+}
+
+//: g_bits
+// The same bits as another type of the same size.
+template <class To, class From> static __device__ __forceinline__ To g_bits(From a)
+{
+    static_assert(sizeof(To) == sizeof(From), "g_bits keeps the size");
+    To b;
+    memcpy(&b, &a, sizeof b);
+    return b;
+}
+
+//: f16
+// Half precision in memory; float in registers.
+struct f16 {
+    unsigned short bits;
+    f16() = default;
+    __device__ __forceinline__ explicit f16(float a)
+    {
+        asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(a));
+    }
+    __device__ __forceinline__ operator float() const
+    {
+        float a;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(a) : "h"(bits));
+        return a;
+    }
+};
+
+//: bf16
+// The upper half of a float in memory; rounded to even.
+struct bf16 {
+    unsigned short bits;
+    bf16() = default;
+    __device__ __forceinline__ explicit bf16(float a)
+    {
+        unsigned int u = __float_as_uint(a);
+        bits = a != a ? 0x7fc0 : (unsigned short)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+    }
+    __device__ __forceinline__ operator float() const
+    {
+        return __uint_as_float((unsigned int)bits << 16);
+    }
+};
+
+//: small_float_encode small_float_decode small_float
+// Floats of 4 and 8 bits: E exponent bits, M mantissa bits. FINITE: no infinities, NaN is all ones
+// (none at all in 4 bits). UNSIGNED_ZERO: no -0, its code is the NaN, and no infinities.
+enum small_float { IEEE, FINITE, UNSIGNED_ZERO };
+
+template <int E, int M, int BIAS, small_float KIND>
+static __device__ __forceinline__ unsigned char small_float_encode(float a, bool saturate)
+{
+    const int sign = __float_as_uint(a) >> 31 << (E + M);
+    const int top = (1 << (E + M)) - 1; // all ones but the sign
+    const int nan = KIND == UNSIGNED_ZERO ? 1 << (E + M) : sign | top;
+    const int infinity = ((1 << E) - 1) << M;
+    const int most = E + M == 3 ? top : KIND == IEEE ? infinity - 1 : KIND == FINITE ? top - 1 : top;
+    const int over = saturate || E + M == 3 ? sign | most : KIND == IEEE ? sign | infinity : nan;
+    if (a != a)
+        return E + M == 3 ? most : nan;
+    float magnitude = fabsf(a);
+    if (isinf(magnitude))
+        return over;
+    int exponent = (int)(__float_as_uint(magnitude) >> 23) - 127;
+    exponent = max(exponent, 1 - BIAS);
+    // In units of the last place; rintf rounds to even. A carry moves on to the next exponent.
+    const int units = (int)rintf(ldexpf(magnitude, M - exponent));
+    const int code = units + ((exponent + BIAS - 1) << M);
+    if (code > most)
+        return over;
+    return KIND == UNSIGNED_ZERO && code == 0 ? 0 : sign | code;
+}
+
+template <int E, int M, int BIAS, small_float KIND>
+static __device__ __forceinline__ float small_float_decode(unsigned char bits)
+{
+    const int top = (1 << (E + M)) - 1, magnitude = bits & top;
+    const bool negative = bits >> (E + M) & 1;
+    const int exponent = magnitude >> M, mantissa = magnitude & ((1 << M) - 1);
+    float a = exponent ? ldexpf((float)(mantissa | 1 << M), exponent - BIAS - M)
+                       : ldexpf((float)mantissa, 1 - BIAS - M);
+    if (KIND == UNSIGNED_ZERO && negative && magnitude == 0)
+        a = __uint_as_float(0x7fc00000);
+    if (KIND == FINITE && E + M == 7 && magnitude == top)
+        a = __uint_as_float(0x7fc00000);
+    if (KIND == IEEE && exponent == (1 << E) - 1)
+        a = __uint_as_float(mantissa ? 0x7fc00000 : 0x7f800000);
+    return negative ? -a : a;
+}
+
+//: f8e4m3fn
+struct f8e4m3fn {
+    unsigned char bits;
+    f8e4m3fn() = default;
+    __device__ __forceinline__ explicit f8e4m3fn(float a, bool saturate = false)
+        : bits(small_float_encode<4, 3, 7, FINITE>(a, saturate))
+    {
+    }
+    __device__ __forceinline__ operator float() const
+    {
+        return small_float_decode<4, 3, 7, FINITE>(bits);
+    }
+};
+
+//: f8e4m3fnuz
+struct f8e4m3fnuz {
+    unsigned char bits;
+    f8e4m3fnuz() = default;
+    __device__ __forceinline__ explicit f8e4m3fnuz(float a, bool saturate = false)
+        : bits(small_float_encode<4, 3, 8, UNSIGNED_ZERO>(a, saturate))
+    {
+    }
+    __device__ __forceinline__ operator float() const
+    {
+        return small_float_decode<4, 3, 8, UNSIGNED_ZERO>(bits);
+    }
+};
+
+//: f8e5m2
+struct f8e5m2 {
+    unsigned char bits;
+    f8e5m2() = default;
+    __device__ __forceinline__ explicit f8e5m2(float a, bool saturate = false)
+        : bits(small_float_encode<5, 2, 15, IEEE>(a, saturate))
+    {
+    }
+    __device__ __forceinline__ operator float() const
+    {
+        return small_float_decode<5, 2, 15, IEEE>(bits);
+    }
+};
+
+//: f8e5m2fnuz
+struct f8e5m2fnuz {
+    unsigned char bits;
+    f8e5m2fnuz() = default;
+    __device__ __forceinline__ explicit f8e5m2fnuz(float a, bool saturate = false)
+        : bits(small_float_encode<5, 2, 16, UNSIGNED_ZERO>(a, saturate))
+    {
+    }
+    __device__ __forceinline__ operator float() const
+    {
+        return small_float_decode<5, 2, 16, UNSIGNED_ZERO>(bits);
+    }
+};
+
+//: f4e2m1
+// One value a byte; the nibbles are packed at the model's inputs and outputs only.
+struct f4e2m1 {
+    unsigned char bits;
+    f4e2m1() = default;
+    __device__ __forceinline__ explicit f4e2m1(float a)
+        : bits(small_float_encode<2, 1, 1, FINITE>(a, true))
+    {
+    }
+    __device__ __forceinline__ operator float() const
+    {
+        return small_float_decode<2, 1, 1, FINITE>(bits);
+    }
+};
+
+//: f8e8m0
+// A power of two, 2^(bits - 127); 255 is NaN. Rounded up.
+struct f8e8m0 {
+    unsigned char bits;
+    f8e8m0() = default;
+    __device__ __forceinline__ explicit f8e8m0(float a, bool saturate = false)
+    {
+        const unsigned int u = __float_as_uint(fabsf(a)), exponent = u >> 23;
+        const unsigned int up = exponent + ((u & 0x7fffff) != 0);
+        bits = a != a ? 255 : up > 254 ? (saturate ? 254 : 255) : up;
+    }
+    __device__ __forceinline__ operator float() const
+    {
+        return __uint_as_float(bits == 255 ? 0x7fc00000 : bits == 0 ? 0x400000 : bits << 23);
+    }
+};
+
+//: c64
+struct alignas(8) c64 {
+    float real, imaginary;
+};
+
+//: c128
+struct alignas(16) c128 {
+    double real, imaginary;
+};
+
+//: g_wrap4 g_wrap2 g_wrapu4 g_wrapu2
+// Integers of fewer than 8 bits: the value that the lowest bits stand for.
+static __device__ __forceinline__ signed char g_wrap4(int a) { return (signed char)(a << 28 >> 28); }
+static __device__ __forceinline__ signed char g_wrap2(int a) { return (signed char)(a << 30 >> 30); }
+static __device__ __forceinline__ unsigned char g_wrapu4(int a) { return a & 15; }
+static __device__ __forceinline__ unsigned char g_wrapu2(int a) { return a & 3; }
+
+//: pick_index
+// An index tensor's element as a position: negative counts from the end, out of range is clamped.
+template <class T> static __device__ __forceinline__ idx_t pick_index(T i, idx_t n)
+{
+    const long long at = i < 0 ? (long long)i + n : (long long)i;
+    return (idx_t)(at < 0 ? 0 : at >= n ? n - 1 : at);
+}
+
+//: pad_reflect
+// Mirrored at the first and the last element, which are not repeated.
+static __device__ __forceinline__ idx_t pad_reflect(idx_t i, idx_t n)
+{
+    const idx_t period = n > 1 ? 2 * (n - 1) : 1;
+    const idx_t at = (i < 0 ? -i : i) % period;
+    return at < n ? at : period - at;
+}
+
+//: pad_edge
+static __device__ __forceinline__ idx_t pad_edge(idx_t i, idx_t n)
+{
+    return i < 0 ? 0 : i < n ? i : n - 1;
+}
+
+//: pad_wrap
+static __device__ __forceinline__ idx_t pad_wrap(idx_t i, idx_t n)
+{
+    const idx_t at = i % n;
+    return at < 0 ? at + n : at;
+}
+
+//: g_abs
+template <class T> static __device__ __forceinline__ T g_abs(T a) { return a < 0 ? -a : a; }
+static __device__ __forceinline__ float g_abs(float a) { return fabsf(a); }
+static __device__ __forceinline__ double g_abs(double a) { return fabs(a); }
+
+//: g_div
+template <class T> static __device__ __forceinline__ T g_div(T a, T b)
+{
+    if (b == 0)
+        return 0;
+    return (T)-1 < 0 && b == (T)-1 ? (T)(0 - a) : (T)(a / b);
+}
+static __device__ __forceinline__ float g_div(float a, float b) { return a / b; }
+static __device__ __forceinline__ double g_div(double a, double b) { return a / b; }
+
+//: g_rem
+template <class T> static __device__ __forceinline__ T g_rem(T a, T b)
+{
+    return b == 0 || ((T)-1 < 0 && b == (T)-1) ? (T)0 : (T)(a % b);
+}
+static __device__ __forceinline__ float g_rem(float a, float b) { return fmodf(a, b); }
+static __device__ __forceinline__ double g_rem(double a, double b) { return fmod(a, b); }
+
+//: g_mod
+template <class T> static __device__ __forceinline__ T g_mod(T a, T b)
+{
+    const T r = g_rem(a, b);
+    return r != 0 && (r < 0) != (b < 0) ? (T)(r + b) : r;
+}
+
+//: g_pow
+template <class T> static __device__ __forceinline__ T g_pow(T a, T b)
+{
+    if (b < 0)
+        return a == 1 ? (T)1 : a == (T)-1 ? (T)(b & 1 ? -1 : 1) : (T)0;
+    T result = 1;
+    for (; b != 0; b = (T)(b >> 1)) {
+        if (b & 1)
+            result = (T)(result * a);
+        a = (T)(a * a);
+    }
+    return result;
+}
+static __device__ __forceinline__ float g_pow(float a, float b) { return powf(a, b); }
+static __device__ __forceinline__ double g_pow(double a, double b) { return pow(a, b); }
+
+//: g_min
+// NaN if either is.
+template <class T> static __device__ __forceinline__ T g_min(T a, T b)
+{
+    return a < b || a != a ? a : b;
+}
+
+//: g_max
+// NaN if either is.
+template <class T> static __device__ __forceinline__ T g_max(T a, T b)
+{
+    return a > b || a != a ? a : b;
+}
+
+//: g_sign
+template <class T> static __device__ __forceinline__ T g_sign(T a)
+{
+    return a > 0 ? (T)1 : a < 0 ? (T)-1 : a;
+}
+
+//: g_floor
+template <class T> static __device__ __forceinline__ T g_floor(T a) { return floor(a); }
+
+//: g_ceil
+template <class T> static __device__ __forceinline__ T g_ceil(T a) { return ceil(a); }
+
+//: g_round
+// Halves to even.
+template <class T> static __device__ __forceinline__ T g_round(T a) { return rint(a); }
+
+//: g_sqrt
+template <class T> static __device__ __forceinline__ T g_sqrt(T a) { return sqrt(a); }
+
+//: g_rsqrt
+template <class T> static __device__ __forceinline__ T g_rsqrt(T a) { return (T)1 / sqrt(a); }
+
+//: g_recip
+template <class T> static __device__ __forceinline__ T g_recip(T a) { return (T)1 / a; }
+
+//: g_exp
+template <class T> static __device__ __forceinline__ T g_exp(T a) { return exp(a); }
+
+//: g_log
+template <class T> static __device__ __forceinline__ T g_log(T a) { return log(a); }
+
+//: g_log1p
+template <class T> static __device__ __forceinline__ T g_log1p(T a) { return log1p(a); }
+
+//: g_expm1
+template <class T> static __device__ __forceinline__ T g_expm1(T a) { return expm1(a); }
+
+//: g_sin
+template <class T> static __device__ __forceinline__ T g_sin(T a) { return sin(a); }
+
+//: g_cos
+template <class T> static __device__ __forceinline__ T g_cos(T a) { return cos(a); }
+
+//: g_tan
+template <class T> static __device__ __forceinline__ T g_tan(T a) { return tan(a); }
+
+//: g_asin
+template <class T> static __device__ __forceinline__ T g_asin(T a) { return asin(a); }
+
+//: g_acos
+template <class T> static __device__ __forceinline__ T g_acos(T a) { return acos(a); }
+
+//: g_atan
+template <class T> static __device__ __forceinline__ T g_atan(T a) { return atan(a); }
+
+//: g_sinh
+template <class T> static __device__ __forceinline__ T g_sinh(T a) { return sinh(a); }
+
+//: g_cosh
+template <class T> static __device__ __forceinline__ T g_cosh(T a) { return cosh(a); }
+
+//: g_tanh
+template <class T> static __device__ __forceinline__ T g_tanh(T a) { return tanh(a); }
+
+//: g_asinh
+template <class T> static __device__ __forceinline__ T g_asinh(T a) { return asinh(a); }
+
+//: g_acosh
+template <class T> static __device__ __forceinline__ T g_acosh(T a) { return acosh(a); }
+
+//: g_atanh
+template <class T> static __device__ __forceinline__ T g_atanh(T a) { return atanh(a); }
+
+//: g_erf
+template <class T> static __device__ __forceinline__ T g_erf(T a) { return erf(a); }
+
+//: g_sigmoid
+// exp of what is not positive, so that nothing overflows.
+template <class T> static __device__ __forceinline__ T g_sigmoid(T a)
+{
+    const T e = exp(-fabs(a));
+    return (a < 0 ? e : (T)1) / ((T)1 + e);
+}
+
+//: g_softplus
+template <class T> static __device__ __forceinline__ T g_softplus(T a)
+{
+    return (a > 0 ? a : a != a ? a : (T)0) + log1p(exp(-fabs(a)));
+}
+
+//: g_isinf
+template <class T> static __device__ __forceinline__ bool g_isinf(T a) { return isinf(a); }
+
+//: g_shl
+// Shifts by the width or more give 0.
+template <class T> static __device__ __forceinline__ T g_shl(T a, T b)
+{
+    return b < 0 || b >= sizeof(T) * 8 ? (T)0 : (T)((unsigned long long)a << b);
+}
+
+//: g_shr
+template <class T> static __device__ __forceinline__ T g_shr(T a, T b)
+{
+    return b < 0 || b >= sizeof(T) * 8 ? (T)0 : (T)(a >> b);
+}
+
+//: g_to_int
+// Towards zero; what does not fit is the nearest that does, NaN is 0.
+template <class T> static __device__ __forceinline__ T g_to_int(double a)
+{
+    return (T)(long long)a;
+}

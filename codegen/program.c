@@ -1,0 +1,139 @@
+/* From a graph whose nodes have kernels to a program: groups, families, steps. */
+#include "program.h"
+#include "emit_state.h"
+
+#include <string.h>
+
+static family *const family_of[] = {
+    [OC_REDUCE] = family_reduce, [OC_ROW] = family_row,   [OC_CONTRACT] = family_contract,
+    [OC_WINDOW] = family_window, [OC_SCAN] = family_scan, [OC_SCATTER] = family_scatter,
+    [OC_SORT] = family_sort,
+};
+
+static bool is_core(const struct node *node)
+{
+    return op_info[node->op].class < sizeof family_of / sizeof *family_of &&
+           family_of[op_info[node->op].class];
+}
+
+void codegen_append(struct codegen *c, struct step step)
+{
+    struct program *p = c->program;
+    if (p->n_steps == c->cap_steps) {
+        int cap = c->cap_steps ? c->cap_steps * 2 : 64;
+        struct step *grown = ARENA_ARRAY(c->g->arena, (size_t)cap, struct step);
+        if (p->n_steps)
+            memcpy(grown, p->steps, (size_t)p->n_steps * sizeof *grown);
+        p->steps = grown;
+        c->cap_steps = cap;
+    }
+    p->steps[p->n_steps++] = step;
+}
+
+/* Do symbols stand for elements of v? Then the host reads it back. */
+static bool is_read_back(const struct graph *g, const struct value *v)
+{
+    for (int i = 0; i < g->n_symbols; i++)
+        if (g->symbols[i].kind == SYMBOL_ELEMENT && g->symbols[i].value == v)
+            return true;
+    return false;
+}
+
+/* Must v be in memory after kernel `id`? */
+static bool leaves(const struct graph *g, const struct value *v, int id)
+{
+    if (v->is_output || is_read_back(g, v))
+        return true;
+    for (const struct use *use = v->uses; use; use = use->next)
+        if (use->node->kernel != id)
+            return true;
+    return false;
+}
+
+/* The groups of all kernels, by id. */
+static struct group *collect_groups(struct graph *g)
+{
+    struct group *groups = ARENA_ARRAY(g->arena, (size_t)g->n_kernels + 1, struct group);
+    for (struct node *n = g->first; n; n = n->next)
+        if (n->kernel >= 0)
+            groups[n->kernel].n_nodes++;
+    for (int i = 0; i < g->n_kernels; i++) {
+        groups[i].id = i;
+        groups[i].nodes = ARENA_ARRAY(g->arena, (size_t)groups[i].n_nodes + 1, struct node *);
+        groups[i].n_nodes = 0;
+    }
+    for (struct node *n = g->first; n; n = n->next) {
+        if (n->kernel < 0)
+            continue;
+        struct group *group = &groups[n->kernel];
+        group->nodes[group->n_nodes++] = n;
+        if (is_core(n))
+            group->core = n;
+    }
+    for (int i = 0; i < g->n_kernels; i++) {
+        struct group *group = &groups[i];
+        int most = 0;
+        for (int k = 0; k < group->n_nodes; k++)
+            most += group->nodes[k]->n_out;
+        group->outputs = ARENA_ARRAY(g->arena, (size_t)most + 1, struct value *);
+        for (int k = 0; k < group->n_nodes; k++)
+            for (int o = 0; o < group->nodes[k]->n_out; o++)
+                if (leaves(g, group->nodes[k]->out[o], i))
+                    group->outputs[group->n_outputs++] = group->nodes[k]->out[o];
+    }
+    return groups;
+}
+
+/* Strings have no kernels, and a parameter block holds about 500 pointers. */
+static bool can_be_kernel(struct codegen *c, const struct group *group)
+{
+    bool can = true;
+    for (int i = 0; i < group->n_nodes; i++) {
+        const struct node *node = group->nodes[i];
+        for (int k = 0; can && k < node->n_in + node->n_out; k++) {
+            const struct value *v = k < node->n_in ? node->in[k] : node->out[k - node->n_in];
+            if (emit_storage_type(v->type))
+                continue;
+            diag_error(c->g->diag, STATUS_UNSUPPORTED, node->origin, "%s: %s has no kernels",
+                       op_info[node->op].name, dtype_info[v->type].text);
+            can = false;
+        }
+    }
+    return can;
+}
+
+/* Nothing to compute: every result is known to have no elements. */
+static bool is_empty(struct graph *g, const struct group *group)
+{
+    for (int i = 0; i < group->n_outputs; i++)
+        if (!dim_is(value_elements(g, group->outputs[i]), 0))
+            return false;
+    return true;
+}
+
+static void add_kernel(struct codegen *c, const struct group *group)
+{
+    family *make = group->core ? family_of[op_info[group->core->op].class] : family_map;
+    if (is_empty(c->g, group))
+        return;
+    if (!can_be_kernel(c, group) || !make(c, group))
+        c->failed = true;
+}
+
+struct program *codegen_program(struct graph *g, const struct target *target)
+{
+    struct codegen c = {.g = g, .target = target};
+    c.program = ARENA_NEW(g->arena, struct program);
+    c.program->target = target;
+    struct group *groups = collect_groups(g);
+    for (int i = 0; i < g->n_inputs; i++)
+        if (is_read_back(g, g->inputs[i]))
+            codegen_append(&c, (struct step){.kind = STEP_READ, .value = g->inputs[i]});
+    for (int i = 0; i < g->n_kernels; i++) {
+        add_kernel(&c, &groups[i]);
+        for (int k = 0; k < groups[i].n_outputs; k++)
+            if (is_read_back(g, groups[i].outputs[k]))
+                codegen_append(&c, (struct step){.kind = STEP_READ, .value = groups[i].outputs[k]});
+    }
+    return c.failed ? NULL : c.program;
+}
