@@ -40,8 +40,10 @@ static bool reshape_sizes(struct call *c, const struct value *x, int n, const st
         return call_error(c, "a size of -1 beside a size of 0");
     const struct dim *all = value_elements(c->b->g, x);
     for (int i = 0; i < n; i++) {
-        if (!dim_is(is_rest[i], 0))
-            d[i] = D(select, is_rest[i], D(floordiv, all, given), d[i]);
+        if (!dim_is(is_rest[i], 0)) {
+            const struct dim *rest = D(divide_exact, all, given);
+            d[i] = D(select, is_rest[i], rest ? rest : D(floordiv, all, given), d[i]);
+        }
         int64_t value;
         if (dim_is_const(d[i], &value) && value < 0)
             return call_error(c, "size %d is %lld", i, (long long)value);

@@ -1,0 +1,205 @@
+/* Attention and rotary embedding, composed of contractions, softmax and views. */
+#include "lower.h"
+
+#include <math.h>
+
+/* Inputs of Attention. */
+enum { QUERY, KEY, VALUE, MASK, PAST_KEY, PAST_VALUE, NONPAD };
+
+/* [B, S, H * D] → [B, H, S, D]; of rank 4 already: as it is. */
+static struct value *split_heads(struct call *c, struct value *x, int64_t heads)
+{
+    if (x->rank == 4)
+        return x;
+    if (x->rank != 3 || heads < 1)
+        return call_error(c, "an operand of rank %d with %lld heads", x->rank, (long long)heads),
+               NULL;
+    const struct dim *h = d_const(c, heads);
+    const struct dim *d[4] = {x->shape[0], x->shape[1], h, D(floordiv, x->shape[2], h)};
+    return build_transpose(c->b, build_reshape(c->b, x, 4, d), (int[]){0, 2, 1, 3});
+}
+
+static struct value *merge_heads(struct call *c, struct value *x)
+{
+    x = build_transpose(c->b, x, (int[]){0, 2, 1, 3});
+    if (!x)
+        return NULL;
+    const struct dim *d[3] = {x->shape[0], x->shape[1], D(mul, x->shape[2], x->shape[3])};
+    return build_reshape(c->b, x, 3, d);
+}
+
+/* Key and value heads that several query heads share: [B, h, S, D] → [B, H, S, D]. */
+static struct value *repeat_heads(struct call *c, struct value *x, const struct dim *heads)
+{
+    if (!x || x->shape[1] == heads)
+        return x;
+    const struct dim *wide[5] = {x->shape[0], x->shape[1], D(floordiv, heads, x->shape[1]),
+                                 x->shape[2], x->shape[3]};
+    const struct dim *joined[4] = {x->shape[0], heads, x->shape[2], x->shape[3]};
+    x = build_expand(c->b, build_unsqueeze(c->b, x, 1u << 2), 5, wide);
+    return build_reshape(c->b, x, 4, joined);
+}
+
+/* score where `keep`, else -inf. */
+static struct value *keep_where(struct call *c, struct value *keep, struct value *score)
+{
+    return build_select(c->b, keep, score, v_number(c, score, -(double)INFINITY));
+}
+
+/* A mask shorter than the keys hides the rest. */
+static struct value *pad_mask(struct call *c, struct value *mask, const struct dim *keys)
+{
+    const struct dim *low[MAX_RANK], *high[MAX_RANK], *zero = d_const(c, 0);
+    for (int i = 0; i < mask->rank; i++)
+        low[i] = high[i] = zero;
+    if (mask->rank < 1)
+        return mask;
+    high[mask->rank - 1] = D(max, D(sub, keys, mask->shape[mask->rank - 1]), zero);
+    if (dim_is(high[mask->rank - 1], 0))
+        return mask;
+    struct value *fill = mask->type == DT_BOOL ? build_int(c->b, DT_BOOL, 0)
+                                               : v_number(c, mask, -(double)INFINITY);
+    return build_pad(c->b, mask, low, high, PAD_CONSTANT, fill);
+}
+
+/* Applies mask, causality and lengths to scores [B, H, queries, keys]. */
+static struct value *masked(struct call *c, struct value *score)
+{
+    if (!score)
+        return NULL;
+    const struct dim *keys = score->shape[3], *plane[2] = {score->shape[2], keys};
+    struct value *mask = c->in[MASK] ? pad_mask(c, c->in[MASK], keys) : NULL;
+    if (mask && mask->type == DT_BOOL)
+        score = keep_where(c, mask, score);
+    else if (mask)
+        score = v_add(c, score, build_cast(c->b, mask, score->type));
+    if (attr_int(c, "is_causal", 0)) {
+        struct value *row = build_iota(c->b, DT_I64, 2, plane, 0);
+        struct value *column = build_iota(c->b, DT_I64, 2, plane, 1);
+        if (c->in[PAST_KEY])
+            row = v_add(c, row, build_dim(c->b, c->in[PAST_KEY]->shape[2]));
+        score = keep_where(c, v_le(c, column, row), score);
+    }
+    if (c->in[NONPAD]) {
+        struct value *column = build_iota(c->b, DT_I64, 1, &keys, 0);
+        struct value *length = build_unsqueeze(c->b, c->in[NONPAD], 0xe);
+        score = keep_where(c, v_lt(c, column, build_cast(c->b, length, DT_I64)), score);
+    }
+    return score;
+}
+
+/* Keys or values with those of earlier steps before them. */
+static struct value *with_past(struct call *c, struct value *now, struct value *past)
+{
+    return past && now ? build_concat(c->b, 2, (struct value *[]){past, now}, 2) : now;
+}
+
+bool lower_attention(struct call *c)
+{
+    enum { RAW, SOFTCAPPED, WITH_MASK, PROBABILITY };
+    int64_t heads = attr_int(c, "q_num_heads", 0), kv_heads = attr_int(c, "kv_num_heads", 0);
+    struct value *q = split_heads(c, c->in[QUERY], heads);
+    struct value *k = with_past(c, split_heads(c, c->in[KEY], kv_heads), c->in[PAST_KEY]);
+    struct value *v = with_past(c, split_heads(c, c->in[VALUE], kv_heads), c->in[PAST_VALUE]);
+    if (!q || !k || !v)
+        return false;
+    enum dtype type = q->type, wide = type == DT_F64 ? DT_F64 : DT_F32;
+    c->out[1] = k;
+    c->out[2] = v;
+
+    struct value *keys = build_transpose(c->b, repeat_heads(c, k, q->shape[1]), (int[]){0, 1, 3, 2});
+    struct value *score = build_matmul(c->b, q, keys, wide);
+    if (attr_given(c, "scale"))
+        score = v_mul_number(c, score, attr_float(c, "scale", 1));
+    else if (score)
+        score = v_mul(c, score,
+                      build_unary(c->b, OP_rsqrt,
+                                  build_cast(c->b, build_dim(c->b, q->shape[3]), wide)));
+    int64_t mode = attr_int(c, "qk_matmul_output_mode", RAW);
+    double cap = attr_float(c, "softcap", 0);
+    struct value *report = score;
+    if (cap > 0)
+        score = v_mul_number(
+            c, build_unary(c->b, OP_tanh, v_mul_number(c, score, 1 / cap)), cap);
+    report = mode == SOFTCAPPED ? score : report;
+    score = masked(c, score);
+    report = mode == WITH_MASK ? score : report;
+    score = score ? build_softmax(c->b, score, 1u << 3, false) : NULL;
+    report = mode == PROBABILITY ? score : report;
+    if (call_wants(c, 3))
+        c->out[3] = build_cast(c->b, report, type);
+
+    enum dtype v_type = v->type;
+    struct value *y = build_matmul(c->b, build_cast(c->b, score, v_type),
+                                   repeat_heads(c, v, q->shape[1]), type);
+    return call_result(c, c->in[QUERY]->rank == 3 ? merge_heads(c, y) : y);
+}
+
+/* x[…, start :: step] along the last axis, `size` elements. */
+static struct value *last_axis(struct call *c, struct value *x, const struct dim *start,
+                               int64_t stride, const struct dim *size)
+{
+    const struct dim *from[MAX_RANK], *step[MAX_RANK], *count[MAX_RANK];
+    if (!x)
+        return NULL;
+    for (int i = 0; i < x->rank; i++) {
+        bool last = i == x->rank - 1;
+        from[i] = last ? start : d_const(c, 0);
+        step[i] = d_const(c, last ? stride : 1);
+        count[i] = last ? size : x->shape[i];
+    }
+    return build_slice(c->b, x, from, step, count);
+}
+
+/* Rows of a cache of cosines or sines, in a shape that broadcasts to x; `axis` is that of the heads. */
+static struct value *rotary_cache(struct call *c, struct value *cache, int axis, enum dtype type)
+{
+    if (c->in[3])
+        cache = build_gather(c->b, cache, c->in[3], 0);
+    if (cache && cache->rank != 3)
+        return call_error(c, "a cache of rank %d", cache->rank), NULL;
+    return build_cast(c->b, build_unsqueeze(c->b, cache, 1u << axis), type);
+}
+
+/* Pairs (x1, x2) of the first rotary_embedding_dim elements are turned by the angle of their position. */
+bool lower_rotary_embedding(struct call *c)
+{
+    struct value *x = c->in[0];
+    int64_t heads = attr_int(c, "num_heads", 0), turned = attr_int(c, "rotary_embedding_dim", 0);
+    bool interleaved = attr_int(c, "interleaved", 0) != 0;
+    int axis = x->rank == 4 ? 1 : 2;
+    if (x->rank == 3 && heads > 0) {
+        const struct dim *h = d_const(c, heads);
+        const struct dim *d[4] = {x->shape[0], x->shape[1], h, D(floordiv, x->shape[2], h)};
+        x = build_reshape(c->b, x, 4, d);
+    }
+    if (!x || x->rank != 4)
+        return !x ? false : call_error(c, "its operand has rank %d", x->rank);
+    const struct dim *size = turned > 0 ? d_const(c, turned) : x->shape[3], *zero = d_const(c, 0);
+    const struct dim *half = D(floordiv, size, d_const(c, 2));
+    enum dtype type = x->type == DT_F64 ? DT_F64 : DT_F32;
+    struct value *cosine = rotary_cache(c, c->in[1], axis, type);
+    struct value *sine = rotary_cache(c, c->in[2], axis, type);
+    struct value *wide = build_cast(c->b, x, type);
+    struct value *a = last_axis(c, wide, zero, interleaved ? 2 : 1, half);
+    struct value *b = last_axis(c, wide, interleaved ? d_const(c, 1) : half, interleaved ? 2 : 1, half);
+    struct value *pair[3] = {v_sub(c, v_mul(c, cosine, a), v_mul(c, sine, b)),
+                             v_add(c, v_mul(c, sine, a), v_mul(c, cosine, b))};
+    if (!pair[0] || !pair[1])
+        return false;
+    struct value *y;
+    if (interleaved) {
+        const struct dim *d[4] = {x->shape[0], x->shape[1], x->shape[2], size};
+        for (int i = 0; i < 2; i++)
+            pair[i] = build_unsqueeze(c->b, pair[i], 1u << 4);
+        y = build_reshape(c->b, build_concat(c->b, 2, pair, 4), 4, d);
+    } else {
+        y = build_concat(c->b, 2, pair, 3);
+    }
+    y = build_cast(c->b, y, x->type);
+    if (y && turned > 0) {
+        struct value *rest = last_axis(c, x, size, 1, D(sub, x->shape[3], size));
+        y = rest ? build_concat(c->b, 2, (struct value *[]){y, rest}, 3) : NULL;
+    }
+    return call_result(c, build_reshape(c->b, y, c->in[0]->rank, c->in[0]->shape));
+}
