@@ -45,7 +45,8 @@ static bool rounded_size(const struct planner_item *item, int64_t alignment, int
     return true;
 }
 
-/* The start of the tightest gap for an item between those placed (by offset) that live when it does. */
+/* The start of the tightest gap for an item between those placed (by offset) that live when it
+ * does. */
 static bool find_gap(const struct planner_item *items, const uint32_t *placed, uint32_t n,
                      const struct planner_item *item, int64_t size, int64_t alignment,
                      int64_t *offset)

@@ -1,0 +1,82 @@
+/*
+ * A context: a program being run with shapes and buffers. context.c keeps its state, place.c computes
+ * sizes and gives buffers their memory, execute.c carries out the steps.
+ */
+#ifndef GPUCC_RUNTIME_CONTEXT_H
+#define GPUCC_RUNTIME_CONTEXT_H
+
+#include "load.h"
+#include "planner.h"
+#include "scalar.h"
+
+struct buffer_state {
+    uint64_t address;                   /* on the device, for this run */
+    int64_t bytes;                      /* its size slot */
+    uint64_t staging;                   /* INPUT, OUTPUT: the context's own memory for it */
+    uint32_t segment;                   /* whose scalars compute its size */
+};
+
+/* The memory of the buffers that a segment places: the arena, then staging of inputs and outputs. */
+struct region {
+    uint64_t memory;
+    int64_t capacity;
+    bool placed;                        /* since the shapes were set */
+};
+
+struct binding {
+    bool bound;
+    enum gpucc_memory memory;
+    void *pointer;
+    size_t bytes;
+    uint32_t buffer;                    /* of the program; PLAN_NONE: the program does not use it */
+};
+
+struct gpucc_context {
+    struct gpucc_plan *plan;
+    struct gpucc_device *device;
+    const struct program *program;
+    struct loaded *loaded;
+    void *stream;                       /* own */
+    void *last_stream;                  /* of the last run */
+
+    int64_t *dims;                      /* PLAN_MAX_RANK for each input; -1: not set yet */
+    struct scalar_state scalars;
+    int64_t *slots, *elements, *iteration; /* what scalars points to */
+    uint32_t *first_element;
+    void *raw;                          /* room to read the largest READS record into */
+
+    struct buffer_state *buffers;
+    struct region *regions;             /* by segment */
+    struct planner_item *items;         /* room for placing */
+    uint32_t *item_of, *scratch;
+    struct binding *inputs, *outputs;
+
+    uint64_t *arg_words;                /* room for the arguments of one launch */
+    void **arg_pointers;
+
+    bool ready;                         /* slots and buffers are right for the dims */
+    bool finished;                      /* a run went through since */
+    bool straight;                      /* steps depend on no data: can be a CUDA graph */
+    uint64_t version;                   /* changes with every address and size */
+    uint64_t run_version, graph_version; /* those of the last run, of the graph; 0: none */
+    void *graph;                        /* executable CUDA graph or NULL */
+};
+
+/* Runs a segment's scalars and places its buffers. The device's context must be current. */
+enum gpucc_status rt_place_segment(struct gpucc_context *context, uint32_t segment,
+                                   enum scalar_mode mode);
+
+/* Sets the addresses of a segment's inputs and outputs, and checks what is bound. */
+enum gpucc_status rt_bind_segment(struct gpucc_context *context, uint32_t segment);
+
+/* Sets sizes and places what the input shapes determine, unless that is done. */
+enum gpucc_status rt_prepare(struct gpucc_context *context);
+
+/* Issues all main steps, as a graph where that is worth it. */
+enum gpucc_status rt_execute(struct gpucc_context *context, void *stream);
+
+/* Makes a graph of the main steps for the addresses as they are. Does nothing where the driver has no
+ * graphs or the program's steps depend on data. */
+enum gpucc_status rt_capture(struct gpucc_context *context);
+
+#endif

@@ -1,0 +1,159 @@
+/* What a plan says of itself: its inputs and outputs, and whether it runs on a device. */
+#include "device.h"
+#include "plan.h"
+
+#include <string.h>
+
+int gpucc_plan_input_count(const struct gpucc_plan *plan)
+{
+    return (int)plan->header->n_inputs;
+}
+
+int gpucc_plan_output_count(const struct gpucc_plan *plan)
+{
+    return (int)plan->header->n_outputs;
+}
+
+/* ONNX's sizes; types below a byte take one in a buffer. */
+uint32_t rt_element_bytes(uint32_t dtype)
+{
+    static const uint8_t bytes[] = {0, 4,  1, 1, 2, 2, 4, 8, 0, 1, 2, 8, 4, 8,
+                                    8, 16, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    return dtype < sizeof bytes ? bytes[dtype] : 0;
+}
+
+static void describe(const struct gpucc_plan *plan, const struct plan_value *value,
+                     struct gpucc_value_info *info)
+{
+    memset(info, 0, sizeof *info);
+    info->name = rt_string(plan, value->name);
+    info->kind = (enum gpucc_kind)value->kind;
+    info->dtype = value->dtype;
+    info->element_bytes = rt_element_bytes(value->dtype);
+    info->rank = value->rank;
+    for (int i = 0; i < GPUCC_MAX_RANK; i++)
+        info->dim_names[i] = "";
+    for (int i = 0; i < info->rank; i++) {
+        const struct plan_dim *dim = &plan->dims[value->first_dim + (uint32_t)i];
+        info->dims[i] = dim->value;
+        if (dim->value < 0)
+            info->dim_names[i] = rt_string(plan, dim->text);
+    }
+}
+
+enum gpucc_status gpucc_plan_describe_input(const struct gpucc_plan *plan, int input,
+                                            struct gpucc_value_info *info)
+{
+    if (input < 0 || input >= gpucc_plan_input_count(plan))
+        return rt_fail(GPUCC_USAGE, "no input number %d: the plan has %d", input,
+                       gpucc_plan_input_count(plan));
+    describe(plan, &plan->values[input], info);
+    return GPUCC_OK;
+}
+
+enum gpucc_status gpucc_plan_describe_output(const struct gpucc_plan *plan, int output,
+                                             struct gpucc_value_info *info)
+{
+    if (output < 0 || output >= gpucc_plan_output_count(plan))
+        return rt_fail(GPUCC_USAGE, "no output number %d: the plan has %d", output,
+                       gpucc_plan_output_count(plan));
+    describe(plan, &plan->values[plan->header->n_inputs + (uint32_t)output], info);
+    return GPUCC_OK;
+}
+
+static int find(const struct gpucc_plan *plan, uint32_t first, uint32_t n, const char *name)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(rt_string(plan, plan->values[first + i].name), name) == 0)
+            return (int)i;
+    return -1;
+}
+
+int gpucc_plan_find_input(const struct gpucc_plan *plan, const char *name)
+{
+    return find(plan, 0, plan->header->n_inputs, name);
+}
+
+int gpucc_plan_find_output(const struct gpucc_plan *plan, const char *name)
+{
+    return find(plan, plan->header->n_inputs, plan->header->n_outputs, name);
+}
+
+/* ---- does it run here? ---- */
+
+/* How well a target fits a device: 0 not at all; own machine code beats that of a lower minor
+ * version, which beats portable PTX. */
+static int fitness(const struct plan_target *target, uint32_t sm)
+{
+    if (target->flags & PLAN_TARGET_EXACT)
+        return target->sm == sm ? 1000 : 0;
+    if (target->flags & PLAN_TARGET_PORTABLE)
+        return target->sm <= sm ? 1 : 0;
+    if (target->sm / 10 != sm / 10 || target->sm > sm)
+        return 0;
+    return 100 + (int)(target->sm % 10);
+}
+
+static void list_targets(const struct gpucc_plan *plan, char *text, size_t bytes)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (uint32_t i = 0; i < plan->header->n_targets; i++) {
+        const char *name = plan->targets[i].name;
+        size_t length = strlen(name), comma = i > 0 ? 2 : 0;
+        if (used + comma + length + 1 > bytes)
+            return;
+        memcpy(text + used, ", ", comma);
+        memcpy(text + used + comma, name, length + 1);
+        used += comma + length;
+    }
+}
+
+const struct program *rt_plan_choose(const struct gpucc_plan *plan, int sm, int driver_version)
+{
+    const struct plan_target *best = NULL, *too_new = NULL;
+    int best_fitness = 0;
+    for (uint32_t i = 0; i < plan->header->n_targets; i++) {
+        const struct plan_target *target = &plan->targets[i];
+        int fit = fitness(target, (uint32_t)sm);
+        if (fit > 0 && target->min_driver > (uint32_t)driver_version) {
+            too_new = target;
+        } else if (fit > best_fitness) {
+            best_fitness = fit;
+            best = target;
+        }
+    }
+    if (best != NULL)
+        return &plan->programs[best - plan->targets];
+    if (too_new != NULL) {
+        rt_fail(
+            GPUCC_BAD_PLAN,
+            "target %s needs a driver for CUDA %u.%u, but this one is for CUDA %d.%d: update the "
+            "driver, or rebuild the plan with GPUCC_NVRTC naming an NVRTC %d.%d",
+            too_new->name, too_new->min_driver / 1000, too_new->min_driver % 1000 / 10,
+            driver_version / 1000, driver_version % 1000 / 10, driver_version / 1000,
+            driver_version % 1000 / 10);
+        return NULL;
+    }
+    char names[256];
+    list_targets(plan, names, sizeof names);
+    rt_fail(GPUCC_BAD_PLAN,
+            "the plan is for %s, but this device is sm_%d: rebuild it with --target=%s", names, sm,
+            sm == 90       ? "sm_90a"
+            : sm / 10 == 8 ? "sm_80"
+                           : "portable");
+    return NULL;
+}
+
+enum gpucc_status gpucc_plan_fits(const struct gpucc_plan *plan, const struct gpucc_device *device,
+                                  const char **target)
+{
+    const struct program *program =
+        rt_plan_choose(plan, device->info.sm, device->info.driver_version);
+    if (program == NULL)
+        return GPUCC_BAD_PLAN;
+    enum gpucc_status status = rt_program_supported(plan, program);
+    if (status == GPUCC_OK)
+        *target = program->target->name;
+    return status;
+}

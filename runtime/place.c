@@ -1,0 +1,214 @@
+/* Sizes of buffers, and where they lie. */
+#include "context.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static bool round_up(int64_t bytes, int64_t *rounded)
+{
+    if (__builtin_add_overflow(bytes, PLAN_BUFFER_ALIGN - 1, rounded))
+        return false;
+    *rounded &= ~(int64_t)(PLAN_BUFFER_ALIGN - 1);
+    return true;
+}
+
+static const struct plan_value *value_of(const struct gpucc_plan *plan,
+                                         const struct plan_buffer *buffer)
+{
+    return &plan->values[buffer->index +
+                         (buffer->kind == PLAN_BUFFER_OUTPUT ? plan->header->n_inputs : 0)];
+}
+
+/* An input must be as large as its shape says: the kernels read that much. */
+static enum gpucc_status check_input_size(const struct gpucc_context *context, uint32_t index)
+{
+    const struct plan_buffer *buffer = &context->program->buffers[index];
+    const struct plan_value *value = &context->plan->values[buffer->index];
+    int64_t bytes = rt_element_bytes(value->dtype);
+    const char *name = rt_string(context->plan, value->name);
+    for (uint32_t i = 0; i < value->rank; i++)
+        if (__builtin_mul_overflow(bytes, context->dims[buffer->index * PLAN_MAX_RANK + i], &bytes))
+            return rt_fail(GPUCC_LIMIT, "input '%s' has too many elements", name);
+    if (bytes != context->buffers[index].bytes)
+        return rt_fail(GPUCC_BAD_PLAN, "input '%s' should have %" PRId64 " bytes, not %" PRId64,
+                       name, bytes, context->buffers[index].bytes);
+    return GPUCC_OK;
+}
+
+static enum gpucc_status set_sizes(struct gpucc_context *context, uint32_t segment)
+{
+    const struct program *p = context->program;
+    for (uint32_t i = 0; i < p->n_buffers; i++) {
+        struct buffer_state *state = &context->buffers[i];
+        if (state->segment != segment)
+            continue;
+        state->bytes = context->scalars.slots[p->buffers[i].size];
+        if (state->bytes < 0)
+            return rt_fail(GPUCC_BAD_PLAN, "buffer %u would have %" PRId64 " bytes", i,
+                           state->bytes);
+        if (p->buffers[i].kind == PLAN_BUFFER_INPUT) {
+            enum gpucc_status status = check_input_size(context, i);
+            if (status != GPUCC_OK)
+                return status;
+        }
+        if (p->buffers[i].kind == PLAN_BUFFER_WEIGHT) {
+            const struct plan_weight *weight = &context->plan->weights[p->buffers[i].index];
+            if ((uint64_t)state->bytes > weight->bytes)
+                return rt_fail(GPUCC_BAD_PLAN, "buffer %u is larger than its weights", i);
+            state->address = context->loaded->weights + weight->offset;
+        }
+    }
+    return GPUCC_OK;
+}
+
+/* Offsets of the segment's ARENA buffers, in items; *total = bytes of the arena. */
+static enum gpucc_status place_arena(struct gpucc_context *context, uint32_t segment,
+                                     int64_t *total)
+{
+    const struct program *p = context->program;
+    bool fixed = p->info->arena_bytes >= 0;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->n_buffers; i++) {
+        const struct plan_buffer *buffer = &p->buffers[i];
+        if (buffer->kind != PLAN_BUFFER_ARENA || context->buffers[i].segment != segment)
+            continue;
+        context->item_of[i] = n;
+        context->items[n++] = (struct planner_item){.first = buffer->first,
+                                                    .last = buffer->last,
+                                                    .size = context->buffers[i].bytes,
+                                                    .alias = buffer->alias,
+                                                    .offset = buffer->offset};
+    }
+    for (uint32_t i = 0; i < n; i++) /* from buffers to items */
+        if (context->items[i].alias != PLAN_NONE)
+            context->items[i].alias = context->item_of[context->items[i].alias];
+    *total = 0;
+    if (!fixed) {
+        if (planner_place(context->items, n, PLAN_BUFFER_ALIGN, context->scratch, total))
+            return GPUCC_OK;
+        return rt_fail(GPUCC_LIMIT, "the activations are too large to be placed");
+    }
+    if (segment == 0)
+        *total = p->info->arena_bytes;
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t bytes;
+        if (!round_up(context->items[i].size, &bytes) ||
+            bytes > p->info->arena_bytes - context->items[i].offset)
+            return rt_fail(GPUCC_BAD_PLAN, "an activation does not fit the arena");
+    }
+    return GPUCC_OK;
+}
+
+/* Appends staging for the segment's inputs and outputs; offsets go to buffers[].staging. */
+static bool place_staging(struct gpucc_context *context, uint32_t segment, int64_t *total)
+{
+    const struct program *p = context->program;
+    for (uint32_t i = 0; i < p->n_buffers; i++) {
+        struct buffer_state *state = &context->buffers[i];
+        int64_t bytes;
+        if (state->segment != segment ||
+            (p->buffers[i].kind != PLAN_BUFFER_INPUT && p->buffers[i].kind != PLAN_BUFFER_OUTPUT))
+            continue;
+        state->staging = (uint64_t)*total;
+        if (!round_up(state->bytes, &bytes) || __builtin_add_overflow(*total, bytes, total))
+            return false;
+    }
+    return true;
+}
+
+static enum gpucc_status grow(struct gpucc_context *context, struct region *region, int64_t bytes)
+{
+    const struct gpucc_device *device = context->device;
+    if (bytes <= region->capacity)
+        return GPUCC_OK;
+    int result = device->driver.stream_synchronize(context->last_stream);
+    if (result != 0)
+        return rt_driver_status(&device->driver, result, "waiting for the last run");
+    rt_device_free(device, region->memory);
+    region->capacity = 0;
+    enum gpucc_status status = rt_device_alloc(device, bytes, "activations", &region->memory);
+    if (status == GPUCC_OK)
+        region->capacity = bytes;
+    return status;
+}
+
+enum gpucc_status rt_place_segment(struct gpucc_context *context, uint32_t segment,
+                                   enum scalar_mode mode)
+{
+    const struct program *p = context->program;
+    struct region *region = &context->regions[segment];
+    int64_t total;
+    region->placed = false;
+    context->version++;
+    enum gpucc_status status =
+        rt_scalars_run(context->plan, p, p->segments[segment], &context->scalars, mode);
+    if (status == GPUCC_OK)
+        status = set_sizes(context, segment);
+    if (status == GPUCC_OK)
+        status = place_arena(context, segment, &total);
+    if (status == GPUCC_OK && !place_staging(context, segment, &total))
+        status = rt_fail(GPUCC_LIMIT, "the inputs and outputs are too large");
+    if (status == GPUCC_OK)
+        status = grow(context, region, total);
+    if (status != GPUCC_OK)
+        return status;
+    for (uint32_t i = 0; i < p->n_buffers; i++) {
+        struct buffer_state *state = &context->buffers[i];
+        if (state->segment != segment)
+            continue;
+        if (p->buffers[i].kind == PLAN_BUFFER_ARENA)
+            state->address = region->memory + (uint64_t)context->items[context->item_of[i]].offset;
+        else if (p->buffers[i].kind != PLAN_BUFFER_WEIGHT)
+            state->address = state->staging += region->memory;
+    }
+    region->placed = true;
+    return GPUCC_OK;
+}
+
+enum gpucc_status rt_bind_segment(struct gpucc_context *context, uint32_t segment)
+{
+    const struct program *p = context->program;
+    for (uint32_t i = 0; i < p->n_buffers; i++) {
+        struct buffer_state *state = &context->buffers[i];
+        const struct plan_buffer *buffer = &p->buffers[i];
+        bool input = buffer->kind == PLAN_BUFFER_INPUT;
+        if (state->segment != segment || (!input && buffer->kind != PLAN_BUFFER_OUTPUT))
+            continue;
+        const struct binding *binding =
+            input ? &context->inputs[buffer->index] : &context->outputs[buffer->index];
+        const char *what = input ? "input" : "output";
+        const char *name = rt_string(context->plan, value_of(context->plan, buffer)->name);
+        if (input && !binding->bound && state->bytes > 0)
+            return rt_fail(GPUCC_USAGE, "input '%s' is not bound", name);
+        if (binding->bound && (binding->bytes < (uint64_t)state->bytes ||
+                               (binding->pointer == NULL && state->bytes > 0)))
+            return rt_fail(GPUCC_USAGE, "%s '%s' needs %" PRId64 " bytes, but %zu are bound", what,
+                           name, state->bytes, binding->pointer != NULL ? binding->bytes : 0);
+        uint64_t address = binding->bound && binding->memory == GPUCC_DEVICE
+                               ? (uint64_t)(uintptr_t)binding->pointer
+                               : state->staging;
+        if (address != state->address) {
+            state->address = address;
+            context->version++;
+        }
+    }
+    return GPUCC_OK;
+}
+
+enum gpucc_status rt_prepare(struct gpucc_context *context)
+{
+    if (context->ready)
+        return GPUCC_OK;
+    const struct plan_header *header = context->plan->header;
+    for (uint32_t i = 0; i < header->n_inputs; i++)
+        for (uint32_t j = 0; j < context->plan->values[i].rank; j++)
+            if (context->dims[i * PLAN_MAX_RANK + j] < 0)
+                return rt_fail(GPUCC_USAGE, "the shape of input '%s' has free dims and is not set",
+                               rt_string(context->plan, context->plan->values[i].name));
+    for (uint32_t i = 0; i < context->program->n_segments; i++)
+        context->regions[i].placed = false;
+    context->finished = false;
+    enum gpucc_status status = rt_place_segment(context, 0, SCALARS_EXACT);
+    context->ready = status == GPUCC_OK;
+    return status;
+}
