@@ -1,0 +1,91 @@
+/* The pipeline: the list of passes in their order, and how one is run. */
+#include "passes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../ir/text.h"
+
+struct pass {
+    const char *name;
+    bool (*run)(struct graph *g);
+};
+
+static const struct pass passes[] = {
+#define PASS(name, text) {#name, pass_##name},
+    PASSES(PASS)
+#undef PASS
+};
+
+enum { PASS_COUNT = sizeof passes / sizeof passes[0] };
+
+static void dump(struct graph *g, const char *name)
+{
+    struct text text = {0};
+    graph_print(&text, g, PRINT_ORIGINS);
+    fprintf(stderr, "; after %s\n%s\n", name, text.data ? text.data : "");
+    text_free(&text);
+}
+
+/* Printing and parsing must be inverse for whatever graph a pass leaves behind. */
+static bool prints_and_parses(struct graph *g, const char *name)
+{
+    struct text once = {0}, twice = {0};
+    struct arena arena = {.on_oom = g->arena->on_oom};
+    bool same = false;
+    graph_print(&once, g, 0);
+    struct graph *copy = graph_parse(&arena, g->diag, name, once.data, once.length);
+    if (copy) {
+        graph_print(&twice, copy, 0);
+        same = once.length == twice.length && memcmp(once.data, twice.data, once.length) == 0;
+    }
+    if (!same)
+        diag_error(g->diag, STATUS_INTERNAL, name, "the graph does not survive its text form");
+    text_free(&once);
+    text_free(&twice);
+    arena_free(&arena);
+    return same;
+}
+
+static bool is_skipped(const struct pass_options *options, const char *name)
+{
+    for (const char *const *skip = options->skip; skip && *skip; skip++)
+        if (strcmp(*skip, name) == 0)
+            return true;
+    return false;
+}
+
+static bool run(struct graph *g, const struct pass *pass, const struct pass_options *options)
+{
+    int errors = g->diag->errors;
+    if (is_skipped(options, pass->name))
+        return true;
+    pass->run(g);
+    graph_renumber(g);
+    if (options->dump_after &&
+        (strcmp(options->dump_after, "all") == 0 || strcmp(options->dump_after, pass->name) == 0))
+        dump(g, pass->name);
+    if (g->diag->errors != errors)
+        return false;
+    return !options->verify || (graph_verify(g, pass->name) && prints_and_parses(g, pass->name));
+}
+
+bool passes_run(struct graph *g, const struct pass_options *options)
+{
+    graph_renumber(g);
+    for (int i = 0; i < PASS_COUNT; i++)
+        if (!run(g, &passes[i], options))
+            return false;
+    return true;
+}
+
+bool pass_run_by_name(struct graph *g, const char *name, bool *changed)
+{
+    for (int i = 0; i < PASS_COUNT; i++)
+        if (strcmp(passes[i].name, name) == 0) {
+            *changed = passes[i].run(g);
+            graph_renumber(g);
+            return true;
+        }
+    return false;
+}
