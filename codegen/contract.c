@@ -1,0 +1,458 @@
+/*
+ * Contractions: matmul, conv and conv_transpose as one problem,
+ *
+ *   y[batch][m][n] = Σ_k a[batch][m][k] · b[batch][k][n]
+ *
+ *                   batch             m                n                       k
+ *   matmul          leading axes      row              column                  inner axis
+ *   conv            group             channel of it    image and output pixel  (channel, tap)
+ *   conv_transpose  group             channel of it    image and output pixel  (channel, tap)
+ *
+ * A convolution's weights are a and its image is b, so that pixels, which are many and neighbours
+ * in memory, run along n. Every operand is reached through the index of the result's element and k;
+ * the two forms differ in how they walk: tiles (contract.cuh), or one result at a time
+ * (reduce.cuh).
+ */
+#include "common.h"
+#include "cost.h"
+
+#include <string.h>
+
+struct contraction {
+    struct emitter *e;
+    struct node *core;
+    struct value *a, *b, *y;
+    const struct dim *batches, *m, *n, *k;
+    bool folded; /* matmul: b is the same in all batches, so batches are rows */
+    /* Convolutions: */
+    int spatial;                            /* axes of an image; 0 for matmul */
+    const struct dim *images, *pixels;      /* n = images * pixels */
+    const struct dim *group_out, *group_in; /* channels of one group */
+    const struct dim *depth[MAX_RANK];      /* what k runs over: channels, taps */
+    const struct ints *stride, *dilation;
+    const struct dims *low;
+};
+
+/* --- The problem -------------------------------------------------------------------------------
+ */
+
+static const struct dim *product(struct graph *g, const struct dim *const *shape, int from, int to)
+{
+    const struct dim *result = dim_const(g->dims, 1);
+    for (int i = from; i < to; i++)
+        result = dim_mul(g->dims, result, shape[i]);
+    return result;
+}
+
+/* An expand of this kernel gives every batch the same matrix. */
+static bool repeats_over_batches(const struct emitter *e, const struct value *v)
+{
+    if (!emit_is_inner(e, v) || v->def->op != OP_expand)
+        return false;
+    for (int i = 0; i < v->rank - 2; i++)
+        if (!dim_is(v->def->in[0]->shape[i], 1))
+            return false;
+    return true;
+}
+
+static void describe_matmul(struct contraction *c)
+{
+    struct graph *g = c->e->g;
+    int rank = c->y->rank;
+    c->a = c->core->in[0];
+    c->b = c->core->in[1];
+    c->k = c->a->shape[rank - 1];
+    c->n = c->y->shape[rank - 1];
+    c->folded = rank > 2 && repeats_over_batches(c->e, c->b);
+    c->m = product(g, c->y->shape, c->folded ? 0 : rank - 2, rank - 1);
+    c->batches = product(g, c->y->shape, 0, c->folded ? 0 : rank - 2);
+}
+
+static void describe_convolution(struct contraction *c)
+{
+    struct graph *g = c->e->g;
+    bool transposed = c->core->op == OP_conv_transpose;
+    const union attr *attr = &c->core->attr;
+    c->b = c->core->in[0];
+    c->a = c->core->in[1];
+    c->spatial = c->y->rank - 2;
+    c->stride = transposed ? &attr->conv_transpose.stride : &attr->conv.stride;
+    c->dilation = transposed ? &attr->conv_transpose.dilation : &attr->conv.dilation;
+    c->low = transposed ? &attr->conv_transpose.low : &attr->conv.low;
+    c->batches = dim_const(g->dims, transposed ? attr->conv_transpose.group : attr->conv.group);
+    c->group_out = dim_floordiv(g->dims, c->y->shape[1], c->batches);
+    c->group_in = dim_floordiv(g->dims, c->b->shape[1], c->batches);
+    c->images = c->y->shape[0];
+    c->pixels = product(g, c->y->shape, 2, c->y->rank);
+    c->depth[0] = c->group_in;
+    memcpy(c->depth + 1, c->a->shape + 2, (size_t)c->spatial * sizeof *c->depth);
+    c->m = c->group_out;
+    c->n = dim_mul(g->dims, c->images, c->pixels);
+    c->k = product(g, c->depth, 0, 1 + c->spatial);
+}
+
+/* --- Indices -----------------------------------------------------------------------------------
+ */
+
+/* Index of the result's element (batch, m, n); a convolution's n is a pixel of an image. */
+static void result_index(const struct contraction *c, const struct index *batch,
+                         const struct index *m, const struct index *image, const struct index *n,
+                         const struct index **y)
+{
+    struct index_table *ix = c->e->ix;
+    int rank = c->y->rank;
+    if (c->spatial) {
+        y[0] = image;
+        y[1] = index_add(ix, index_mul(ix, batch, c->group_out), m);
+        index_delinear(ix, n, c->spatial, c->y->shape + 2, y + 2);
+        return;
+    }
+    if (c->folded) {
+        index_delinear(ix, m, rank - 1, c->y->shape, y);
+    } else {
+        index_delinear(ix, batch, rank - 2, c->y->shape, y);
+        y[rank - 2] = m;
+    }
+    y[rank - 1] = n;
+}
+
+static const struct index *group_of(const struct contraction *c, const struct index *const *y)
+{
+    return index_div(c->e->ix, y[1], c->group_out);
+}
+
+/* Index of the element of a that term k of result y takes. */
+static void a_index(const struct contraction *c, const struct index *const *y,
+                    const struct index *k, const struct index **at)
+{
+    struct index_table *ix = c->e->ix;
+    const struct index *part[MAX_RANK];
+    if (!c->spatial) {
+        memcpy(at, y, (size_t)(c->a->rank - 1) * sizeof *at);
+        at[c->a->rank - 1] = k;
+        return;
+    }
+    index_delinear(ix, k, 1 + c->spatial, c->depth, part);
+    if (c->core->op == OP_conv) {
+        at[0] = y[1];
+        at[1] = part[0];
+    } else {
+        at[0] = index_add(ix, index_mul(ix, group_of(c, y), c->group_in), part[0]);
+        at[1] = index_mod(ix, y[1], c->group_out);
+    }
+    memcpy(at + 2, part + 1, (size_t)c->spatial * sizeof *at);
+}
+
+static const char *joined(struct emitter *e, const char *guard, const char *more)
+{
+    return guard ? arena_printf(e->g->arena, "%s && %s", guard, more) : more;
+}
+
+/* Can the convolution's position lie outside the operand along this spatial axis? */
+static bool sticks_out(const struct contraction *c, int axis)
+{
+    int64_t out, taps, in;
+    if (!dim_is(c->low->d[axis], 0) || !dim_is_const(c->y->shape[2 + axis], &out) ||
+        !dim_is_const(c->a->shape[2 + axis], &taps) || !dim_is_const(c->b->shape[2 + axis], &in))
+        return true;
+    return (out - 1) * c->stride->v[axis] + (taps - 1) * c->dilation->v[axis] >= in;
+}
+
+/* Where output o of a spatial axis finds tap t in the operand. What must hold for it to be inside
+ * is added to the guard; the position has then a variable of its own. */
+static const struct index *position(const struct contraction *c, int axis, const struct index *o,
+                                    const struct index *t, const char **guard)
+{
+    struct emitter *e = c->e;
+    struct index_table *ix = e->ix;
+    struct dim_table *dims = e->g->dims;
+    const struct dim *extent = c->b->shape[2 + axis];
+    const struct dim *stride = dim_const(dims, c->stride->v[axis]);
+    const struct dim *dilation = dim_const(dims, c->dilation->v[axis]);
+    const struct index *low = index_dim(ix, c->low->d[axis]);
+    if (c->core->op == OP_conv) {
+        const struct index *i = index_add(ix, index_mul(ix, o, stride), index_mul(ix, t, dilation));
+        if (!sticks_out(c, axis))
+            return i;
+        const char *at = emit_fresh(e, "p");
+        emit_line(e, "const idx_t %s = %s;", at, emit_index(e, index_sub(ix, i, low)));
+        *guard =
+            joined(e, *guard,
+                   arena_printf(e->g->arena, "%s >= 0 && %s < %s", at, at, emit_dim(e, extent)));
+        return index_var(ix, at, extent);
+    }
+    const char *from = emit_fresh(e, "p");
+    emit_line(e, "const idx_t %s = %s;", from,
+              emit_index(e, index_sub(ix, index_add(ix, o, low), index_mul(ix, t, dilation))));
+    *guard = joined(e, *guard, arena_printf(e->g->arena, "%s >= 0", from));
+    const char *at = from;
+    if (!dim_is(stride, 1)) {
+        at = emit_fresh(e, "p");
+        emit_line(e, "const idx_t %s = %s / %s;", at, from, emit_dim(e, stride));
+        *guard = joined(e, *guard,
+                        arena_printf(e->g->arena, "%s %% %s == 0", from, emit_dim(e, stride)));
+    }
+    *guard = joined(e, *guard, arena_printf(e->g->arena, "%s < %s", at, emit_dim(e, extent)));
+    return index_var(ix, at, extent);
+}
+
+/* The same of b. Returns the condition under which the element exists (otherwise it counts as 0),
+ * or NULL when it always does. */
+static const char *b_index(const struct contraction *c, const struct index *const *y,
+                           const struct index *k, const struct index **at)
+{
+    struct index_table *ix = c->e->ix;
+    const struct index *part[MAX_RANK];
+    const char *guard = NULL;
+    int rank = c->b->rank;
+    if (!c->spatial) {
+        for (int i = 0; i < rank - 2; i++)
+            at[i] = c->folded ? index_const(ix, 0) : y[i];
+        at[rank - 2] = k;
+        at[rank - 1] = y[rank - 1];
+        return NULL;
+    }
+    index_delinear(ix, k, 1 + c->spatial, c->depth, part);
+    at[0] = y[0];
+    at[1] = index_add(ix, index_mul(ix, group_of(c, y), c->group_in), part[0]);
+    for (int i = 0; i < c->spatial; i++)
+        at[2 + i] = position(c, i, y[2 + i], part[1 + i], &guard);
+    return guard;
+}
+
+/* --- Tiles -------------------------------------------------------------------------------------
+ */
+
+/* How an operand is read: vectors of so many neighbours, along k or along its other index. */
+struct reading {
+    int width;
+    bool along_k;
+};
+
+static struct reading reading_of_matrix(const struct contraction *c, struct value *v, int k_axis,
+                                        bool default_along_k)
+{
+    int along = emit_vector_width(c->e, v, k_axis);
+    int across = emit_vector_width(c->e, v, 2 * v->rank - 3 - k_axis);
+    if (along == across)
+        return (struct reading){1, default_along_k};
+    int width = along > across ? along : across;
+    return (struct reading){width == 4 ? 4 : 1, along > across};
+}
+
+static struct reading reading_of_a(const struct contraction *c)
+{
+    if (!c->spatial)
+        return reading_of_matrix(c, c->a, c->a->rank - 1, true);
+    bool dense = !emit_is_inner(c->e, c->a) && c->core->op == OP_conv;
+    return (struct reading){dense && dim_divisible(c->k, 4) ? 4 : 1, true};
+}
+
+static struct reading reading_of_b(const struct contraction *c)
+{
+    if (!c->spatial)
+        return reading_of_matrix(c, c->b, c->b->rank - 2, false);
+    bool plain = c->core->op == OP_conv && dim_divisible(c->pixels, 4) &&
+                 dim_is(product(c->e->g, c->a->shape, 2, c->a->rank), 1);
+    for (int i = 0; plain && i < c->spatial; i++)
+        plain = c->stride->v[i] == 1 && !sticks_out(c, i);
+    if (plain && emit_is_inner(c->e, c->b))
+        plain = emit_vector_width(c->e, c->b, c->b->rank - 1) == 4;
+    return (struct reading){plain ? 4 : 1, false};
+}
+
+/* Splits n, which counts vectors of `width`, into image and pixel. */
+static const struct index *image_of(const struct contraction *c, int width, const char **pixel)
+{
+    struct emitter *e = c->e;
+    *pixel = "n";
+    if (!c->spatial || dim_is(c->images, 1))
+        return index_const(e->ix, 0);
+    const struct dim *vectors = dim_floordiv(e->g->dims, c->pixels, dim_const(e->g->dims, width));
+    const char *size = emit_dim(e, vectors);
+    *pixel = "pixel";
+    emit_line(e, "const idx_t image = n / %s, pixel = n %% %s;", size, size);
+    return index_var(e->ix, "image", c->images);
+}
+
+static const struct dim *columns(const struct contraction *c)
+{
+    return c->spatial ? c->pixels : c->n;
+}
+
+static void emit_load_a(const struct contraction *c, struct reading r)
+{
+    struct emitter *e = c->e;
+    const struct index *zero = index_const(e->ix, 0);
+    const struct index *y[MAX_RANK], *at[MAX_RANK];
+    emit_function(e, "void", "load_a", "idx_t batch, idx_t m, idx_t k, float *to");
+    emit_vector(e, r.width);
+    for (int lane = 0; lane < r.width; lane++) {
+        const struct index *m = lane_index(e, "m", c->m, r.along_k ? 1 : r.width, lane);
+        const struct index *k = lane_index(e, "k", c->k, r.along_k ? r.width : 1, lane);
+        result_index(c, index_var(e->ix, "batch", c->batches), m, zero, zero, y);
+        a_index(c, y, k, at);
+        emit_line(e, "to[%d] = %s;", lane, emit_value(e, c->a, at));
+    }
+    emit_vector(e, 1);
+    emit_function_end(e);
+}
+
+static void emit_load_b(const struct contraction *c, struct reading r)
+{
+    struct emitter *e = c->e;
+    const struct index *y[MAX_RANK], *at[MAX_RANK];
+    int width_n = r.along_k ? 1 : r.width;
+    const char *pixel;
+    emit_function(e, "void", "load_b", "idx_t batch, idx_t k, idx_t n, float *to");
+    const struct index *image = image_of(c, width_n, &pixel);
+    emit_vector(e, r.width);
+    for (int lane = 0; lane < r.width; lane++) {
+        const struct index *n = lane_index(e, pixel, columns(c), width_n, lane);
+        const struct index *k = lane_index(e, "k", c->k, r.along_k ? r.width : 1, lane);
+        result_index(c, index_var(e->ix, "batch", c->batches), index_const(e->ix, 0), image, n, y);
+        const char *guard = b_index(c, y, k, at);
+        if (guard) {
+            emit_line(e, "to[%d] = 0.0f;", lane);
+            emit_open(e, "if (%s)", guard);
+        }
+        emit_line(e, "to[%d] = %s;", lane, emit_value(e, c->b, at));
+        if (guard)
+            emit_close(e);
+    }
+    emit_vector(e, 1);
+    emit_function_end(e);
+}
+
+static void emit_store(const struct contraction *c, int width)
+{
+    struct emitter *e = c->e;
+    const struct index *y[4][MAX_RANK];
+    const struct index *const *lanes[4];
+    const char *pixel;
+    emit_function(e, "void", "store", "idx_t batch, idx_t m, idx_t n, const float *sum");
+    const struct index *image = image_of(c, width, &pixel);
+    for (int lane = 0; lane < width; lane++) {
+        result_index(c, index_var(e->ix, "batch", c->batches), index_var(e->ix, "m", c->m), image,
+                     lane_index(e, pixel, columns(c), width, lane), y[lane]);
+        emit_result(e, c->y, y[lane], arena_printf(e->g->arena, "sum[%d]", lane));
+        lanes[lane] = y[lane];
+    }
+    if (width == 1)
+        emit_epilogue(e, y[0]);
+    else
+        emit_epilogue_lanes(e, width, lanes);
+    emit_function_end(e);
+}
+
+static void define_operand(struct emitter *e, const char *operand, struct reading r)
+{
+    emit_define(e, arena_printf(e->g->arena, "%s_VECTOR", operand), "%d", r.width);
+    emit_define(e, arena_printf(e->g->arena, "%s_ALONG_K", operand), "%s",
+                r.along_k ? "true" : "false");
+}
+
+static void emit_tiles(const struct contraction *c, const struct tile *tile)
+{
+    struct emitter *e = c->e;
+    struct dim_table *dims = e->g->dims;
+    struct reading a = reading_of_a(c), b = reading_of_b(c);
+    int width = dim_divisible(columns(c), 4) ? 4 : 1;
+    emit_define(e, "BATCHES", "%s", emit_dim(e, c->batches));
+    emit_define(e, "EXTENT_M", "%s", emit_dim(e, c->m));
+    emit_define(e, "EXTENT_N", "%s", emit_dim(e, c->n));
+    emit_define(e, "EXTENT_K", "%s", emit_dim(e, c->k));
+    emit_define(e, "GUARD_M", "%d", !dim_divisible(c->m, tile->m));
+    emit_define(e, "GUARD_N", "%d", !dim_divisible(c->n, tile->n));
+    emit_define(e, "GUARD_K", "%d", !dim_divisible(c->k, tile->k));
+    emit_define(e, "TILE_M", "%d", tile->m);
+    emit_define(e, "TILE_N", "%d", tile->n);
+    emit_define(e, "TILE_K", "%d", tile->k);
+    emit_define(e, "THREAD_M", "%d", tile->thread_m);
+    emit_define(e, "THREAD_N", "%d", tile->thread_n);
+    define_operand(e, "A", a);
+    define_operand(e, "B", b);
+    emit_define(e, "C_VECTOR", "%d", width);
+    emit_load_a(c, a);
+    emit_load_b(c, b);
+    emit_store(c, width);
+    const struct dim *blocks = dim_ceildiv(dims, c->m, dim_const(dims, tile->m));
+    blocks = dim_mul(dims, blocks, dim_ceildiv(dims, c->n, dim_const(dims, tile->n)));
+    emit_launch(e, dim_mul(dims, blocks, c->batches), tile_threads(tile), 0);
+    emit_skeleton(e, "contract.cuh");
+}
+
+/* --- One result at a time ----------------------------------------------------------------------
+ */
+
+static void emit_direct(const struct contraction *c, const struct extents *x)
+{
+    struct emitter *e = c->e;
+    const struct dim *results = value_elements(e->g, c->y);
+    const struct index *y[MAX_RANK], *at_a[MAX_RANK], *at_b[MAX_RANK];
+    const char *sum = sum_type(c->y->type);
+    bool contiguous = reading_of_b(c).along_k && reading_of_a(c).along_k;
+    int lanes = cost_lanes(e->target, x->batches * x->m * x->n, x->k, contiguous);
+    bool across = lanes > 1 && !contiguous;
+    int64_t k;
+    lanes = across ? 8 : lanes;
+    index_delinear(e->ix, index_var(e->ix, "result", results), c->y->rank, c->y->shape, y);
+
+    emit_define(e, "RESULTS", "%s", emit_dim(e, results));
+    emit_define(e, "LENGTH", "%s", emit_dim(e, c->k));
+    emit_define(e, "THREADS", "%d", BLOCK_THREADS);
+    emit_define(e, "LANES", "%d", lanes);
+    emit_define(e, "ACROSS", "%d", across);
+    emit_define(e, "UNROLL", "%d", dim_is_const(c->k, &k) && k > 0 && k <= 32 ? (int)k : 4);
+    emit_define(e, "PARTIAL", "%s", sum);
+    emit_define(e, "IDENTITY", "0");
+    emit_define(e, "COMBINE", "a + b");
+    emit_define(e, "LIFT(x, k)", "x");
+    emit_define(e, "ANSWER(x)", "x");
+
+    emit_function(e, sum, "term", "idx_t result, idx_t k");
+    const struct index *at_k = index_var(e->ix, "k", c->k);
+    a_index(c, y, at_k, at_a);
+    const char *guard = b_index(c, y, at_k, at_b);
+    if (guard) {
+        emit_line(e, "if (!(%s))", guard);
+        emit_line(e, "    return 0;");
+    }
+    const char *a = emit_value(e, c->a, at_a), *b = emit_value(e, c->b, at_b);
+    emit_line(e, "return (%s)%s * (%s)%s;", sum, a, sum, b);
+    emit_function_end(e);
+
+    emit_function(e, "void", "store", arena_printf(e->g->arena, "idx_t result, %s sum", sum));
+    emit_line(e, "const %s y = sum;", emit_register_type(c->y->type));
+    emit_result(e, c->y, y, "y");
+    emit_epilogue(e, y);
+    emit_function_end(e);
+
+    launch_over(e, results, BLOCK_THREADS / lanes, BLOCK_THREADS);
+    emit_skeleton(e, "lanes.cuh");
+    emit_skeleton(e, "reduce.cuh");
+}
+
+/* The tiled form multiplies floats. */
+static bool is_float(const struct value *v)
+{
+    return dtype_is_float(v->type) && v->type != DT_F64;
+}
+
+bool family_contract(struct codegen *g, const struct group *group)
+{
+    struct emitter *e = emit_begin(g, group, "contract");
+    struct contraction c = {.e = e, .core = group->core, .y = group->core->out[0]};
+    if (group->core->op == OP_matmul)
+        describe_matmul(&c);
+    else
+        describe_convolution(&c);
+    struct extents x = {cost_guess(e->g, c.batches), cost_guess(e->g, c.m), cost_guess(e->g, c.n),
+                        cost_guess(e->g, c.k)};
+    bool floats = is_float(c.a) && is_float(c.b) && is_float(c.y);
+    if (!floats || dim_is(c.k, 0) || cost_prefers_direct(&x))
+        emit_direct(&c, &x);
+    else
+        emit_tiles(&c, cost_tile(e->target, &x));
+    return emit_finish(e);
+}

@@ -1,0 +1,41 @@
+/*
+ * The cost model: choices that depend on sizes and the target, in integer arithmetic, from tables
+ * that can be read. Its figures are model estimates, not calibrated on a device.
+ */
+#ifndef GPUCC_CODEGEN_COST_H
+#define GPUCC_CODEGEN_COST_H
+
+#include "kernel.h"
+
+/* A tile of contract.cuh. */
+struct tile {
+    int m, n, k;            /* results and depth of a block's tile */
+    int thread_m, thread_n; /* results of a thread; multiples of 4 */
+    int percent;            /* time per product, of the best tile's */
+};
+
+static inline int tile_threads(const struct tile *t)
+{
+    return t->m / t->thread_m * (t->n / t->thread_n);
+}
+
+/* Sizes of a contraction, guessed where they depend on the run. */
+struct extents {
+    int64_t batches, m, n, k;
+};
+
+/* The tile with which the target finishes first. */
+const struct tile *cost_tile(const struct target *target, const struct extents *x);
+/* Too little is shared for tiles: one thread or one warp per result is better. */
+bool cost_prefers_direct(const struct extents *x);
+
+/* How many threads work on one row of `length` elements, of which there are `rows`: 1, 32 (a warp)
+ * or BLOCK_THREADS. contiguous: a row's elements are neighbours in memory. */
+enum { BLOCK_THREADS = 256 };
+int cost_lanes(const struct target *target, int64_t rows, int64_t length, bool contiguous);
+
+/* d's value where it is known; else with every symbol at what is typical of free dims, kept within
+ * the symbol's bounds. At least 1. */
+int64_t cost_guess(const struct graph *g, const struct dim *d);
+
+#endif

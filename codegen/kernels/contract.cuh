@@ -1,0 +1,194 @@
+/*
+ * C[batch][m][n] = Σ_k A[batch][m][k] · B[batch][k][n], summed in float, tiled through shared memory.
+ *
+ * A block computes a tile of TILE_M x TILE_N results, a thread THREAD_M x THREAD_N of them, as
+ * patches of 4 x 4 that lie THREADS_M*4 rows and THREADS_N*4 columns apart, so that the threads of a
+ * warp read neighbouring 16-byte pieces of shared memory:
+ *
+ *            n ->   thread 0  thread 1 ...   thread 0  thread 1 ...
+ *      m   +------+---------+---------+----+---------+---------+---
+ *      |   |  ty  |  4 x 4  |  4 x 4  |    |  4 x 4  |  4 x 4  |
+ *      v   |  ... |
+ *
+ * K is walked in tiles of TILE_K. While one tile is multiplied, the next one is on its way from
+ * global memory into registers; shared memory holds two tiles, so one barrier a tile is enough.
+ *
+ * The generator prints before this file
+ *   BATCHES EXTENT_M EXTENT_N EXTENT_K    sizes; GUARD_M, GUARD_N, GUARD_K: tiles stick out there
+ *   TILE_M TILE_N TILE_K THREAD_M THREAD_N
+ *   load_a(batch, m, k, to), load_b(batch, k, n, to)    A_VECTOR, B_VECTOR neighbours along K
+ *       (A_ALONG_K, B_ALONG_K) or else along M or N; that index then counts vectors, not elements
+ *   store(batch, m, n, sum)    C_VECTOR neighbours along N; n counts vectors
+ */
+#define THREADS_M (TILE_M / THREAD_M)
+#define THREADS_N (TILE_N / THREAD_N)
+#define THREADS (THREADS_M * THREADS_N)
+
+/* The part of one operand's tile that a thread carries from global to shared memory. */
+template <int EXTENT, int VECTOR, bool ALONG_K> struct operand {
+    static constexpr int line = (ALONG_K ? TILE_K : EXTENT) / VECTOR; /* vectors that are neighbours */
+    static constexpr int vectors = EXTENT * TILE_K / VECTOR;
+    static constexpr int share = vectors > THREADS ? vectors / THREADS : 1;
+    /* Turned tiles are padded: rows 4 apart then begin 16 banks apart. */
+    static constexpr int pitch = EXTENT + (ALONG_K ? 4 : 0);
+
+    float held[share][VECTOR];
+
+    /* Vector i of this thread: its place in its line, and which line. */
+    static __device__ __forceinline__ int along(int i)
+    {
+        return line <= THREADS ? threadIdx.x % line
+                               : threadIdx.x + i % (line / THREADS) * THREADS;
+    }
+    static __device__ __forceinline__ int across(int i)
+    {
+        return line <= THREADS ? threadIdx.x / line + i * (THREADS / line) : i / (line / THREADS);
+    }
+    static __device__ __forceinline__ bool exists()
+    {
+        return vectors >= THREADS || threadIdx.x < vectors;
+    }
+
+    __device__ __forceinline__ void clear(int i)
+    {
+#pragma unroll
+        for (int v = 0; v < VECTOR; v++)
+            held[i][v] = 0.0f;
+    }
+
+    __device__ __forceinline__ void put(float (*tile)[pitch]) const
+    {
+        if (!exists())
+            return;
+#pragma unroll
+        for (int i = 0; i < share; i++)
+#pragma unroll
+            for (int v = 0; v < VECTOR; v++)
+                if (ALONG_K)
+                    tile[along(i) * VECTOR + v][across(i)] = held[i][v];
+                else
+                    tile[across(i)][along(i) * VECTOR + v] = held[i][v];
+    }
+};
+
+typedef operand<TILE_M, A_VECTOR, A_ALONG_K> operand_a;
+typedef operand<TILE_N, B_VECTOR, B_ALONG_K> operand_b;
+
+/* Both take what sticks out of the operand as 0. */
+static __device__ __forceinline__ void fetch_a(PARAMS, operand_a &a, idx_t batch, idx_t tile_m,
+                                               idx_t tile_k)
+{
+    constexpr int vm = A_ALONG_K ? 1 : A_VECTOR, vk = A_ALONG_K ? A_VECTOR : 1;
+#pragma unroll
+    for (int i = 0; i < operand_a::share; i++) {
+        const int fast = operand_a::along(i), slow = operand_a::across(i);
+        const idx_t m = tile_m * (TILE_M / vm) + (A_ALONG_K ? slow : fast);
+        const idx_t k = tile_k * (TILE_K / vk) + (A_ALONG_K ? fast : slow);
+        if (operand_a::exists() && (!GUARD_M || m * vm < EXTENT_M) &&
+            (!GUARD_K || k * vk < EXTENT_K))
+            load_a(ARGS, batch, m, k, a.held[i]);
+        else
+            a.clear(i);
+    }
+}
+
+static __device__ __forceinline__ void fetch_b(PARAMS, operand_b &b, idx_t batch, idx_t tile_n,
+                                               idx_t tile_k)
+{
+    constexpr int vn = B_ALONG_K ? 1 : B_VECTOR, vk = B_ALONG_K ? B_VECTOR : 1;
+#pragma unroll
+    for (int i = 0; i < operand_b::share; i++) {
+        const int fast = operand_b::along(i), slow = operand_b::across(i);
+        const idx_t n = tile_n * (TILE_N / vn) + (B_ALONG_K ? slow : fast);
+        const idx_t k = tile_k * (TILE_K / vk) + (B_ALONG_K ? fast : slow);
+        if (operand_b::exists() && (!GUARD_N || n * vn < EXTENT_N) &&
+            (!GUARD_K || k * vk < EXTENT_K))
+            load_b(ARGS, batch, k, n, b.held[i]);
+        else
+            b.clear(i);
+    }
+}
+
+/* Four neighbours at `from`, as one 16-byte load. */
+static __device__ __forceinline__ void read4(float *to, const float *from)
+{
+    const float4 four = *(const float4 *)from;
+    to[0] = four.x;
+    to[1] = four.y;
+    to[2] = four.z;
+    to[3] = four.w;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
+{
+    __shared__ __align__(16) float a_tile[2][TILE_K][operand_a::pitch];
+    __shared__ __align__(16) float b_tile[2][TILE_K][operand_b::pitch];
+
+    /* Blocks that follow one another share columns: B is read once, A stays in L2. */
+    const idx_t tiles_m = (EXTENT_M + TILE_M - 1) / TILE_M;
+    const idx_t tiles_n = (EXTENT_N + TILE_N - 1) / TILE_N;
+    const idx_t tiles_k = (EXTENT_K + TILE_K - 1) / TILE_K;
+    const idx_t tile_m = (idx_t)blockIdx.x % tiles_m;
+    const idx_t tile_n = (idx_t)blockIdx.x / tiles_m % tiles_n;
+    const idx_t batch = BATCHES == 1 ? 0 : (idx_t)blockIdx.x / tiles_m / tiles_n;
+    const int my_m = threadIdx.x / THREADS_N * 4, my_n = threadIdx.x % THREADS_N * 4;
+
+    operand_a a;
+    operand_b b;
+    float sum[THREAD_M][THREAD_N];
+#pragma unroll
+    for (int i = 0; i < THREAD_M; i++)
+#pragma unroll
+        for (int j = 0; j < THREAD_N; j++)
+            sum[i][j] = 0.0f;
+
+    fetch_a(ARGS, a, batch, tile_m, 0);
+    fetch_b(ARGS, b, batch, tile_n, 0);
+    a.put(a_tile[0]);
+    b.put(b_tile[0]);
+    __syncthreads();
+
+    int now = 0;
+    for (idx_t tile_k = 0; tile_k < tiles_k; tile_k++) {
+        const bool more = tile_k + 1 < tiles_k;
+        if (more) {
+            fetch_a(ARGS, a, batch, tile_m, tile_k + 1);
+            fetch_b(ARGS, b, batch, tile_n, tile_k + 1);
+        }
+#pragma unroll
+        for (int k = 0; k < TILE_K; k++) {
+            float column[THREAD_M], row[THREAD_N];
+#pragma unroll
+            for (int i = 0; i < THREAD_M; i += 4)
+                read4(column + i, &a_tile[now][k][my_m + i * THREADS_M]);
+#pragma unroll
+            for (int j = 0; j < THREAD_N; j += 4)
+                read4(row + j, &b_tile[now][k][my_n + j * THREADS_N]);
+#pragma unroll
+            for (int i = 0; i < THREAD_M; i++)
+#pragma unroll
+                for (int j = 0; j < THREAD_N; j++)
+                    sum[i][j] += column[i] * row[j];
+        }
+        if (more) {
+            now ^= 1;
+            a.put(a_tile[now]);
+            b.put(b_tile[now]);
+            __syncthreads();
+        }
+    }
+
+#pragma unroll
+    for (int i = 0; i < THREAD_M; i++) {
+        const idx_t m = tile_m * TILE_M + my_m + i / 4 * 4 * THREADS_M + i % 4;
+        if (GUARD_M && m >= EXTENT_M)
+            continue;
+#pragma unroll
+        for (int j = 0; j < THREAD_N; j += C_VECTOR) {
+            const int vector = (my_n + j / 4 * 4 * THREADS_N + j % 4) / C_VECTOR;
+            const idx_t n = tile_n * (TILE_N / C_VECTOR) + vector;
+            if (!GUARD_N || n * C_VECTOR < EXTENT_N)
+                store(ARGS, batch, m, n, &sum[i][j]);
+        }
+    }
+}
