@@ -1,6 +1,6 @@
 /*
  * onnx_eval MODEL.onnx [DIR…]: imports a model and runs it in the reference evaluator on the data sets
- * DIR (input_0.pb, …, output_0.pb, …), comparing |a - b| <= atol + rtol |b|.
+ * DIR (input_0.pb, …, output_0.pb, …), comparing |a - b| <= 1e-7 + 1e-3 |b|.
  *
  * Last line of output: "ok", "unsupported", "bad", "wrong" with the first reason. Exit status 0 if ok.
  */
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double rtol = 1e-3, atol = 1e-7;
+static const double relative = 1e-3, absolute = 1e-7;
 
 static int verdict(const char *kind, struct diag *diag)
 {
@@ -89,7 +89,7 @@ static bool same(const struct tensor *got, const struct tensor *want, char *why,
             return false;
         }
         double a = tensor_get_float(got, i), b = tensor_get_float(want, i);
-        if ((isnan(a) && isnan(b)) || a == b || fabs(a - b) <= atol + rtol * fabs(b))
+        if ((isnan(a) && isnan(b)) || a == b || fabs(a - b) <= absolute + relative * fabs(b))
             continue;
         snprintf(why, room, "element %lld: got %.9g want %.9g", (long long)i, a, b);
         return false;
@@ -127,42 +127,44 @@ static int run_set(struct import *im, struct graph *g, const char *folder)
     return status;
 }
 
-int main(int argc, char **argv)
+static int check(struct model *model, struct arena *arena, struct arena *scratch,
+                 struct diag *diag, char **folders)
 {
-    struct arena arena = {0};
-    struct diag diag = {0};
-    jmp_buf oom;
-    bool print = argc > 2 && strcmp(argv[2], "--print") == 0;
-    struct model *model = argc > 1 ? model_open(&diag, argv[1]) : NULL;
-    if (!model)
-        return verdict("bad", &diag);
-    arena.on_oom = &oom;
-    if (setjmp(oom))
-        return verdict("bad out of memory", NULL);
-    struct graph *g = frontend_load(&arena, &diag, model, NULL);
-    int status = 0;
-    for (const struct diag_message *m = diag.first; m; m = m->next)
+    struct graph *g = frontend_load(arena, diag, model, NULL);
+    for (const struct diag_message *m = diag->first; m; m = m->next)
         fprintf(stderr, "%s: %s%s\n", m->where ? m->where : "", m->status ? "" : "warning: ",
                 m->text);
     if (!g)
-        status = verdict(diag.status == STATUS_UNSUPPORTED ? "unsupported" : "bad", &diag);
-    else if (!graph_verify(g, "model"))
-        status = verdict("bad", &diag);
-    if (g && print) {
+        return verdict(diag->status == STATUS_UNSUPPORTED ? "unsupported" : "bad", diag);
+    if (!graph_verify(g, "model"))
+        return verdict("bad", diag);
+    if (*folders && strcmp(*folders, "--print") == 0) {
         struct text text = {0};
         graph_print(&text, g, PRINT_ORIGINS);
         fputs(text.data, stdout);
         text_free(&text);
+        return 0;
     }
-    struct arena scratch = {.on_oom = &oom};
-    for (int i = 2; i < argc && status == 0 && !print; i++) {
-        struct import im = {.model = model, .arena = &scratch, .diag = &diag};
-        im.graph = graph_create(&scratch, &diag);
+    int status = 0;
+    for (; *folders && status == 0; folders++) {
+        struct import im = {.model = model, .arena = scratch, .diag = diag};
+        im.graph = graph_create(scratch, diag);
         im.b = (struct builder){im.graph, NULL};
-        status = run_set(&im, g, argv[i]);
+        status = run_set(&im, g, *folders);
     }
-    if (status == 0)
-        verdict("ok", NULL);
+    return status ? status : verdict("ok", NULL);
+}
+
+int main(int argc, char **argv)
+{
+    struct diag diag = {0};
+    struct model *model = argc > 1 ? model_open(&diag, argv[1]) : NULL;
+    if (!model)
+        return verdict("bad", &diag);
+    jmp_buf oom;
+    struct arena arena = {.on_oom = &oom}, scratch = {.on_oom = &oom};
+    int status = setjmp(oom) ? verdict("bad: out of memory", NULL)
+                             : check(model, &arena, &scratch, &diag, argv + 2);
     arena_free(&scratch);
     arena_free(&arena);
     model_close(model);
