@@ -1,0 +1,211 @@
+/*
+ * Algebraic identities, only those that hold for every value: NaN, infinities and the sign of zero
+ * included (x + 0.0 is not x for x = -0.0, so it stays).
+ */
+#include "passes.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "../ir/build.h"
+#include "../ir/eval.h"
+
+/* The one number that all elements of v are, seen through expand and reshape. */
+static bool uniform(const struct value *v, double *number)
+{
+    while (v->def && (v->def->op == OP_expand || v->def->op == OP_reshape))
+        v = v->def->in[0];
+    int64_t n;
+    if (!value_is_const(v) || !value_elements_const(v, &n) || n != 1)
+        return false;
+    const struct constant *c = v->def->attr.constant.data;
+    if (!c->bytes)
+        return false;
+    struct tensor t = {.type = v->type, .size = c->size, .data = (void *)(uintptr_t)c->bytes};
+    if (v->type == DT_I64 || v->type == DT_U64) {
+        int64_t i = tensor_get_int(&t, 0);
+        *number = (double)i;
+        return i > -(INT64_C(1) << 53) && i < INT64_C(1) << 53;
+    }
+    *number = tensor_get_float(&t, 0);
+    return true;
+}
+
+static bool is_uniform(const struct value *v, double wanted)
+{
+    double number;
+    return uniform(v, &number) && number == wanted && signbit(number) == signbit(wanted);
+}
+
+/* --- Scalar ops: the value that replaces the node's result, or NULL -----------------------------
+ */
+
+static struct value *simplify_add(struct value *x, struct value *y)
+{
+    double zero = dtype_is_float(x->type) ? -0.0 : 0.0;
+    return is_uniform(y, zero) ? x : is_uniform(x, zero) ? y : NULL;
+}
+
+static struct value *simplify_div(struct builder *b, struct value *x, struct value *y)
+{
+    double divisor;
+    int exponent;
+    if (!uniform(y, &divisor))
+        return NULL;
+    if (divisor == 1)
+        return x;
+    /* A power of two has an exact reciprocal; stay clear of the subnormals of every float type. */
+    if (!dtype_is_float(x->type) || fabs(frexp(divisor, &exponent)) != 0.5 || abs(exponent) > 8)
+        return NULL;
+    struct value *factor = build_float(b, x->type, 1 / divisor);
+    return build_binary(b, OP_mul, x, factor);
+}
+
+static struct value *simplify_pow(struct builder *b, struct value *x, struct value *y)
+{
+    if (is_uniform(y, 1))
+        return x;
+    if (is_uniform(y, 2))
+        return build_binary(b, OP_mul, x, x);
+    return NULL;
+}
+
+static struct value *simplify_scalar(struct builder *b, struct node *node)
+{
+    struct value *x = node->in[0], *y = node->n_in > 1 ? node->in[1] : NULL;
+    double number;
+    switch (node->op) {
+    case OP_add: return simplify_add(x, y);
+    case OP_sub: return is_uniform(y, 0) ? x : NULL;
+    case OP_mul: return is_uniform(y, 1) ? x : is_uniform(x, 1) ? y : NULL;
+    case OP_div: return simplify_div(b, x, y);
+    case OP_pow: return simplify_pow(b, x, y);
+    case OP_min:
+    case OP_max:
+    case OP_and:
+    case OP_or: return x == y ? x : NULL;
+    case OP_neg:
+    case OP_not:
+    case OP_bit_not: return x->def && x->def->op == node->op ? x->def->in[0] : NULL;
+    case OP_cast:
+    case OP_bitcast: return node->out[0]->type == x->type ? x : NULL;
+    case OP_select:
+        if (y == node->in[2])
+            return y;
+        return uniform(x, &number) ? node->in[number != 0 ? 1 : 2] : NULL;
+    default: return NULL;
+    }
+}
+
+/* --- Views ----------------------------------------------------------------------------------- */
+
+static bool all_are(const struct dims *dims, int64_t wanted)
+{
+    for (int i = 0; i < dims->n; i++)
+        if (!dim_is(dims->d[i], wanted))
+            return false;
+    return true;
+}
+
+/* Axes with more than one element keep their order: the elements stay where they are. */
+static bool keeps_order(const struct value *x, const struct perm *perm)
+{
+    int last = -1;
+    for (int i = 0; i < perm->n; i++) {
+        if (dim_is(x->shape[perm->axis[i]], 1))
+            continue;
+        if (perm->axis[i] < last)
+            return false;
+        last = perm->axis[i];
+    }
+    return true;
+}
+
+static struct value *simplify_transpose(struct builder *b, struct node *node)
+{
+    struct value *x = node->in[0];
+    const struct perm *perm = &node->attr.transpose.perm;
+    if (keeps_order(x, perm))
+        return build_reshape(b, x, x->rank, node->out[0]->shape);
+    if (!x->def || x->def->op != OP_transpose)
+        return NULL;
+    int both[MAX_RANK];
+    for (int i = 0; i < perm->n; i++)
+        both[i] = x->def->attr.transpose.perm.axis[perm->axis[i]];
+    return build_transpose(b, x->def->in[0], both);
+}
+
+static struct value *simplify_concat(struct builder *b, struct node *node)
+{
+    int64_t axis = node->attr.concat.axis;
+    struct value **kept = ARENA_ARRAY(b->g->arena, (size_t)node->n_in, struct value *);
+    int n = 0;
+    for (int i = 0; i < node->n_in; i++)
+        if (!dim_is(node->in[i]->shape[axis], 0))
+            kept[n++] = node->in[i];
+    if (n == 0 || n == node->n_in)
+        return node->n_in == 1 ? node->in[0] : NULL;
+    return n == 1 ? kept[0] : build_concat(b, n, kept, (int)axis);
+}
+
+static struct value *simplify_view(struct builder *b, struct node *node)
+{
+    struct value *x = node->in[0], *y = node->out[0];
+    switch (node->op) {
+    case OP_reshape:
+        if (x->def && x->def->op == OP_reshape)
+            return build_reshape(b, x->def->in[0], y->rank, y->shape);
+        return value_same_shape(x, y) ? x : NULL;
+    case OP_transpose: return simplify_transpose(b, node);
+    case OP_expand:
+        if (value_same_shape(x, y))
+            return x;
+        return x->def && x->def->op == OP_expand ? build_expand(b, x->def->in[0], y->rank, y->shape)
+                                                 : NULL;
+    case OP_slice:
+        return value_same_shape(x, y) && all_are(&node->attr.slice.start, 0) &&
+                       all_are(&node->attr.slice.step, 1)
+                   ? x
+                   : NULL;
+    case OP_pad:
+        return all_are(&node->attr.pad.low, 0) && all_are(&node->attr.pad.high, 0) ? x : NULL;
+    case OP_concat: return simplify_concat(b, node);
+    default: return NULL;
+    }
+}
+
+/* A sum, product, maximum or minimum over axes that hold one element each. */
+static struct value *simplify_reduce(struct builder *b, struct node *node)
+{
+    struct value *x = node->in[0], *y = node->out[0];
+    if (node->op == OP_arg_max || node->op == OP_arg_min)
+        return NULL;
+    for (int i = 0; i < x->rank; i++)
+        if ((node->attr.reduce_sum.axes >> i & 1) && !dim_is(x->shape[i], 1))
+            return NULL;
+    return build_reshape(b, x, y->rank, y->shape);
+}
+
+bool pass_simplify(struct graph *g)
+{
+    bool changed = false;
+    const char *origin = g->origin;
+    for (struct node *node = g->first, *next; node; node = next) {
+        struct builder b = {g, node};
+        struct value *simpler = NULL;
+        next = node->next;
+        g->origin = node->origin;
+        switch (op_info[node->op].class) {
+        case OC_SCALAR: simpler = simplify_scalar(&b, node); break;
+        case OC_VIEW: simpler = simplify_view(&b, node); break;
+        case OC_REDUCE: simpler = simplify_reduce(&b, node); break;
+        default: break;
+        }
+        if (simpler && simpler != node->out[0]) {
+            value_replace_uses(g, node->out[0], simpler);
+            changed = true;
+        }
+    }
+    g->origin = origin;
+    return changed;
+}
