@@ -1,0 +1,40 @@
+/* Shared by fuse_kernels.c (what goes together) and fuse_order.c (what depends on what). */
+#ifndef GPUCC_PASSES_FUSE_H
+#define GPUCC_PASSES_FUSE_H
+
+#include "passes.h"
+
+/* Nodes in one kernel: bounds its text, its registers and the depth of recursions over it. */
+enum { MOST_NODES = 96 };
+
+struct fused_kernel {
+    int n_nodes, n_buffers;         /* members; operands and results of all of them */
+    struct node **nodes;            /* members, MOST_NODES places */
+    struct node *core;              /* NULL: a map */
+    const struct value *space;      /* map: one of its results; all have this shape */
+    uint32_t first, last;           /* least and greatest order of its members */
+    uint32_t seen;                  /* the last search that came here */
+};
+
+struct fusion {
+    struct graph *g;
+    struct fused_kernel *kernels;
+    int n, cap;
+    int64_t *typical;               /* by symbol: the size it is taken for in estimates */
+    bool reads_back;                /* some dims are elements of values that kernels compute */
+    uint32_t *seen;                 /* by order of a node without kernel: the last search there */
+    uint32_t search;
+};
+
+int fusion_new_kernel(struct fusion *f, struct node *root);
+void fusion_join(struct fusion *f, int kernel, struct node *node);
+
+/* Does a kernel depend on another, directly or through whole kernels? */
+bool fusion_depends(struct fusion *f, int kernel, int on);
+/* Would a kernel depend on itself, if this node, which reads results of it, joined it? */
+bool fusion_makes_cycle(struct fusion *f, int kernel, const struct node *node);
+
+/* Renumbers the kernels in an order in which they can run. */
+void fusion_order(struct fusion *f);
+
+#endif

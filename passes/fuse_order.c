@@ -1,0 +1,193 @@
+/* Kernels as a graph: who depends on whom, and an order to run them in. */
+#include "fuse.h"
+
+#include <string.h>
+
+int fusion_new_kernel(struct fusion *f, struct node *root)
+{
+    if (f->n == f->cap) {
+        int cap = f->cap ? f->cap * 2 : 64;
+        struct fused_kernel *grown = ARENA_ARRAY(f->g->arena, (size_t)cap, struct fused_kernel);
+        if (f->n)
+            memcpy(grown, f->kernels, (size_t)f->n * sizeof *grown);
+        f->kernels = grown;
+        f->cap = cap;
+    }
+    f->kernels[f->n] = (struct fused_kernel){
+        .nodes = ARENA_ARRAY(f->g->arena, MOST_NODES, struct node *),
+        .space = root->out[0],
+        .first = root->order,
+        .last = root->order,
+    };
+    fusion_join(f, f->n, root);
+    return f->n++;
+}
+
+void fusion_join(struct fusion *f, int kernel, struct node *node)
+{
+    struct fused_kernel *k = &f->kernels[kernel];
+    k->nodes[k->n_nodes++] = node;
+    k->n_buffers += node->n_in + node->n_out;
+    k->first = node->order < k->first ? node->order : k->first;
+    k->last = node->order > k->last ? node->order : k->last;
+    node->kernel = kernel;
+}
+
+/* --- Dependencies ------------------------------------------------------------------------------
+ */
+
+/* A growing list of nodes. */
+struct list {
+    struct arena *arena;
+    struct node **nodes;
+    int n, cap;
+};
+
+static void push(struct list *l, struct node *node)
+{
+    if (l->n == l->cap) {
+        int cap = l->cap ? l->cap * 2 : 256;
+        struct node **grown = ARENA_ARRAY(l->arena, (size_t)cap, struct node *);
+        if (l->n)
+            memcpy(grown, l->nodes, (size_t)l->n * sizeof *grown);
+        l->nodes = grown;
+        l->cap = cap;
+    }
+    l->nodes[l->n++] = node;
+}
+
+/* The nodes whose values the host reads before it knows d. */
+static void push_dim(const struct fusion *f, struct list *l, const struct dim *d)
+{
+    switch (d->kind) {
+    case DIM_CONST: return;
+    case DIM_SYMBOL: {
+        const struct symbol_source *source = &f->g->symbols[d->symbol];
+        if (d->symbol < f->g->n_symbols && source->kind == SYMBOL_ELEMENT && source->value->def)
+            push(l, source->value->def);
+        return;
+    }
+    case DIM_SUM:
+        for (int i = 0; i < d->n_terms; i++)
+            for (int k = 0; k < d->terms[i].n_atoms; k++)
+                push_dim(f, l, d->terms[i].atoms[k]);
+        return;
+    default:
+        push_dim(f, l, d->a);
+        push_dim(f, l, d->b);
+        return;
+    }
+}
+
+static void push_dims(const struct fusion *f, struct list *l, const struct node *node)
+{
+    const struct op_info *info = &op_info[node->op];
+    for (int i = 0; i < node->n_out; i++)
+        for (int k = 0; k < node->out[i]->rank; k++)
+            push_dim(f, l, node->out[i]->shape[k]);
+    for (int i = 0; i < info->n_fields; i++) {
+        const char *field = (const char *)&node->attr + info->fields[i].offset;
+        if (info->fields[i].kind == AK_DIM)
+            push_dim(f, l, *(const struct dim *const *)(const void *)field);
+        const struct dims *dims = (const void *)field;
+        for (int k = 0; info->fields[i].kind == AK_DIMS && k < dims->n; k++)
+            push_dim(f, l, dims->d[k]);
+    }
+}
+
+/* Everything that must have run before node, one step back. */
+static void push_dependencies(const struct fusion *f, struct list *l, const struct node *node)
+{
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i]->def)
+            push(l, node->in[i]->def);
+    if (f->reads_back)
+        push_dims(f, l, node);
+}
+
+/* Is kernel `on` among the nodes of the stack, or does one depend on it? Empties the stack. */
+static bool search(struct fusion *f, struct list *stack, int on)
+{
+    uint32_t first = f->kernels[on].first, search = ++f->search;
+    while (stack->n > 0) {
+        struct node *node = stack->nodes[--stack->n];
+        if (node->kernel == on)
+            return true;
+        if (node->kernel == KERNEL_CONSTANT)
+            continue;
+        if (node->kernel < 0) {
+            if (node->order < first || f->seen[node->order] == search)
+                continue;
+            f->seen[node->order] = search;
+            push_dependencies(f, stack, node);
+            continue;
+        }
+        struct fused_kernel *k = &f->kernels[node->kernel];
+        if (k->last < first || k->seen == search)
+            continue;
+        k->seen = search;
+        for (int i = 0; i < k->n_nodes; i++)
+            push_dependencies(f, stack, k->nodes[i]);
+    }
+    return false;
+}
+
+bool fusion_depends(struct fusion *f, int kernel, int on)
+{
+    struct list stack = {.arena = f->g->arena};
+    push(&stack, f->kernels[kernel].nodes[0]);
+    return search(f, &stack, on);
+}
+
+bool fusion_makes_cycle(struct fusion *f, int kernel, const struct node *node)
+{
+    struct list stack = {.arena = f->g->arena};
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i]->def && node->in[i]->def->kernel != kernel)
+            push(&stack, node->in[i]->def);
+    if (f->reads_back)
+        push_dims(f, &stack, node);
+    return search(f, &stack, kernel);
+}
+
+/* --- Order -------------------------------------------------------------------------------------
+ */
+
+/* By depth first, so that a kernel runs soon before its first reader: roots in the graph's order.
+ */
+void fusion_order(struct fusion *f)
+{
+    enum { NEW, OPEN, DONE };
+    int *number = ARENA_ARRAY(f->g->arena, (size_t)f->n + 1, int), next = 0;
+    char *state = ARENA_ARRAY(f->g->arena, (size_t)f->n + 1, char);
+    struct list stack = {.arena = f->g->arena};
+    for (struct node *root = f->g->first; root; root = root->next) {
+        if (root->kernel < 0 || state[root->kernel] == DONE)
+            continue;
+        push(&stack, root);
+        while (stack.n > 0) {
+            int at = stack.nodes[stack.n - 1]->kernel;
+            if (at < 0 || state[at] == DONE) {
+                stack.n--;
+            } else if (state[at] == OPEN) {
+                state[at] = DONE;
+                number[at] = next++;
+                stack.n--;
+            } else {
+                state[at] = OPEN;
+                for (int i = 0; i < f->kernels[at].n_nodes; i++) {
+                    int from = stack.n;
+                    push_dependencies(f, &stack, f->kernels[at].nodes[i]);
+                    for (int k = stack.n - 1, to = from; k >= to; k--)
+                        if (stack.nodes[k]->kernel == at || stack.nodes[k]->kernel < 0 ||
+                            state[stack.nodes[k]->kernel] != NEW)
+                            stack.nodes[k] = stack.nodes[--stack.n];
+                }
+            }
+        }
+    }
+    for (struct node *node = f->g->first; node; node = node->next)
+        if (node->kernel >= 0)
+            node->kernel = number[node->kernel];
+    f->g->n_kernels = f->n;
+}
