@@ -166,7 +166,7 @@ struct nvrtc *nvrtc_open(struct diag *diag)
     bool outright;
     if (!nvrtc_find(try_place, &search, &outright)) {
         report_missing(diag, &search, outright);
-        nvrtc_close(n);
+        nvrtc_close(n); /* a library that would not do was closed at once */
         n = NULL;
     } else {
         open_builtins(n);
@@ -183,9 +183,8 @@ void nvrtc_close(struct nvrtc *n)
 {
     if (!n)
         return;
-    close_libraries(n);
     pthread_mutex_destroy(&n->lock);
-    free(n);
+    free(n); /* the library stays loaded: what it keeps for the process it could not free later */
 }
 
 const char *nvrtc_file(const struct nvrtc *n)

@@ -137,10 +137,8 @@ static const char *map_file(struct build *b, const char *path, size_t *size)
 static bool is_text_form(const char *bytes, size_t size)
 {
     size_t at = 0;
-    while (at < size && (strchr(" \t\r\n", bytes[at]) || bytes[at] == ';')) {
-        if (!bytes[at])
-            return false;
-        if (bytes[at] == ';')
+    while (at < size && bytes[at] && strchr(" \t\r\n;#", bytes[at])) {
+        if (bytes[at] == ';' || bytes[at] == '#')
             while (at < size && bytes[at] != '\n')
                 at++;
         else
