@@ -243,6 +243,21 @@ static uint32_t structure_weight(const struct dim *d)
     return weight > UINT32_MAX ? UINT32_MAX : (uint32_t)weight;
 }
 
+/* A constant that stands as an atom, or beside another constant, could not be folded. */
+static bool structure_overflows(const struct dim *d)
+{
+    if (d->kind >= DIM_FLOORDIV)
+        return d->a->overflows || d->b->overflows;
+    for (int i = 0; d->kind == DIM_SUM && i < d->n_terms; i++) {
+        if (i > 0 && compare_products(&d->terms[i - 1], &d->terms[i]) == 0)
+            return true;
+        for (int k = 0; k < d->terms[i].n_atoms; k++)
+            if (d->terms[i].atoms[k]->kind == DIM_CONST || d->terms[i].atoms[k]->overflows)
+                return true;
+    }
+    return false;
+}
+
 static void grow_buckets(struct dim_table *t)
 {
     uint32_t n = t->n_buckets * 4;
@@ -271,6 +286,7 @@ static const struct dim *intern(struct dim_table *t, struct dim *key, struct ran
     *d = *key;
     d->id = t->n_dims++;
     d->weight = structure_weight(d);
+    d->overflows = structure_overflows(d);
     d->lower = range.lower;
     d->upper = range.upper;
     d->self = d;

@@ -71,6 +71,7 @@ struct dim {
     uint32_t id;                    /* creation order: a deterministic key */
     uint32_t weight;                /* nodes of the expression written out as a tree, saturating */
     int64_t lower, upper;           /* see dim_bounds */
+    bool overflows;                 /* a part of it was left unfolded, because it overflows */
     uint64_t hash;                  /* of the structure: the same in every table */
     const struct dim *self;         /* where terms finds this dim as its own atom */
     struct dim_term one;            /* terms of every kind but DIM_SUM */

@@ -336,7 +336,8 @@ const struct dim *dim_mod(struct dim_table *t, const struct dim *a, const struct
 /* Provably a <= b, by their difference or because b is a max of something that a is under … */
 static bool less_equal(struct dim_table *t, const struct dim *a, const struct dim *b, int depth)
 {
-    if (a == b || a->upper <= b->lower || dim_sub(t, a, b)->upper <= 0)
+    bool bounded = a->upper != INT64_MAX && b->lower != INT64_MIN;
+    if (a == b || (bounded && a->upper <= b->lower) || dim_sub(t, a, b)->upper <= 0)
         return true;
     if (depth-- == 0)
         return false;

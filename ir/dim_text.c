@@ -15,7 +15,8 @@ static const char *const function_names[] = {
 
 static void print_atom(struct text *out, const struct dim_table *t, const struct dim *d)
 {
-    bool group = d->kind == DIM_SUM; /* left unfolded because its product is too long */
+    /* A sum left unfolded because its product is too long; a constant because it would overflow. */
+    bool group = d->kind == DIM_SUM || d->kind == DIM_CONST;
     text_printf(out, "%s", group ? "(" : "");
     dim_print(out, t, d);
     text_printf(out, "%s", group ? ")" : "");

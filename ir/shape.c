@@ -502,9 +502,10 @@ static bool check_sizes(struct inference *inf, const struct inferred *out)
     }
     for (int i = 0; i < out->rank; i++) {
         const struct dim *d = out->shape[i];
-        if (d->weight > MOST_DIM_WEIGHT) {
+        if (d->weight > MOST_DIM_WEIGHT || d->overflows) {
             inf->status = STATUS_LIMIT;
-            inf->fault = "the size of the result is too long an expression";
+            inf->fault = d->overflows ? "the size of the result is beyond 64 bits"
+                                      : "the size of the result is too long an expression";
             return false;
         }
         if (d->lower < 0 && !rule_require(inf, MUST_LESS_EQUAL, dim_const(inf->g->dims, 0), d,
