@@ -36,6 +36,13 @@ struct range {
 
 static const struct range everything = {INT64_MIN, INT64_MAX};
 
+/* A lower bound of INT64_MAX or an upper one of INT64_MIN would be taken for the other infinity. */
+static struct range make_range(int64_t lower, int64_t upper)
+{
+    return (struct range){lower == INT64_MAX ? INT64_MAX - 1 : lower,
+                          upper == INT64_MIN ? INT64_MIN + 1 : upper};
+}
+
 static int64_t saturating_add(int64_t a, int64_t b)
 {
     int64_t sum;
@@ -57,24 +64,22 @@ static int64_t saturating_mul(int64_t a, int64_t b)
 
 static struct range range_add(struct range a, struct range b)
 {
-    struct range r;
-    r.lower =
-        a.lower == INT64_MIN || b.lower == INT64_MIN ? INT64_MIN : saturating_add(a.lower, b.lower);
-    r.upper =
-        a.upper == INT64_MAX || b.upper == INT64_MAX ? INT64_MAX : saturating_add(a.upper, b.upper);
-    return r;
+    bool below = a.lower == INT64_MIN || b.lower == INT64_MIN;
+    bool above = a.upper == INT64_MAX || b.upper == INT64_MAX;
+    return make_range(below ? INT64_MIN : saturating_add(a.lower, b.lower),
+                      above ? INT64_MAX : saturating_add(a.upper, b.upper));
 }
 
 static struct range range_mul(struct range a, struct range b)
 {
     int64_t corner[4] = {saturating_mul(a.lower, b.lower), saturating_mul(a.lower, b.upper),
                          saturating_mul(a.upper, b.lower), saturating_mul(a.upper, b.upper)};
-    struct range r = {corner[0], corner[0]};
+    int64_t lower = corner[0], upper = corner[0];
     for (int i = 1; i < 4; i++) {
-        r.lower = corner[i] < r.lower ? corner[i] : r.lower;
-        r.upper = corner[i] > r.upper ? corner[i] : r.upper;
+        lower = corner[i] < lower ? corner[i] : lower;
+        upper = corner[i] > upper ? corner[i] : upper;
     }
-    return r;
+    return make_range(lower, upper);
 }
 
 /* A bound divided by a positive bound; infinities stay, x / infinity is 0 or -1. */
@@ -122,7 +127,7 @@ static struct range range_sum(int n, const struct dim_term *terms)
 {
     struct range sum = {0, 0};
     for (int i = 0; i < n; i++) {
-        struct range product = {terms[i].coefficient, terms[i].coefficient};
+        struct range product = make_range(terms[i].coefficient, terms[i].coefficient);
         for (int k = 0; k < terms[i].n_atoms; k++) {
             const struct dim *atom = terms[i].atoms[k];
             product = range_mul(product, (struct range){atom->lower, atom->upper});
@@ -307,7 +312,7 @@ static const struct dim *intern(struct dim_table *t, struct dim *key, struct ran
 const struct dim *dim_const(struct dim_table *t, int64_t value)
 {
     struct dim key = {.kind = DIM_CONST, .value = value};
-    return intern(t, &key, (struct range){value, value});
+    return intern(t, &key, make_range(value, value));
 }
 
 const struct dim *dim_intern_atom(struct dim_table *t, enum dim_kind kind, const struct dim *a,
@@ -400,7 +405,7 @@ const struct dim *dim_symbol(struct dim_table *t, const char *name, int64_t lowe
         t->cap_symbols = cap;
     }
     struct dim key = {.kind = DIM_SYMBOL, .symbol = t->n_symbols};
-    const struct dim *d = intern(t, &key, (struct range){lower, upper});
+    const struct dim *d = intern(t, &key, make_range(lower, upper));
     t->symbols[t->n_symbols++] = (struct dim_symbol_entry){unique, d};
     return d;
 }

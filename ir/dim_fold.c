@@ -260,7 +260,7 @@ const struct dim *dim_floordiv(struct dim_table *t, const struct dim *a, const s
     if (a->kind == DIM_CONST && b->kind == DIM_CONST && b->value != 0 &&
         !(a->value == INT64_MIN && b->value == -1))
         return dim_const(t, floordiv64(a->value, b->value));
-    if (b->lower < 1)
+    if (b->lower < 1 || a->overflows || b->overflows)
         return dim_intern_atom(t, DIM_FLOORDIV, a, b);
     const struct dim *q, *r;
     divide_polynomials(t, a, b, &q, &r);
@@ -322,7 +322,7 @@ const struct dim *dim_mod(struct dim_table *t, const struct dim *a, const struct
         return a;
     if (dim_is_const(b, &k) && k > 1)
         return mod_const(t, a, k);
-    if (b->lower < 1)
+    if (b->lower < 1 || a->overflows || b->overflows)
         return dim_intern_atom(t, DIM_MOD, a, b);
     const struct dim *q, *r;
     divide_polynomials(t, a, b, &q, &r);
