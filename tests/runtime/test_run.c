@@ -1,0 +1,527 @@
+/* Running plans on the mock driver. */
+#include "check.h"
+#include "gpucc_runtime.h"
+#include "mock_driver.h"
+#include "plan_builder.h"
+
+#include <dlfcn.h>
+
+static int heap_calls;
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t n, size_t bytes);
+void *__real_realloc(void *block, size_t bytes);
+
+void *__wrap_malloc(size_t bytes)
+{
+    heap_calls++;
+    return __real_malloc(bytes);
+}
+
+void *__wrap_calloc(size_t n, size_t bytes)
+{
+    heap_calls++;
+    return __real_calloc(n, bytes);
+}
+
+void *__wrap_realloc(void *block, size_t bytes)
+{
+    heap_calls++;
+    return __real_realloc(block, bytes);
+}
+
+/* A plan with a context on the mock driver. */
+struct fixture {
+    unsigned char *bytes;
+    struct gpucc_plan *plan;
+    struct gpucc_device *device;
+    struct gpucc_context *context;
+    void *library;
+    struct mock_state *mock;
+};
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        if ((call) != GPUCC_OK)                                                                    \
+            fail_msg("%s: %s", #call, gpucc_last_error());                                         \
+    } while (0)
+
+static void assert_error(const char *part)
+{
+    if (strstr(gpucc_last_error(), part) == NULL)
+        fail_msg("'%s' is not in '%s'", part, gpucc_last_error());
+}
+
+static void start(struct fixture *f, unsigned char *bytes, size_t size)
+{
+    memset(f, 0, sizeof *f);
+    f->library = dlopen(MOCK_DRIVER, RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(f->library);
+    f->mock = dlsym(f->library, "mock");
+    *f->mock = (struct mock_state){.sm = 90, .driver_version = 13000};
+    f->bytes = bytes;
+    OK(gpucc_plan_open_memory(bytes, size, 0, &f->plan));
+    OK(gpucc_device_open(MOCK_DRIVER, 0, &f->device));
+}
+
+static void stop(struct fixture *f)
+{
+    gpucc_context_destroy(f->context);
+    gpucc_device_close(f->device);
+    gpucc_plan_close(f->plan);
+    assert_int_equal(f->mock->allocations, f->mock->frees);
+    assert_int_equal(f->mock->modules, f->mock->modules_unloaded);
+    assert_int_equal(f->mock->retained, 0);
+    dlclose(f->library);
+    free(f->bytes);
+}
+
+static void start_add_two(struct fixture *f, int64_t n)
+{
+    size_t size;
+    unsigned char *bytes = plan_add_two(n, "sm_90a", 90, &size);
+    start(f, bytes, size);
+    OK(gpucc_context_create(f->plan, f->device, &f->context));
+}
+
+static void static_plan_runs_without_allocating(void **state)
+{
+    (void)state;
+    struct fixture f;
+    float x[5] = {1, 2, 3, 4, 5}, y[5];
+    start_add_two(&f, 5);
+    assert_int_equal(f.mock->cubins_loaded, 1);
+    assert_int_equal(f.mock->graphs, 1);
+    int heap = heap_calls, device = f.mock->allocations;
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, x, sizeof x));
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_HOST, y, sizeof y));
+    for (int run = 0; run < 3; run++) {
+        x[0] = (float)run;
+        OK(gpucc_context_run_sync(f.context));
+        assert_float_equal(y[0], run + 2, 0);
+        assert_float_equal(y[4], 7, 0);
+    }
+    assert_int_equal(heap_calls, heap);
+    assert_int_equal(f.mock->allocations, device);
+    assert_int_equal(f.mock->graphs, 1);
+    assert_int_equal(f.mock->graph_launches, 3);
+    assert_int_equal(f.mock->launches, 6);
+    stop(&f);
+}
+
+static void without_graphs_the_steps_are_issued(void **state)
+{
+    (void)state;
+    struct fixture f;
+    size_t size;
+    float x[5] = {1, 2, 3, 4, 5}, y[5];
+    unsigned char *bytes = plan_add_two(5, "sm_90a", 90, &size);
+    start(&f, bytes, size);
+    f.mock->no_graphs = 1;
+    OK(gpucc_context_create(f.plan, f.device, &f.context));
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, x, sizeof x));
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_HOST, y, sizeof y));
+    OK(gpucc_context_run_sync(f.context));
+    OK(gpucc_context_run_sync(f.context));
+    assert_float_equal(y[4], 7, 0);
+    assert_int_equal(f.mock->graph_launches, 0);
+    assert_int_equal(f.mock->launches, 4);
+    stop(&f);
+}
+
+static void free_dim_runs_at_any_size(void **state)
+{
+    (void)state;
+    struct fixture f;
+    float x[100], y[100];
+    start_add_two(&f, -1);
+    static const int64_t sizes[] = {1, 33, 0, 7, 100};
+    for (int i = 0; i < 5; i++) {
+        int64_t n = sizes[i], dims[GPUCC_MAX_RANK];
+        int rank;
+        for (int j = 0; j < 100; j++)
+            x[j] = (float)(j * i), y[j] = -1;
+        OK(gpucc_context_set_input_shape(f.context, 0, 1, &n));
+        OK(gpucc_context_output_shape(f.context, 0, &rank, dims));
+        assert_int_equal(dims[0], n);
+        OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, x, sizeof x));
+        OK(gpucc_context_bind_output(f.context, 0, GPUCC_HOST, y, sizeof y));
+        int launches = f.mock->launches;
+        OK(gpucc_context_run_sync(f.context));
+        assert_int_equal(f.mock->launches - launches, n > 0 ? 2 : 0);
+        for (int j = 0; j < n; j++)
+            assert_float_equal(y[j], j * i + 2, 0);
+        for (int64_t j = n; j < 100; j++)
+            assert_float_equal(y[j], -1, 0);
+    }
+    stop(&f);
+}
+
+static void reserved_context_allocates_nothing_for_smaller_shapes(void **state)
+{
+    (void)state;
+    struct fixture f;
+    float x[100] = {0}, y[100];
+    start_add_two(&f, -1);
+    int64_t n = 100;
+    OK(gpucc_context_set_input_shape(f.context, 0, 1, &n));
+    OK(gpucc_context_reserve(f.context));
+    int heap = heap_calls, device = f.mock->allocations;
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, x, sizeof x));
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_HOST, y, sizeof y));
+    for (n = 1; n <= 100; n += 9) {
+        OK(gpucc_context_set_input_shape(f.context, 0, 1, &n));
+        OK(gpucc_context_run_sync(f.context));
+    }
+    assert_int_equal(heap_calls, heap);
+    assert_int_equal(f.mock->allocations, device);
+    stop(&f);
+}
+
+static void device_memory_is_used_in_place(void **state)
+{
+    (void)state;
+    struct fixture f;
+    float x[5] = {1, 2, 3, 4, 5}, y[5], other[5]; /* the mock's device memory is the host's */
+    start_add_two(&f, 5);
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_DEVICE, x, sizeof x));
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_DEVICE, y, sizeof y));
+    OK(gpucc_context_run(f.context, NULL));
+    OK(gpucc_context_wait(f.context));
+    assert_float_equal(y[2], 5, 0);
+    assert_int_equal(f.mock->copies, 0);
+    assert_int_equal(f.mock->graph_launches, 0); /* the first with these addresses */
+    OK(gpucc_context_run(f.context, NULL));
+    assert_int_equal(f.mock->graph_launches, 1);
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_DEVICE, other, sizeof other));
+    OK(gpucc_context_run(f.context, NULL));
+    assert_float_equal(other[4], 7, 0);
+    assert_int_equal(f.mock->graph_launches, 1);
+    stop(&f);
+}
+
+static void unbound_output_stays_with_the_context(void **state)
+{
+    (void)state;
+    struct fixture f;
+    float x[5] = {1, 2, 3, 4, 5}, y[5];
+    void *pointer;
+    size_t bytes;
+    start_add_two(&f, 5);
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, x, sizeof x));
+    assert_int_equal(gpucc_context_output_data(f.context, 0, &pointer, &bytes), GPUCC_USAGE);
+    OK(gpucc_context_run_sync(f.context));
+    OK(gpucc_context_output_data(f.context, 0, &pointer, &bytes));
+    assert_int_equal(bytes, sizeof y);
+    OK(gpucc_context_read_output(f.context, 0, y, sizeof y));
+    assert_float_equal(y[0], 3, 0);
+    assert_int_equal(gpucc_context_read_output(f.context, 0, y, 4), GPUCC_USAGE);
+    stop(&f);
+}
+
+static void contexts_share_the_loaded_program(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct gpucc_context *second;
+    float x[5] = {1, 2, 3, 4, 5}, y[5], x2[5] = {10, 20, 30, 40, 50}, y2[5];
+    start_add_two(&f, 5);
+    f.mock->no_graphs = 1; /* the mock holds one graph */
+    OK(gpucc_context_create(f.plan, f.device, &second));
+    assert_int_equal(f.mock->modules, 1);
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, x, sizeof x));
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_HOST, y, sizeof y));
+    OK(gpucc_context_bind_input(second, 0, GPUCC_HOST, x2, sizeof x2));
+    OK(gpucc_context_bind_output(second, 0, GPUCC_HOST, y2, sizeof y2));
+    OK(gpucc_context_run_sync(second));
+    OK(gpucc_context_run_sync(f.context));
+    assert_float_equal(y[1], 4, 0);
+    assert_float_equal(y2[1], 22, 0);
+    gpucc_context_destroy(second);
+    assert_int_equal(f.mock->modules_unloaded, 0);
+    stop(&f);
+}
+
+static void wrong_use_is_an_error_that_names_the_input(void **state)
+{
+    (void)state;
+    struct fixture f;
+    float x[5] = {0}, y[5];
+    int64_t n = 5, negative = -1, two[2] = {1, 5};
+    struct gpucc_device *none;
+    start_add_two(&f, -1);
+    assert_int_equal(gpucc_context_run_sync(f.context), GPUCC_USAGE);
+    assert_error("the shape of input 'x' has free dims");
+    assert_int_equal(gpucc_context_set_input_shape(f.context, 0, 2, two), GPUCC_USAGE);
+    assert_error("input 'x' has rank 1, not 2");
+    assert_int_equal(gpucc_context_set_input_shape(f.context, 0, 1, &negative), GPUCC_USAGE);
+    assert_int_equal(gpucc_context_set_input_shape(f.context, 1, 1, &n), GPUCC_USAGE);
+    OK(gpucc_context_set_input_shape(f.context, 0, 1, &n));
+    assert_int_equal(gpucc_context_run_sync(f.context), GPUCC_USAGE);
+    assert_error("input 'x' is not bound");
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, x, sizeof x));
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_HOST, y, 16));
+    assert_int_equal(gpucc_context_run_sync(f.context), GPUCC_USAGE);
+    assert_error("output 'y' needs 20 bytes, but 16 are bound");
+    assert_int_equal(gpucc_device_open("/nonexistent/driver.so", 0, &none), GPUCC_ENVIRONMENT);
+    assert_error("/nonexistent/driver.so");
+    assert_int_equal(gpucc_device_open(MOCK_DRIVER, 1, &none), GPUCC_ENVIRONMENT);
+    stop(&f);
+}
+
+static void driver_failure_names_step_and_kernel(void **state)
+{
+    (void)state;
+    struct fixture f;
+    float x[5] = {0}, y[5];
+    int64_t n = 5;
+    start_add_two(&f, -1);
+    OK(gpucc_context_set_input_shape(f.context, 0, 1, &n));
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, x, sizeof x));
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_HOST, y, sizeof y));
+    f.mock->fail_launch = 2;
+    assert_int_equal(gpucc_context_run_sync(f.context), GPUCC_ENVIRONMENT);
+    assert_error("step 1, node (Add): add_one: unspecified launch failure");
+    stop(&f);
+}
+
+static void wrong_arguments_for_a_kernel_are_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct plan_builder b;
+    size_t size;
+    builder_init(&b, "sm_90a", 90);
+    struct plan_arg args[] = {{PLAN_ARG_I32, builder_const(&b, 1), PLAN_NONE, 0}};
+    builder_launch(&b, builder_kernel(&b, "count_up", "count_up", 32), builder_const(&b, 1), args,
+                   1);
+    unsigned char *bytes = builder_finish(&b, &size);
+    start(&f, bytes, size);
+    assert_int_equal(gpucc_context_create(f.plan, f.device, &f.context), GPUCC_BAD_PLAN);
+    assert_error("argument 0 is not what kernel count_up takes");
+    stop(&f);
+    builder_free(&b);
+}
+
+/* ---- data-dependent sizes, branches, loops ---- */
+
+/* y = the first count(x > 0) elements of x + 1; its size is read from the device in between. */
+static unsigned char *plan_positive(size_t *size)
+{
+    struct plan_builder b;
+    int64_t n = 6, free_dim = -1;
+    builder_init(&b, "sm_90a", 90);
+    builder_tensor(&b, 0, "x", 1, 1, &n);
+    builder_tensor(&b, 1, "y", 1, 1, &free_dim);
+    uint32_t six = builder_const(&b, 6), bytes = builder_const(&b, 24);
+    uint32_t eight = builder_const(&b, 8), one = builder_const(&b, 1);
+    uint32_t x = builder_buffer(&b, PLAN_BUFFER_INPUT, 0, bytes);
+    uint32_t count = builder_buffer(&b, PLAN_BUFFER_ARENA, 0, eight);
+    uint32_t read = ADD(&b, READS, .buffer = count, .dtype = 7, .elements = 1);
+    struct plan_arg args[] = {{PLAN_ARG_BUFFER, x, PLAN_NONE, 0},
+                              {PLAN_ARG_BUFFER, count, PLAN_NONE, 0},
+                              {PLAN_ARG_I32, six, 0, 0}};
+    builder_launch(&b, builder_kernel(&b, "positive", "positive", 32), one, args, 3);
+
+    uint32_t start = builder_const(&b, 4); /* the second segment */
+    uint32_t found = builder_scalar(&b, PLAN_SC_ELEMENT, read, 0);
+    struct plan_scalar *scalars = (void *)b.sections[PLAN_SCALARS].data;
+    scalars[found].value = 6; /* at most */
+    uint32_t found_bytes = builder_scalar(&b, PLAN_SC_MUL, found, start);
+    builder_add(&b, PLAN_SHAPES, &found, sizeof found);
+    uint32_t y = builder_buffer(&b, PLAN_BUFFER_OUTPUT, 0, found_bytes);
+    struct plan_step step = {.kind = PLAN_STEP_READ_DIM,
+                             .nodes = builder_string(&b, "c (NonZero)")};
+    step.u.read.read = read;
+    step.u.read.first_scalar = start;
+    b.program.bind_scalars = start;
+    builder_add(&b, PLAN_STEPS, &step, sizeof step);
+    struct plan_arg second[] = {{PLAN_ARG_BUFFER, x, PLAN_NONE, 0},
+                                {PLAN_ARG_BUFFER, y, PLAN_NONE, 0},
+                                {PLAN_ARG_I32, found, 0, 0}};
+    builder_launch(&b, builder_kernel(&b, "add_one", add_one_ptx, 32), found, second, 3);
+    struct plan_step *steps = (void *)b.sections[PLAN_STEPS].data;
+    steps[1].u.read.n_scalars =
+        (uint32_t)(b.sections[PLAN_SCALARS].size / sizeof(struct plan_scalar)) - start;
+    struct plan_buffer *buffers = (void *)b.sections[PLAN_BUFFERS].data;
+    buffers[count].last = 1;
+    unsigned char *plan = builder_finish(&b, size);
+    builder_free(&b);
+    return plan;
+}
+
+static void data_dependent_output_is_sized_in_the_run(void **state)
+{
+    (void)state;
+    struct fixture f;
+    size_t size;
+    unsigned char *bytes = plan_positive(&size);
+    int64_t dims[GPUCC_MAX_RANK];
+    int rank;
+    start(&f, bytes, size);
+    OK(gpucc_context_create(f.plan, f.device, &f.context));
+    OK(gpucc_context_reserve(f.context));
+    OK(gpucc_context_output_shape(f.context, 0, &rank, dims));
+    assert_int_equal(dims[0], -1);
+    float x[6] = {1, -1, 2, -1, 3, -1}, y[6];
+    int device = f.mock->allocations;
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, x, sizeof x));
+    for (int positive = 3; positive >= 0; positive--) {
+        OK(gpucc_context_run_sync(f.context));
+        OK(gpucc_context_output_shape(f.context, 0, &rank, dims));
+        assert_int_equal(dims[0], positive);
+        OK(gpucc_context_read_output(f.context, 0, y, 4 * (size_t)positive));
+        for (int i = 0; i < positive; i++)
+            assert_float_equal(y[i], x[i] + 1, 0);
+        x[4 - 2 * (3 - positive) < 0 ? 0 : 4 - 2 * (3 - positive)] = -1;
+    }
+    assert_int_equal(f.mock->allocations, device);
+    stop(&f);
+}
+
+/* y = x + 2 * trips by a loop of an IF of a FILL and count_up; x: i64[4], trips from its first dim.
+ */
+static void loops_and_branches_run_their_bodies(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct plan_builder b;
+    size_t size;
+    int64_t n = 4;
+    builder_init(&b, "sm_90a", 90);
+    builder_tensor(&b, 0, "x", 7, 1, &n);
+    builder_tensor(&b, 1, "y", 7, 1, &n);
+    uint32_t four = builder_const(&b, 4), bytes = builder_const(&b, 32), one = builder_const(&b, 1);
+    uint32_t three = builder_const(&b, 3);
+    builder_add(&b, PLAN_SHAPES, &four, sizeof four);
+    uint32_t x = builder_buffer(&b, PLAN_BUFFER_INPUT, 0, bytes);
+    uint32_t y = builder_buffer(&b, PLAN_BUFFER_OUTPUT, 0, bytes);
+    struct plan_step copy = {.kind = PLAN_STEP_COPY}, loop = {.kind = PLAN_STEP_LOOP};
+    copy.u.copy.to = y;
+    copy.u.copy.from = x;
+    copy.u.copy.to_offset = copy.u.copy.from_offset = PLAN_NONE;
+    copy.u.copy.bytes = bytes;
+    loop.u.loop.trips = three;
+    loop.u.loop.again = PLAN_NONE;
+    loop.u.loop.first = 2;
+    loop.u.loop.n = 3;
+    builder_add(&b, PLAN_STEPS, &copy, sizeof copy);
+    uint32_t owner = builder_add(&b, PLAN_STEPS, &loop, sizeof loop);
+    struct plan_arg args[] = {{PLAN_ARG_BUFFER, y, PLAN_NONE, 0}, {PLAN_ARG_I32, four, 0, 0}};
+    uint32_t kernel = builder_kernel(&b, "count_up", "count_up", 32);
+    struct plan_step branch = {.kind = PLAN_STEP_IF}, scalars = {.kind = PLAN_STEP_READ_DIM};
+    /* body of the loop: scalars, IF (iteration == 1), count_up */
+    scalars.u.read.read = PLAN_NONE;
+    builder_add(&b, PLAN_STEPS, &scalars, sizeof scalars);
+    builder_add(&b, PLAN_STEPS, &branch, sizeof branch);
+    builder_launch(&b, kernel, one, args, 2);
+    uint32_t fill_bytes = builder_const(&b, 7), fill_offset = builder_const(&b, 24);
+    struct plan_step fill = {.kind = PLAN_STEP_FILL};
+    fill.u.fill.to = y;
+    fill.u.fill.to_offset = fill_offset;
+    fill.u.fill.bytes = fill_bytes; /* cut off inside a word */
+    fill.u.fill.pattern = 0x01010101;
+    builder_add(&b, PLAN_STEPS, &fill, sizeof fill);
+
+    b.program.main_steps = 2;
+    uint32_t first = builder_scalar(&b, PLAN_SC_LOOP_INDEX, owner, 0);
+    b.program.bind_scalars = first;
+    uint32_t equal = builder_scalar(&b, PLAN_SC_EQ, first, one);
+    struct plan_step *steps = (void *)b.sections[PLAN_STEPS].data;
+    steps[2].u.read.first_scalar = first;
+    steps[2].u.read.n_scalars = 2;
+    steps[3].u.branch.condition = equal;
+    steps[3].u.branch.first_then = 5;
+    steps[3].u.branch.n_then = 1;
+    struct plan_buffer *buffers = (void *)b.sections[PLAN_BUFFERS].data;
+    buffers[y].last = 1;
+    unsigned char *plan = builder_finish(&b, &size);
+    builder_free(&b);
+
+    int64_t in[4] = {10, 20, 30, 40}, out[4];
+    start(&f, plan, size);
+    OK(gpucc_context_create(f.plan, f.device, &f.context));
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, in, sizeof in));
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_HOST, out, sizeof out));
+    OK(gpucc_context_run_sync(f.context));
+    assert_int_equal(out[0], 13);
+    assert_int_equal(out[2], 33);
+    /* Filled in iteration 1 after one count, its top byte left 0; then counted twice more. */
+    assert_int_equal(out[3], 0x0001010101010101 + 2);
+    assert_int_equal(f.mock->launches, 3);
+    stop(&f);
+}
+
+/* A copy that leaves its buffer, by sizes that only the run knows. */
+static void copy_outside_its_buffer_is_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct plan_builder b;
+    size_t size;
+    int64_t n = 4;
+    builder_init(&b, "sm_90a", 90);
+    builder_tensor(&b, 0, "x", 7, 1, &n);
+    builder_tensor(&b, 1, "y", 7, 1, &n);
+    uint32_t four = builder_const(&b, 4), bytes = builder_const(&b, 32),
+             more = builder_const(&b, 40);
+    builder_add(&b, PLAN_SHAPES, &four, sizeof four);
+    struct plan_step copy = {.kind = PLAN_STEP_COPY};
+    copy.u.copy.from = builder_buffer(&b, PLAN_BUFFER_INPUT, 0, bytes);
+    copy.u.copy.to = builder_buffer(&b, PLAN_BUFFER_OUTPUT, 0, bytes);
+    copy.u.copy.to_offset = copy.u.copy.from_offset = PLAN_NONE;
+    copy.u.copy.bytes = more;
+    builder_add(&b, PLAN_STEPS, &copy, sizeof copy);
+    unsigned char *plan = builder_finish(&b, &size);
+    builder_free(&b);
+    start(&f, plan, size);
+    assert_int_equal(gpucc_context_create(f.plan, f.device, &f.context), GPUCC_BAD_PLAN);
+    assert_error("outside buffer");
+    stop(&f);
+}
+
+static void weights_are_uploaded_once(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct plan_builder b;
+    size_t size;
+    float one_to_four[] = {1, 2, 3, 4}, y[4];
+    int64_t n = 4;
+    struct gpucc_context *second;
+    builder_init(&b, "portable", 80);
+    builder_tensor(&b, 1, "y", 1, 1, &n);
+    uint32_t four = builder_const(&b, 4), bytes = builder_const(&b, 16), one = builder_const(&b, 1);
+    builder_add(&b, PLAN_SHAPES, &four, sizeof four);
+    uint32_t w = builder_buffer(&b, PLAN_BUFFER_WEIGHT,
+                                builder_weight(&b, one_to_four, sizeof one_to_four), bytes);
+    uint32_t out = builder_buffer(&b, PLAN_BUFFER_OUTPUT, 0, bytes);
+    struct plan_arg args[] = {{PLAN_ARG_BUFFER, w, PLAN_NONE, 0},
+                              {PLAN_ARG_BUFFER, out, PLAN_NONE, 0},
+                              {PLAN_ARG_I32, four, 0, 0}};
+    builder_launch(&b, builder_kernel(&b, "add_one", add_one_ptx, 32), one, args, 3);
+    unsigned char *plan = builder_finish(&b, &size);
+    builder_free(&b);
+    start(&f, plan, size);
+    f.mock->no_graphs = 1;
+    OK(gpucc_context_create(f.plan, f.device, &f.context));
+    OK(gpucc_context_create(f.plan, f.device, &second));
+    assert_int_equal(f.mock->copies, 1);
+    assert_int_equal(f.mock->ptx_loaded, 1);
+    OK(gpucc_context_bind_output(second, 0, GPUCC_HOST, y, sizeof y));
+    OK(gpucc_context_run_sync(second));
+    assert_float_equal(y[3], 5, 0);
+    gpucc_context_destroy(second);
+    stop(&f);
+}
+
+RUN_TESTS(TEST(static_plan_runs_without_allocating), TEST(without_graphs_the_steps_are_issued),
+          TEST(free_dim_runs_at_any_size),
+          TEST(reserved_context_allocates_nothing_for_smaller_shapes),
+          TEST(device_memory_is_used_in_place), TEST(unbound_output_stays_with_the_context),
+          TEST(contexts_share_the_loaded_program), TEST(wrong_use_is_an_error_that_names_the_input),
+          TEST(driver_failure_names_step_and_kernel),
+          TEST(wrong_arguments_for_a_kernel_are_refused),
+          TEST(data_dependent_output_is_sized_in_the_run),
+          TEST(loops_and_branches_run_their_bodies), TEST(copy_outside_its_buffer_is_refused),
+          TEST(weights_are_uploaded_once))
