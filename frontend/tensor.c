@@ -8,7 +8,7 @@
 struct source {                     /* encoded elements: as in raw_data */
     const uint8_t *bytes;
     size_t size;
-    const char *file;               /* external file, or NULL */
+    const char *file;               /* external file as the model calls it, or NULL */
     int64_t offset;
 };
 
@@ -53,8 +53,8 @@ static bool external_source(struct import *im, const char *where, const Onnx__Te
         return false;
     if (offset > map->size || length > map->size - offset)
         return bad_tensor(im, where, t, "its external data ends behind the end of the file");
-    *source = (struct source){map->bytes ? map->bytes + offset : NULL, length, map->path,
-                              (int64_t)offset};
+    *source = (struct source){map->bytes ? map->bytes + offset : NULL, length,
+                              arena_strdup(im->arena, location), (int64_t)offset};
     return true;
 }
 
