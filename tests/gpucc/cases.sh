@@ -1,0 +1,313 @@
+#!/bin/sh
+# One rule of the gpucc command: cases.sh GPUCC DIGITS.onnx TRAP_FOLDER RULE
+set -eu
+gpucc=$1 digits=$2 trap_folder=$3 rule=$4
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+export XDG_CACHE_HOME="$work/cache"
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+# expect CODE PATTERN COMMAND…: the exit code, and a line of stderr that matches.
+expect() {
+    code=$1 pattern=$2
+    shift 2
+    status=0
+    "$@" >out.txt 2>err.txt || status=$?
+    [ "$status" = "$code" ] || { cat err.txt >&2; fail "$*: exit $status, wanted $code"; }
+    grep -q -- "$pattern" err.txt || { cat err.txt >&2; fail "$*: stderr has no '$pattern'"; }
+}
+
+same() { cmp "$1" "$2" || fail "$1 and $2 differ"; }
+
+cat >m.ir <<END
+; a graph in text form
+graph "m"
+%0 = input "x" : f32[64, 32]
+%1 = exp %0
+%2 = neg %1
+output "y" = %2
+END
+
+a_missing_model_is_an_io_error() { expect 7 'none.onnx: No such file' "$gpucc" none.onnx -o p; }
+
+a_folder_is_no_model() { expect 7 'directory' "$gpucc" . -o p; }
+
+garbage_is_a_bad_model() {
+    head -c 1000 "$gpucc" >garbage.onnx
+    expect 1 'garbage.onnx' "$gpucc" garbage.onnx -o p
+    [ ! -e p ] || fail "a plan was written"
+}
+
+an_empty_file_is_a_bad_model() {
+    : >empty.onnx
+    expect 1 'empty.onnx' "$gpucc" empty.onnx -o p
+}
+
+a_fault_in_a_text_graph_is_reported_with_its_line() {
+    printf 'graph "g"\n%%0 = input "x" : f32[4]\n%%1 = wrong %%0\n' >bad.ir
+    expect 1 '^gpucc: bad.ir:3:' "$gpucc" bad.ir -o p
+}
+
+wrong_usage_exits_2_and_says_why() {
+    expect 2 'no model' "$gpucc"
+    expect 2 'missing' "$gpucc" m.ir
+    expect 2 "more than one model: 'n.ir'" "$gpucc" m.ir n.ir -o p
+    expect 2 'sm_90a' "$gpucc" m.ir -o p --target=sm_1
+    expect 2 'unknown' "$gpucc" m.ir -o p --wrong
+    expect 2 'unknown option -q' "$gpucc" m.ir -o p -q
+    expect 2 'needs a value' "$gpucc" m.ir -o
+    expect 2 'needs a value' "$gpucc" m.ir -o p --target
+    expect 2 'threads' "$gpucc" m.ir -o p -j 0
+    expect 2 'threads' "$gpucc" m.ir -o p -j2x
+    expect 2 'NAME=DIMS' "$gpucc" m.ir -o p --shape x
+    expect 2 'NAME=DIMS' "$gpucc" m.ir -o p --shape x=1x
+    expect 2 'NAME=DIMS' "$gpucc" m.ir -o p --shape x=-1
+    expect 2 'text form' "$gpucc" m.ir -o p --shape x=1x2
+    expect 2 'sass or plan' "$gpucc" m.ir -o p --emit=c
+    expect 2 'one target' "$gpucc" m.ir --emit=ptx --target=sm_80,sm_90
+    expect 2 'PTX only' "$gpucc" m.ir --emit=cubin --target=portable
+    expect 2 '-MD' "$gpucc" m.ir -o p -MX
+    expect 2 '-MD needs' "$gpucc" m.ir --emit=ir -MD
+}
+
+an_unknown_pass_is_wrong_usage() {
+    expect 2 'help lists' "$gpucc" m.ir -o p -fno-wrong
+    expect 2 'help lists' "$gpucc" m.ir -o p --dump-after=wrong
+    expect 2 'no kernels' "$gpucc" m.ir -o p -fno-fuse-kernels
+}
+
+help_lists_targets_and_passes() {
+    "$gpucc" --help >help.txt
+    for word in sm_121 portable remove_dead fuse_kernels -fno-PASS; do
+        grep -q -e "$word" help.txt || fail "help has no $word"
+    done
+}
+
+ir_and_cuda_need_no_nvrtc() {
+    GPUCC_NVRTC=/nowhere "$gpucc" m.ir --emit=ir | grep -q '^graph "m"'
+    GPUCC_NVRTC=/nowhere "$gpucc" m.ir --emit=cuda | grep -q '__global__'
+}
+
+without_nvrtc_the_error_says_how_to_get_it() {
+    export GPUCC_NVRTC=/nowhere/lib
+    expect 6 'GPUCC_NVRTC=/nowhere/lib' "$gpucc" m.ir -o p
+    [ ! -e p ] || fail "a plan was written"
+    "$gpucc" --version | grep -q '^gpucc [0-9]'
+}
+
+only_the_c_library_is_needed() {
+    ldd "$gpucc" | while read -r name _; do
+        case $name in
+        linux-vdso*|libc.so*|libm.so*|libdl.so*|libpthread.so*|*/ld-linux*) ;;
+        libasan*|libubsan*|libgcc_s*|libstdc++*|librt*) ldd "$gpucc" | grep -q libasan || exit 1 ;;
+        *) fail "needs $name" ;;
+        esac
+    done
+}
+
+bytes_depend_on_nothing_but_the_model() {
+    mkdir -p one "other folder"
+    cp "$digits" one/a.onnx
+    cp "$digits" "other folder/b.bin"
+    "$gpucc" one/a.onnx -o one/a.plan -j 1
+    (cd "other folder" && "$gpucc" b.bin -o x.plan -j 3 --no-cache)
+    "$gpucc" "$work/other folder/b.bin" -o warm.plan
+    same one/a.plan "other folder/x.plan"
+    same one/a.plan warm.plan
+    grep -q -a -F "$work" one/a.plan && fail "the plan holds a path"
+    return 0
+}
+
+line_information_keeps_bytes_independent_of_folders() {
+    mkdir one two
+    (cd one && "$gpucc" ../m.ir -o ../1.plan -g --target=sm_80 --no-cache)
+    (cd two && "$gpucc" "$work/m.ir" -o ../2.plan -g --target=sm_80 --no-cache)
+    same 1.plan 2.plan
+    grep -q -a -F "$work" 1.plan && fail "the plan holds a path"
+    "$gpucc" m.ir -o plain.plan --target=sm_80
+    cmp -s 1.plan plain.plan && fail "-g changes nothing"
+    return 0
+}
+
+a_killed_build_leaves_no_half_plan() {
+    "$gpucc" "$digits" -o whole.plan --target=sm_80 -j 1
+    mkdir out
+    n=0
+    for delay in 0.01 0.02 0.03 0.05 0.07 0.1 0.13 0.17 0.2 0.25 0.3 0.4 0.5 0.7; do
+        rm -f out/*
+        "$gpucc" "$digits" -o out/p.plan --target=sm_80 -j 1 --no-cache &
+        pid=$!
+        sleep "$delay"
+        kill -9 $pid 2>/dev/null || true
+        wait $pid 2>/dev/null || n=$((n + 1))
+        if [ -e out/p.plan ]; then
+            same out/p.plan whole.plan
+        fi
+        for file in out/*; do
+            [ "$file" = out/p.plan ] || [ "$file" = 'out/*' ] || same "$file" whole.plan
+        done
+    done
+    [ $n -gt 0 ] || fail "no build was killed in time"
+    # The same for the cache: whatever the killed left there, the next build is right.
+    for delay in 0.05 0.1 0.15 0.2 0.3; do
+        rm -rf "$XDG_CACHE_HOME"
+        "$gpucc" "$digits" -o out/p.plan --target=sm_80 -j 2 &
+        pid=$!
+        sleep "$delay"
+        kill -9 $pid 2>/dev/null || true
+        wait $pid 2>/dev/null || true
+        "$gpucc" "$digits" -o again.plan --target=sm_80
+        same again.plan whole.plan
+    done
+}
+
+processes_share_the_cache() {
+    for round in 1 2; do
+        rm -rf "$XDG_CACHE_HOME"
+        pids=
+        for i in 1 2 3; do
+            "$gpucc" "$digits" -o $i.plan --target=sm_80 &
+            pids="$pids $!"
+        done
+        for pid in $pids; do
+            wait "$pid" || fail "a build failed in round $round"
+        done
+        same 1.plan 2.plan
+        same 1.plan 3.plan
+    done
+    "$gpucc" -v "$digits" -o 1.plan --target=sm_80 2>&1 | grep -q cached || fail "nothing cached"
+    ls "$XDG_CACHE_HOME"/gpucc | grep -v '\.bin$' && fail "something is left in the cache"
+    return 0
+}
+
+damaged_cache_entries_are_rewritten() {
+    "$gpucc" m.ir -o 1.plan --target=sm_80
+    entry=$(ls "$XDG_CACHE_HOME"/gpucc/*.bin | head -n 1)
+    cp "$entry" entry
+    for damage in cut empty changed; do
+        case $damage in
+        cut) head -c 500 entry >"$entry" ;;
+        empty) : >"$entry" ;;
+        changed) sed 's/ld.param/ld.xxxxx/' entry >"$entry" ;;
+        esac
+        cmp -s entry "$entry" && fail "$damage: not damaged"
+        "$gpucc" m.ir -o 2.plan --target=sm_80
+        same 1.plan 2.plan
+        same entry "$entry"
+    done
+}
+
+no_cache_neither_reads_nor_writes() {
+    "$gpucc" m.ir -o 1.plan --target=sm_80 --no-cache
+    [ ! -e "$XDG_CACHE_HOME" ] || fail "a cache was made"
+    "$gpucc" m.ir -o 1.plan --target=sm_80
+    "$gpucc" m.ir -o 2.plan --target=sm_80 --no-cache -v 2>log.txt
+    grep -q cached log.txt && fail "the cache was read"
+    same 1.plan 2.plan
+}
+
+libcuda_is_never_loaded() {
+    [ -e "$trap_folder/libcuda.so.1" ] || fail "no trap"
+    export LD_LIBRARY_PATH="$trap_folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+    "$gpucc" "$digits" -o p.plan --no-cache
+    "$gpucc" "$digits" -o p.plan
+    "$gpucc" --version >version.txt
+}
+
+the_depfile_names_output_and_model() {
+    cp m.ir 'a model#1.ir'
+    "$gpucc" 'a model#1.ir' -o 'my plan' --target=portable -MD
+    printf 'my\\ plan: \\\n  a\\ model\\#1.ir\n\na\\ model\\#1.ir:\n' >wanted.d
+    same wanted.d 'my plan.d'
+}
+
+every_form_can_be_emitted() {
+    "$gpucc" m.ir --emit=ir | grep -q '= exp'
+    "$gpucc" m.ir --emit=cuda -o m.cu
+    grep -q '__global__' m.cu
+    "$gpucc" m.ir --emit=ptx --target=sm_90a | grep -q '^.target sm_90a'
+    "$gpucc" m.ir --emit=ptx --target=portable | grep -q '^.target sm_80'
+    "$gpucc" m.ir --emit=cubin -o m.a
+    head -c 7 m.a | grep -q '!<arch>'
+    "$gpucc" m.ir --emit=plan -o m.plan
+    head -c 8 m.plan | grep -q gpuccPLN
+    if "$gpucc" m.ir --emit=sass >m.sass 2>err.txt; then
+        grep -q 'EXIT' m.sass
+    else
+        grep -q 'pip install nvidia-cuda-nvdisasm' err.txt
+    fi
+}
+
+save_temps_are_written_on_cache_hits_too() {
+    "$gpucc" m.ir -o p --target=sm_80,portable --save-temps=cold
+    "$gpucc" m.ir -o p --target=sm_80,portable --save-temps=warm/below
+    diff -r cold warm/below
+    for file in cold/sm_80/*.cubin cold/sm_80/*.cu cold/sm_80/*.ptx cold/portable/*.ptx; do
+        [ -s "$file" ] || fail "no $file"
+    done
+    ls cold/portable/*.cubin 2>/dev/null && fail "portable has a cubin"
+    return 0
+}
+
+version_names_the_nvrtc_that_is_used() {
+    "$gpucc" --version >version.txt
+    file=$(sed -n 's/^NVRTC .*, //p' version.txt)
+    [ -f "$file" ] || fail "no file in: $(cat version.txt)"
+    mkdir elsewhere
+    cp "$file" "$(dirname "$file")"/libnvrtc-builtins.so* elsewhere
+    GPUCC_NVRTC="$work/elsewhere" "$gpucc" --version | grep -q "$work/elsewhere/" || fail "folder"
+    named="$work/elsewhere/$(basename "$file")"
+    GPUCC_NVRTC=$named "$gpucc" --version | grep -q "$work/elsewhere/" || fail "file"
+    GPUCC_NVRTC=$named "$gpucc" m.ir -o 1.plan --no-cache
+    "$gpucc" m.ir -o 2.plan --no-cache
+    same 1.plan 2.plan
+}
+
+an_output_that_cannot_be_written_is_an_io_error() {
+    expect 7 'nowhere/p' "$gpucc" m.ir -o nowhere/p --target=portable
+    expect 7 'p.d\|nowhere' "$gpucc" m.ir -o nowhere/p --target=portable -MD
+    expect 7 'm.ir' "$gpucc" m.ir -o p --target=portable --save-temps=m.ir
+    if [ -e /dev/full ]; then
+        expect 7 'No space' sh -c "'$gpucc' m.ir --emit=ir >/dev/full"
+    fi
+}
+
+the_kind_of_a_file_is_read_from_its_bytes() {
+    cp m.ir m.onnx
+    cp "$digits" digits.ir
+    "$gpucc" m.onnx -o 1 --target=portable
+    "$gpucc" digits.ir -o 2 --target=portable
+}
+
+running_out_of_memory_is_a_limit() {
+    size=$(wc -c <"$digits")
+    for kilobytes in 12000 14000; do
+        status=0
+        (ulimit -v $kilobytes && "$gpucc" "$digits" -o p --target=portable) 2>err.txt || status=$?
+        case $status in
+        0|5|6|7|127) [ $status = 0 ] || [ -s err.txt ] || fail "no reason given" ;;
+        *) cat err.txt >&2; fail "exit $status with $kilobytes KB for a model of $size bytes" ;;
+        esac
+    done
+}
+
+equal_kernels_of_two_layers_are_one_file() {
+    cat >two.ir <<END
+graph "two"
+%0 = input "x" : f32[64, 32]
+%1 = exp %0
+%2 = input "z" : f32[64, 32]
+%3 = exp %2
+output "y" = %1
+output "w" = %3
+END
+    "$gpucc" two.ir -o p --target=sm_80 --save-temps=t
+    [ "$(ls t/sm_80/*.cu | wc -l)" = 1 ] || fail "not one kernel: $(ls t/sm_80)"
+}
+
+case $rule in
+*[!a-z0-9_]*) fail "no such rule" ;;
+esac
+"$rule"
