@@ -102,7 +102,7 @@ static bool find_inputs(struct call *c)
             continue;
         const struct name_entry *e = scope_find(c->scope, name);
         if (!e)
-            call_error(c, "input %d, '%s', is made by no node before it", i, name);
+            call_error(c, "input %d, '%s', is made by no node, or needs itself", i, name);
         else
             c->in[i] = e->value;
         ok &= e && (e->value || e->omitted);
@@ -244,6 +244,7 @@ static void import_node(struct import *im, struct scope *scope, const Onnx__Node
 bool import_nodes(struct import *im, struct scope *scope, size_t n, Onnx__NodeProto *const *nodes)
 {
     int errors = im->diag->errors;
+    const size_t *order = order_nodes(im, n, nodes);
     for (size_t i = 0; i < n; i++) {
         if (++im->n_nodes > MAX_NODES) {
             diag_error(im->diag, STATUS_LIMIT, im->model->name, "more than %d nodes", MAX_NODES);
@@ -251,7 +252,7 @@ bool import_nodes(struct import *im, struct scope *scope, size_t n, Onnx__NodePr
         }
         if (im->diag->status == STATUS_LIMIT)
             return false; /* nothing after it is worth a message */
-        import_node(im, scope, nodes[i]);
+        import_node(im, scope, nodes[order[i]]);
     }
     return im->diag->errors == errors;
 }

@@ -6,7 +6,12 @@
 
 /* ONNX names → values. A name without a value belongs to a node that could not be lowered, or to an
  * input of a function that its caller omits. */
-struct name_entry { const char *name; struct value *value; bool omitted; };
+struct name_entry {
+    const char *name;
+    struct value *value;
+    bool omitted;
+    size_t producer;                /* order.c: index of the node that makes it */
+};
 struct name_map { struct name_entry *entries; size_t count, capacity; };
 
 /* A graph or function body that is being walked. */
@@ -38,6 +43,9 @@ struct import {
 struct name_entry *names_put(struct arena *arena, struct name_map *map, const char *name,
                              struct value *value);
 const struct name_entry *names_find(const struct name_map *map, const char *name);
+
+/* order.c: indices of the nodes so that each comes after those whose outputs it reads. */
+const size_t *order_nodes(struct import *im, size_t n, Onnx__NodeProto *const *nodes);
 
 /* tensor.c: a constant of the graph; NULL after reporting an error at `where`. */
 struct value *import_tensor(struct import *im, const char *where, const Onnx__TensorProto *t);

@@ -108,3 +108,36 @@ bool lower_conv_transpose(struct call *c)
         build_tensor(c->b, OP_conv_transpose, 2, (struct value *[]){x, weights}, &attr);
     return call_result(c, add_bias(c, y, c->in[2]));
 }
+
+/* A depthwise convolution that sees the past only, with what it saw last as its state. */
+bool lower_causal_conv(struct call *c)
+{
+    static const char *const activations[] = {"none", "silu", "swish", NULL};
+    struct value *x = c->in[0], *w = c->in[1], *past = c->in[3];
+    if (x->rank != 3 || w->rank != 3)
+        return call_error(c, "operands of rank %d and %d, not 3", x->rank, w->rank);
+    int64_t channels;
+    if (!dim_is_const(w->shape[0], &channels))
+        return call_unsupported(c, "a free count of channels");
+    const struct dim *zero = d_const(c, 0), *reach = D(sub, w->shape[2], d_const(c, 1));
+    struct value *seen = past ? build_concat(c->b, 2, (struct value *[]){past, x}, 2)
+                              : build_pad(c->b, x, (const struct dim *[]){zero, zero, reach},
+                                          (const struct dim *[]){zero, zero, zero}, PAD_CONSTANT,
+                                          v_number(c, x, 0));
+    if (!seen)
+        return false;
+    union attr attr = {.conv = {.to = x->type,
+                                .group = channels,
+                                .stride = {1, {1}},
+                                .dilation = {1, {1}},
+                                .low = call_dims_copy(c, 1, &zero),
+                                .high = call_dims_copy(c, 1, &zero)}};
+    struct value *y = build_tensor(c->b, OP_conv, 2, (struct value *[]){seen, w}, &attr);
+    y = add_bias(c, y, c->in[2]);
+    if (attr_choice(c, "activation", activations, 0) && y) {
+        struct value *wide = v_widen(c, y);
+        y = build_cast(c->b, v_mul(c, wide, build_unary(c->b, OP_sigmoid, wide)), x->type);
+    }
+    c->out[1] = build_slice_axis(c->b, seen, 2, D(sub, seen->shape[2], reach), reach);
+    return call_result(c, y);
+}

@@ -1,0 +1,161 @@
+/* Fourier transforms, as products with matrices of cosines and sines. */
+#include "lower.h"
+
+#include <math.h>
+
+/* How a transform goes along one axis, whose view is [outer, axis, inner]. */
+struct transform {
+    const struct dim *in, *length, *out;    /* elements read, transformed over, written */
+    bool inverse, one_sided;
+};
+
+/* cos or sin of 2 pi i k / length: f32 [out, in]; products are reduced first, so that angles stay exact. */
+static struct value *waves(struct call *c, const struct transform *t, enum op op)
+{
+    const struct dim *plane[2] = {t->out, t->in};
+    struct value *k = build_iota(c->b, DT_I64, 2, plane, 0);
+    struct value *i = build_iota(c->b, DT_I64, 2, plane, 1);
+    struct value *length = build_dim(c->b, t->length);
+    struct value *turn = build_binary(c->b, OP_mod, v_mul(c, k, i), length);
+    struct value *angle = v_div(c, build_cast(c->b, turn, DT_F32), build_cast(c->b, length, DT_F32));
+    return build_unary(c->b, op, v_mul_number(c, angle, 2 * M_PI));
+}
+
+/* One-sided input of an inverse stands for both halves: all but the first and a middle bin count twice. */
+static struct value *both_halves(struct call *c, const struct transform *t, struct value *x)
+{
+    struct value *k = build_iota(c->b, DT_I64, 1, &t->in, 0);
+    struct value *twice = v_mul_number(c, k, 2), *length = build_dim(c->b, t->length);
+    struct value *single = v_or(c, v_eq(c, k, v_number(c, k, 0)), v_eq(c, twice, length));
+    struct value *factor = build_select(c->b, single, v_number(c, x, 1), v_number(c, x, 2));
+    return v_mul(c, x, build_unsqueeze(c->b, factor, 2));
+}
+
+/* Real and imaginary parts [outer, in, inner] (imaginary may be NULL) → [outer, out, inner, 2 or 1]. */
+static struct value *transform(struct call *c, const struct transform *t, struct value *re,
+                               struct value *im)
+{
+    enum dtype type = DT_F32;
+    bool real_result = t->inverse && t->one_sided;
+    if (real_result && re) {
+        re = both_halves(c, t, re);
+        im = im ? both_halves(c, t, im) : NULL;
+    }
+    /* e^(-j a) = cos a - j sin a forwards, conjugated backwards */
+    struct value *cosine = waves(c, t, OP_cos), *sine = waves(c, t, OP_sin);
+    if (t->inverse)
+        sine = build_unary(c->b, OP_neg, sine);
+    struct value *y_re = build_matmul(c->b, cosine, re, type);
+    struct value *y_im = build_unary(c->b, OP_neg, build_matmul(c->b, sine, re, type));
+    if (im) {
+        y_re = v_add(c, y_re, build_matmul(c->b, sine, im, type));
+        y_im = v_add(c, y_im, build_matmul(c->b, cosine, im, type));
+    }
+    struct value *parts[2] = {build_unsqueeze(c->b, y_re, 8), build_unsqueeze(c->b, y_im, 8)};
+    if (!parts[0] || !parts[1])
+        return NULL;
+    struct value *y = real_result ? parts[0] : build_concat(c->b, 2, parts, 3);
+    if (t->inverse)
+        y = v_div(c, y, build_cast(c->b, build_dim(c->b, t->length), type));
+    return y;
+}
+
+/* Part p (0 real, 1 imaginary) of x [outer, in, inner, parts], cropped or padded to n elements. */
+static struct value *part(struct call *c, struct value *x, int p, const struct dim *n)
+{
+    x = build_slice_axis(c->b, x, 3, d_const(c, p), d_const(c, 1));
+    x = build_squeeze(c->b, x, 8);
+    if (!x || x->shape[1] == n)
+        return x;
+    const struct dim *zero = d_const(c, 0), *low[3] = {zero, zero, zero}, *high[3];
+    const struct dim *have = D(min, x->shape[1], n);
+    high[0] = high[2] = zero;
+    high[1] = D(sub, n, have);
+    x = build_slice_axis(c->b, x, 1, zero, have);
+    return build_pad(c->b, x, low, high, PAD_CONSTANT, v_number(c, x, 0));
+}
+
+static const struct dim *half_of(struct call *c, const struct dim *length)
+{
+    return D(add, D(floordiv, length, d_const(c, 2)), d_const(c, 1));
+}
+
+/* Axis of the operand: an attribute before opset 20, else an input that may not be known. */
+static const struct dim *dft_axis(struct call *c)
+{
+    int rank = c->in[0]->rank;
+    int64_t known;
+    const struct dim *axis = c->opset < 20 ? d_const(c, attr_int(c, "axis", 1))
+                             : c->in[2]    ? call_dim(c, 2)
+                                           : d_const(c, -2);
+    if (!axis || (dim_is_const(axis, &known) && call_axis(c, known, rank) < 0))
+        return NULL;
+    return dim_axis(c, axis, rank);
+}
+
+bool lower_dft(struct call *c)
+{
+    struct value *x = c->in[0];
+    const struct dim *axis = dft_axis(c), *one = d_const(c, 1), *out[MAX_RANK];
+    int64_t parts;
+    if (!axis)
+        return false;
+    if (x->rank < 2 || !dim_is_const(x->shape[x->rank - 1], &parts) || parts < 1 || parts > 2)
+        return call_error(c, "the last axis of its operand must hold one or two parts");
+    const struct dim *view[4] = {one, one, one, d_const(c, parts)};
+    for (int i = 0; i < x->rank - 1; i++) {
+        const struct dim *at = d_const(c, i);
+        view[0] = D(mul, view[0], D(select, D(lt, at, axis), x->shape[i], one));
+        view[1] = D(mul, view[1], D(select, D(eq, at, axis), x->shape[i], one));
+        view[2] = D(mul, view[2], D(select, D(lt, axis, at), x->shape[i], one));
+    }
+    struct transform t = {.inverse = attr_int(c, "inverse", 0) != 0,
+                          .one_sided = attr_int(c, "onesided", 0) != 0};
+    bool real_result = t.inverse && t.one_sided;
+    t.length = c->in[1] ? call_dim(c, 1)
+               : real_result ? D(mul, D(sub, view[1], one), d_const(c, 2)) : view[1];
+    if (!t.length)
+        return false;
+    t.in = real_result ? half_of(c, t.length) : t.length;
+    t.out = t.one_sided && !t.inverse ? half_of(c, t.length) : t.length;
+    struct value *v = build_reshape(c->b, build_cast(c->b, x, DT_F32), 4, view);
+    v = transform(c, &t, part(c, v, 0, t.in), parts == 2 ? part(c, v, 1, t.in) : NULL);
+    for (int i = 0; i < x->rank - 1; i++)
+        out[i] = D(select, D(eq, d_const(c, i), axis), t.out, x->shape[i]);
+    out[x->rank - 1] = d_const(c, real_result ? 1 : 2);
+    return call_result(c, build_cast(c->b, build_reshape(c->b, v, x->rank, out), x->type));
+}
+
+/* Frames of the signal [B, n, parts], each times the window, transformed: [B, frames, bins, 2]. */
+bool lower_stft(struct call *c)
+{
+    struct value *x = c->in[0], *window = c->in[2];
+    const struct dim *step = call_dim(c, 1), *one = d_const(c, 1);
+    int64_t parts;
+    if (!step)
+        return false;
+    if (x->rank != 3 || !dim_is_const(x->shape[2], &parts) || parts < 1 || parts > 2)
+        return call_error(c, "a signal must be [batch, length, 1 or 2]");
+    if (!window && !c->in[3])
+        return call_error(c, "neither a window nor a length of frames");
+    const struct dim *length = c->in[3] ? call_dim(c, 3) : window->shape[0];
+    if (!length || (window && !graph_constrain(c->b->g, MUST_EQUAL, window->shape[0], length,
+                                               "%s: length of its window", c->b->g->origin)))
+        return false;
+    const struct dim *frames = D(add, D(floordiv, D(sub, x->shape[1], length), step), one);
+    const struct dim *plane[2] = {frames, length};
+    struct value *index = v_add(
+        c, v_mul(c, build_iota(c->b, DT_I64, 2, plane, 0), build_dim(c->b, step)),
+        build_iota(c->b, DT_I64, 2, plane, 1));
+    struct value *v = index ? build_gather(c->b, build_cast(c->b, x, DT_F32), index, 1) : NULL;
+    if (window)
+        v = v_mul(c, v, build_unsqueeze(c->b, build_cast(c->b, window, DT_F32), 2));
+    const struct dim *view[4] = {D(mul, x->shape[0], frames), length, one, x->shape[2]};
+    struct transform t = {.in = length, .length = length, .out = length};
+    if (attr_int(c, "onesided", 1))
+        t.out = half_of(c, length);
+    v = build_reshape(c->b, v, 4, view);
+    v = transform(c, &t, part(c, v, 0, t.in), parts == 2 ? part(c, v, 1, t.in) : NULL);
+    const struct dim *out[4] = {x->shape[0], frames, t.out, d_const(c, 2)};
+    return call_result(c, build_cast(c->b, build_reshape(c->b, v, 4, out), x->type));
+}
