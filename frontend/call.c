@@ -51,8 +51,8 @@ static const Onnx__AttributeProto *find_in(size_t n, Onnx__AttributeProto *const
 }
 
 /* Follows ref_attr_name: inside a function, an attribute may stand for one of the caller's. */
-static const Onnx__AttributeProto *find_attr(const Onnx__NodeProto *node,
-                                             const struct scope *scope, const char *name)
+static const Onnx__AttributeProto *find_attr(const Onnx__NodeProto *node, const struct scope *scope,
+                                             const char *name)
 {
     const Onnx__AttributeProto *a = find_in(node->n_attribute, node->attribute, name);
     if (!a || !a->ref_attr_name || !*a->ref_attr_name)
@@ -223,8 +223,7 @@ static const struct dim **element_symbols(struct import *im, struct value *v, in
     return e->d;
 }
 
-int value_dims(struct call *c, struct value *v, const char *what,
-               const struct dim *d[MAX_ELEMENTS])
+int value_dims(struct call *c, struct value *v, const char *what, const struct dim *d[MAX_ELEMENTS])
 {
     int64_t n;
     if (!v)
@@ -234,8 +233,9 @@ int value_dims(struct call *c, struct value *v, const char *what,
     if (v->rank > 1)
         return call_error(c, "%s has rank %d, not 1", what, v->rank), -1;
     if (!value_elements_const(v, &n))
-        return call_unsupported(c, "the rank of its result depends on the run: %s has no fixed size",
-                                what), -1;
+        return call_unsupported(
+                   c, "the rank of its result depends on the run: %s has no fixed size", what),
+               -1;
     if (n > MAX_ELEMENTS)
         return call_unsupported(c, "%s decides shapes and has %lld elements", what, (long long)n),
                -1;
@@ -248,10 +248,9 @@ int call_dims(struct call *c, int input, const struct dim *d[MAX_ELEMENTS])
 {
     if (input >= c->n_in || !c->in[input])
         return call_error(c, "input %d is missing", input), -1;
-    return value_dims(c, c->in[input],
-                      arena_printf(c->import->arena, "input %d ('%s')", input,
-                                   c->node->input[input]),
-                      d);
+    return value_dims(
+        c, c->in[input],
+        arena_printf(c->import->arena, "input %d ('%s')", input, c->node->input[input]), d);
 }
 
 const struct dim *call_dim(struct call *c, int input)

@@ -3,9 +3,8 @@
  *
  *     struct model *model = model_open(&diag, "model.onnx");
  *     struct graph *graph = model ? frontend_load(&arena, &diag, model, NULL) : NULL;
- *     ...                              // constants of the graph may point into the model's mappings
- *     arena_free(&arena);
- *     model_close(model);              // after the last use of the graph
+ *     ...                              // constants of the graph may point into the model's
+ * mappings arena_free(&arena); model_close(model);              // after the last use of the graph
  */
 #ifndef GPUCC_FRONTEND_FRONTEND_H
 #define GPUCC_FRONTEND_FRONTEND_H
@@ -16,18 +15,18 @@
 struct model;
 
 /*
- * Maps the file, scans its bytes and decodes it. What a file is, is read from its bytes: anything but
- * an ONNX model is a BAD_MODEL error. NULL after reporting an error.
+ * Maps the file, scans its bytes and decodes it. What a file is, is read from its bytes: anything
+ * but an ONNX model is a BAD_MODEL error. NULL after reporting an error.
  */
 struct model *model_open(struct diag *diag, const char *path);
-void model_close(struct model *model);              /* NULL is fine */
+void model_close(struct model *model); /* NULL is fine */
 
 /* Files read so far, for a depfile: the model first, then external data in order of first use. The
  * strings belong to the model. External data is opened by frontend_load. */
 int model_file_count(const struct model *model);
 const char *model_file(const struct model *model, int i);
 
-struct frontend_shape {             /* --shape NAME=DIMS: fixes the free dims of an input */
+struct frontend_shape { /* --shape NAME=DIMS: fixes the free dims of an input */
     const char *input;
     int rank;
     const int64_t *dims;

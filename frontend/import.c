@@ -1,6 +1,6 @@
 /*
- * The walk: nodes in the model's order, each looked up in the table of operators and lowered; bodies of
- * functions and of branches decided at compile time are walked in place.
+ * The walk: nodes in the model's order, each looked up in the table of operators and lowered;
+ * bodies of functions and of branches decided at compile time are walked in place.
  *
  * A node that cannot be lowered is reported and its outputs have no value; nodes that need them are
  * passed over in silence (unless they are unknown themselves), so one run reports every cause.
@@ -10,8 +10,8 @@
 #include <string.h>
 
 enum {
-    MAX_SCOPE_DEPTH = 64,           /* functions and branches inside one another */
-    MAX_NODES = 4 << 20,            /* nodes after inlining */
+    MAX_SCOPE_DEPTH = 64, /* functions and branches inside one another */
+    MAX_NODES = 4 << 20,  /* nodes after inlining */
 };
 
 const struct name_entry *scope_find(const struct scope *scope, const char *name)
@@ -92,7 +92,8 @@ bool import_initializers(struct import *im, struct scope *scope, const Onnx__Gra
     return ok;
 }
 
-/* Finds the values of the inputs. False: one has no value (reported before, unless unknown here). */
+/* Finds the values of the inputs. False: one has no value (reported before, unless unknown here).
+ */
 static bool find_inputs(struct call *c)
 {
     bool ok = true;
@@ -112,7 +113,7 @@ static bool find_inputs(struct call *c)
 
 static bool check_arity(struct call *c)
 {
-    const struct operator *row = c->row;
+    const struct operator* row = c->row;
     if (c->n_in > row->most && row->most >= 0)
         return call_error(c, "%d inputs, but the operator takes %d at most", c->n_in, row->most);
     for (int i = 0; i < row->least; i++)

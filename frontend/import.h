@@ -10,14 +10,17 @@ struct name_entry {
     const char *name;
     struct value *value;
     bool omitted;
-    size_t producer;                /* order.c: index of the node that makes it */
+    size_t producer; /* order.c: index of the node that makes it */
 };
-struct name_map { struct name_entry *entries; size_t count, capacity; };
+struct name_map {
+    struct name_entry *entries;
+    size_t count, capacity;
+};
 
 /* A graph or function body that is being walked. */
 struct scope {
-    const struct scope *outer;      /* the graph around a subgraph, whose names are visible */
-    const struct call *caller;      /* the node that a function body stands for */
+    const struct scope *outer; /* the graph around a subgraph, whose names are visible */
+    const struct call *caller; /* the node that a function body stands for */
     const Onnx__FunctionProto *function;
     Onnx__OperatorSetIdProto **opsets;
     size_t n_opsets;
@@ -26,7 +29,12 @@ struct scope {
 };
 
 /* Element symbols made so far: a tensor that decides several shapes is loaded once. */
-struct element_list { struct value *value; int n; const struct dim **d; struct element_list *next; };
+struct element_list {
+    struct value *value;
+    int n;
+    const struct dim **d;
+    struct element_list *next;
+};
 
 struct import {
     struct model *model;
@@ -36,7 +44,7 @@ struct import {
     struct builder b;
     const struct frontend_options *options;
     struct element_list *elements;
-    int64_t n_nodes;                /* walked so far, inlined ones included */
+    int64_t n_nodes; /* walked so far, inlined ones included */
 };
 
 /* names.c */
@@ -49,8 +57,7 @@ const size_t *order_nodes(struct import *im, size_t n, Onnx__NodeProto *const *n
 
 /* tensor.c: a constant of the graph; NULL after reporting an error at `where`. */
 struct value *import_tensor(struct import *im, const char *where, const Onnx__TensorProto *t);
-struct value *import_sparse(struct import *im, const char *where,
-                            const Onnx__SparseTensorProto *t);
+struct value *import_sparse(struct import *im, const char *where, const Onnx__SparseTensorProto *t);
 
 /* inputs.c: the graph's inputs, their free dims, and --shape. */
 bool import_inputs(struct import *im, struct scope *scope, const Onnx__GraphProto *graph);
@@ -63,7 +70,7 @@ bool import_nodes(struct import *im, struct scope *scope, size_t n, Onnx__NodePr
 bool import_initializers(struct import *im, struct scope *scope, const Onnx__GraphProto *graph);
 
 /* operators.c: the row for an operator, or NULL; *known: some row has its name. */
-const struct operator *operator_find(const char *domain, const char *name, int64_t opset,
-                                     bool *known);
+const struct operator*
+    operator_find(const char *domain, const char *name, int64_t opset, bool *known);
 
 #endif

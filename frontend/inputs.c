@@ -1,8 +1,8 @@
 /*
  * The borders of the graph: inputs with their free dims, and outputs.
  *
- * A free dim of an input is a symbol. dim_param is a hint: inputs that share one share the symbol, and
- * that they really agree is a constraint, checked whenever the plan is bound to inputs.
+ * A free dim of an input is a symbol. dim_param is a hint: inputs that share one share the symbol,
+ * and that they really agree is a constraint, checked whenever the plan is bound to inputs.
  */
 #include "import.h"
 
@@ -15,7 +15,7 @@ typedef Onnx__TensorShapeProto__Dimension dimension;
 struct param {
     const char *name;
     const struct dim *dim;
-    const char *input;              /* where it was first seen, for messages */
+    const char *input; /* where it was first seen, for messages */
     int axis;
     struct param *next;
 };
@@ -108,9 +108,10 @@ static const struct dim *free_dim(struct input_walk *w, const dimension *d, cons
                              : arena_printf(w->im->arena, "%s_%d", input, axis);
     const struct dim *own = graph_symbol(g, symbol, source, 0, INT64_MAX);
     if (same) {
-        graph_constrain(g, MUST_EQUAL, own, same->dim,
-                        "dim %d of input '%s' must equal dim %d of input '%s': both are called '%s'",
-                        axis, input, same->axis, same->input, name);
+        graph_constrain(
+            g, MUST_EQUAL, own, same->dim,
+            "dim %d of input '%s' must equal dim %d of input '%s': both are called '%s'", axis,
+            input, same->axis, same->input, name);
         return same->dim;
     }
     if (!name)
@@ -139,8 +140,7 @@ static bool apply_given_shape(struct input_walk *w, const Onnx__ValueInfoProto *
     bool fits = (size_t)given->rank == shape->n_dim;
     for (int i = 0; fits && i < given->rank; i++) {
         int64_t size;
-        fits = given->dims[i] >= 0 &&
-               (!dim_fixed(shape->dim[i], &size) || size == given->dims[i]);
+        fits = given->dims[i] >= 0 && (!dim_fixed(shape->dim[i], &size) || size == given->dims[i]);
         const char *name = dim_name(shape->dim[i]);
         if (!fits || !name || !is_plain_name(name))
             continue;
@@ -226,8 +226,7 @@ bool import_inputs(struct import *im, struct scope *scope, const Onnx__GraphProt
         }
         if (names_find(&scope->names, info->name))
             continue; /* an initializer, listed as an input too: a constant */
-        if (check_input(im, info) &&
-            apply_given_shape(&w, info, tensor_type(info)->shape))
+        if (check_input(im, info) && apply_given_shape(&w, info, tensor_type(info)->shape))
             inputs[n++] = info;
         else {
             names_put(im->arena, &scope->names, info->name, NULL);
@@ -250,8 +249,7 @@ bool import_inputs(struct import *im, struct scope *scope, const Onnx__GraphProt
 }
 
 /* The type is binding; a shape that is provably another only makes consumers wonder. */
-static bool check_output(struct import *im, const Onnx__ValueInfoProto *info,
-                         const struct value *v)
+static bool check_output(struct import *im, const Onnx__ValueInfoProto *info, const struct value *v)
 {
     const Onnx__TypeProto__Tensor *type = tensor_type(info);
     if (!type)
@@ -268,8 +266,8 @@ static bool check_output(struct import *im, const Onnx__ValueInfoProto *info,
     bool differs = type->shape && type->shape->n_dim != (size_t)v->rank;
     for (int i = 0; type->shape && !differs && i < v->rank; i++) {
         int64_t declared, ours;
-        differs = dim_fixed(type->shape->dim[i], &declared) &&
-                  dim_is_const(v->shape[i], &ours) && declared != ours;
+        differs = dim_fixed(type->shape->dim[i], &declared) && dim_is_const(v->shape[i], &ours) &&
+                  declared != ours;
     }
     if (differs)
         diag_warning(im->diag, im->model->name,

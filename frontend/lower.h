@@ -1,13 +1,13 @@
 /*
  * What a lowering sees of the ONNX node it lowers, and what it may ask.
  *
- * A lowering is one function per ONNX operator (or family), named in operators.def. It reads its inputs,
- * builds nodes of ir/ and stores its results. Opset differences are visible in the table and in the
- * lowerings, nowhere else.
+ * A lowering is one function per ONNX operator (or family), named in operators.def. It reads its
+ * inputs, builds nodes of ir/ and stores its results. Opset differences are visible in the table
+ * and in the lowerings, nowhere else.
  *
- * Errors: call_error and call_unsupported report with the node's name and give false, so that a lowering
- * says `return call_error(…)`. Builders report for themselves and give NULL, and a NULL operand gives
- * NULL: a lowering may be one expression. A wrong attribute marks the call as failed.
+ * Errors: call_error and call_unsupported report with the node's name and give false, so that a
+ * lowering says `return call_error(…)`. Builders report for themselves and give NULL, and a NULL
+ * operand gives NULL: a lowering may be one expression. A wrong attribute marks the call as failed.
  */
 #ifndef GPUCC_FRONTEND_LOWER_H
 #define GPUCC_FRONTEND_LOWER_H
@@ -15,29 +15,30 @@
 #include "../ir/build.h"
 #include "model.h"
 
-enum { MAX_ELEMENTS = 256 };        /* most elements of a tensor that decides a shape */
+enum { MAX_ELEMENTS = 256 }; /* most elements of a tensor that decides a shape */
 
 struct call {
     struct import *import;
     struct builder *b;
-    const struct operator *row;
+    const struct operator* row;
     const Onnx__NodeProto *node;
     const struct scope *scope;
-    int64_t opset;                  /* of the operator's domain, in the scope */
+    int64_t opset; /* of the operator's domain, in the scope */
     int n_in, n_out;
-    struct value **in;              /* NULL: omitted; in[n_in …] up to the row's most: NULL too */
-    struct value **out;             /* to fill; outputs nobody names may stay NULL */
-    const char *place;              /* "model.onnx: node 'x' (Op, opset 13)" */
-    bool failed;                    /* an attribute was wrong */
+    struct value **in;  /* NULL: omitted; in[n_in …] up to the row's most: NULL too */
+    struct value **out; /* to fill; outputs nobody names may stay NULL */
+    const char *place;  /* "model.onnx: node 'x' (Op, opset 13)" */
+    bool failed;        /* an attribute was wrong */
 };
 
 /* A row of operators.def. */
-struct operator {
+struct operator
+{
     const char *domain, *name;
-    int since, until;               /* opsets, both included */
-    int least, most;                /* inputs; most -1: any number */
-    bool (*lower)(struct call *c);
-    int variant;                    /* what distinguishes operators that share a lowering */
+    int since, until; /* opsets, both included */
+    int least, most;  /* inputs; most -1: any number */
+    bool (*lower)(struct call * c);
+    int variant; /* what distinguishes operators that share a lowering */
 };
 
 /* Both give false. */
@@ -47,7 +48,7 @@ bool call_unsupported(struct call *c, const char *format, ...)
 
 /* Stores the first result; false when it is NULL. */
 bool call_result(struct call *c, struct value *v);
-bool call_wants(const struct call *c, int output);      /* the output has a name */
+bool call_wants(const struct call *c, int output); /* the output has a name */
 
 /* Attributes. A value of another kind is an error and marks the call as failed. */
 const Onnx__AttributeProto *call_attr(struct call *c, const char *name, int type); /* or NULL */
@@ -58,7 +59,8 @@ double attr_float(struct call *c, const char *name, double otherwise);
 const char *attr_string(struct call *c, const char *name, const char *otherwise);
 /* Count of the list's numbers, 0 when it is not given; *v points into the model. */
 int attr_ints(struct call *c, const char *name, const int64_t **v);
-/* As attr_ints, copied and checked to have `count` entries, all `otherwise` when it is not given. */
+/* As attr_ints, copied and checked to have `count` entries, all `otherwise` when it is not given.
+ */
 bool attr_ints_exactly(struct call *c, const char *name, int count, int64_t otherwise, int64_t *v);
 /* The element type an attribute names; `otherwise` when it is not given. */
 enum dtype attr_dtype(struct call *c, const char *name, enum dtype otherwise);
@@ -72,8 +74,8 @@ bool call_axes(struct call *c, int n, const int64_t *axes, int rank, uint32_t *m
 
 /*
  * Elements of a small integer input as dims: what is known at compile time, else symbols that the
- * plan's scalar program loads. Gives their count, or -1 after reporting. The input must be given, of
- * rank 0 or 1 and of fixed size.
+ * plan's scalar program loads. Gives their count, or -1 after reporting. The input must be given,
+ * of rank 0 or 1 and of fixed size.
  */
 int call_dims(struct call *c, int input, const struct dim *d[MAX_ELEMENTS]);
 /* The same for any value; what: how messages call it. */
@@ -81,15 +83,15 @@ int value_dims(struct call *c, struct value *v, const char *what,
                const struct dim *d[MAX_ELEMENTS]);
 /* The one element of an input that decides a shape; NULL after reporting. */
 const struct dim *call_dim(struct call *c, int input);
-/* All elements of an input, when they are constants; their count, or -1 when they are not (nothing is
- * reported). */
+/* All elements of an input, when they are constants; their count, or -1 when they are not (nothing
+ * is reported). */
 int call_known(struct call *c, int input, int64_t v[MAX_ELEMENTS]);
 /* axis (of [-rank, rank)) as a dim, made non-negative. */
 const struct dim *dim_axis(struct call *c, const struct dim *axis, int rank);
 
 /*
- * Axes that may not be known: marked[i] is 1 where one of the n axes is i, else 0. Axes that are known
- * to be out of range or named twice are an error.
+ * Axes that may not be known: marked[i] is 1 where one of the n axes is i, else 0. Axes that are
+ * known to be out of range or named twice are an error.
  */
 bool mark_axes(struct call *c, int n, const struct dim *const *axes, int rank,
                const struct dim **marked);
@@ -112,8 +114,8 @@ static inline const struct dim *d_const(struct call *c, int64_t v)
 #define D(op, ...) dim_##op(c->b->g->dims, __VA_ARGS__) /* D(add, x, y) in a lowering */
 
 /*
- * Expressions of scalar ops, written as one reads them. Operands broadcast; constants take the type of
- * the tensor they meet.
+ * Expressions of scalar ops, written as one reads them. Operands broadcast; constants take the type
+ * of the tensor they meet.
  */
 #define EXPRESSION(name, op)                                                                       \
     static inline struct value *name(struct call *c, struct value *x, struct value *y)             \
@@ -149,7 +151,8 @@ static inline struct value *v_mul_number(struct call *c, struct value *x, double
     return v_mul(c, x, v_number(c, x, number));
 }
 
-/* 16-bit and narrower floats as f32, to compute a formula of several ops without rounding between. */
+/* 16-bit and narrower floats as f32, to compute a formula of several ops without rounding between.
+ */
 struct value *v_widen(struct call *c, struct value *x);
 
 /* Every lowering that the table names. */

@@ -72,8 +72,7 @@ bool lower_celu(struct call *c)
     struct value *x = v_widen(c, c->in[0]);
     double alpha = attr_float(c, "alpha", 1);
     struct value *bent = build_unary(c->b, OP_expm1, v_mul_number(c, x, 1 / alpha));
-    return activation(
-        c, build_select(c->b, is_negative(c, x), v_mul_number(c, bent, alpha), x));
+    return activation(c, build_select(c->b, is_negative(c, x), v_mul_number(c, bent, alpha), x));
 }
 
 bool lower_gelu(struct call *c)
@@ -99,8 +98,7 @@ static struct value *hard_sigmoid(struct call *c, struct value *x, double alpha,
 
 bool lower_hard_sigmoid(struct call *c)
 {
-    return activation(c, hard_sigmoid(c, v_widen(c, c->in[0]),
-                                      attr_float(c, "alpha", (double)0.2f),
+    return activation(c, hard_sigmoid(c, v_widen(c, c->in[0]), attr_float(c, "alpha", (double)0.2f),
                                       attr_float(c, "beta", 0.5)));
 }
 
@@ -171,8 +169,8 @@ bool lower_clip(struct call *c)
     for (int i = 1; i < c->n_in; i++)
         if (c->in[i] && c->in[i]->type != c->in[0]->type)
             return call_error(c, "input %d is of another type than the first", i);
-    return call_result(c, lower_clip_values(c, c->in[0], scalar_input(c, c->in[1]),
-                                            scalar_input(c, c->in[2])));
+    return call_result(
+        c, lower_clip_values(c, c->in[0], scalar_input(c, c->in[1]), scalar_input(c, c->in[2])));
 }
 
 /* Inference: the operand, and a mask of ones. */

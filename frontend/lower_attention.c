@@ -57,8 +57,8 @@ static struct value *pad_mask(struct call *c, struct value *mask, const struct d
     high[mask->rank - 1] = D(max, D(sub, keys, mask->shape[mask->rank - 1]), zero);
     if (dim_is(high[mask->rank - 1], 0))
         return mask;
-    struct value *fill = mask->type == DT_BOOL ? build_int(c->b, DT_BOOL, 0)
-                                               : v_number(c, mask, -(double)INFINITY);
+    struct value *fill =
+        mask->type == DT_BOOL ? build_int(c->b, DT_BOOL, 0) : v_number(c, mask, -(double)INFINITY);
     return build_pad(c->b, mask, low, high, PAD_CONSTANT, fill);
 }
 
@@ -107,20 +107,20 @@ bool lower_attention(struct call *c)
     c->out[1] = k;
     c->out[2] = v;
 
-    struct value *keys = build_transpose(c->b, repeat_heads(c, k, q->shape[1]), (int[]){0, 1, 3, 2});
+    struct value *keys =
+        build_transpose(c->b, repeat_heads(c, k, q->shape[1]), (int[]){0, 1, 3, 2});
     struct value *score = build_matmul(c->b, q, keys, wide);
     if (attr_given(c, "scale"))
         score = v_mul_number(c, score, attr_float(c, "scale", 1));
     else if (score)
-        score = v_mul(c, score,
-                      build_unary(c->b, OP_rsqrt,
-                                  build_cast(c->b, build_dim(c->b, q->shape[3]), wide)));
+        score = v_mul(
+            c, score,
+            build_unary(c->b, OP_rsqrt, build_cast(c->b, build_dim(c->b, q->shape[3]), wide)));
     int64_t mode = attr_int(c, "qk_matmul_output_mode", RAW);
     double cap = attr_float(c, "softcap", 0);
     struct value *report = score;
     if (cap > 0)
-        score = v_mul_number(
-            c, build_unary(c->b, OP_tanh, v_mul_number(c, score, 1 / cap)), cap);
+        score = v_mul_number(c, build_unary(c->b, OP_tanh, v_mul_number(c, score, 1 / cap)), cap);
     report = mode == SOFTCAPPED ? score : report;
     score = masked(c, score);
     report = mode == WITH_MASK ? score : report;
@@ -130,8 +130,8 @@ bool lower_attention(struct call *c)
         c->out[3] = build_cast(c->b, report, type);
 
     enum dtype v_type = v->type;
-    struct value *y = build_matmul(c->b, build_cast(c->b, score, v_type),
-                                   repeat_heads(c, v, q->shape[1]), type);
+    struct value *y =
+        build_matmul(c->b, build_cast(c->b, score, v_type), repeat_heads(c, v, q->shape[1]), type);
     return call_result(c, c->in[QUERY]->rank == 3 ? merge_heads(c, y) : y);
 }
 
@@ -151,7 +151,8 @@ static struct value *last_axis(struct call *c, struct value *x, const struct dim
     return build_slice(c->b, x, from, step, count);
 }
 
-/* Rows of a cache of cosines or sines, in a shape that broadcasts to x; `axis` is that of the heads. */
+/* Rows of a cache of cosines or sines, in a shape that broadcasts to x; `axis` is that of the
+ * heads. */
 static struct value *rotary_cache(struct call *c, struct value *cache, int axis, enum dtype type)
 {
     if (c->in[3])
@@ -161,7 +162,8 @@ static struct value *rotary_cache(struct call *c, struct value *cache, int axis,
     return build_cast(c->b, build_unsqueeze(c->b, cache, 1u << axis), type);
 }
 
-/* Pairs (x1, x2) of the first rotary_embedding_dim elements are turned by the angle of their position. */
+/* Pairs (x1, x2) of the first rotary_embedding_dim elements are turned by the angle of their
+ * position. */
 bool lower_rotary_embedding(struct call *c)
 {
     struct value *x = c->in[0];
@@ -182,7 +184,8 @@ bool lower_rotary_embedding(struct call *c)
     struct value *sine = rotary_cache(c, c->in[2], axis, type);
     struct value *wide = build_cast(c->b, x, type);
     struct value *a = last_axis(c, wide, zero, interleaved ? 2 : 1, half);
-    struct value *b = last_axis(c, wide, interleaved ? d_const(c, 1) : half, interleaved ? 2 : 1, half);
+    struct value *b =
+        last_axis(c, wide, interleaved ? d_const(c, 1) : half, interleaved ? 2 : 1, half);
     struct value *pair[3] = {v_sub(c, v_mul(c, cosine, a), v_mul(c, sine, b)),
                              v_add(c, v_mul(c, sine, a), v_mul(c, cosine, b))};
     if (!pair[0] || !pair[1])

@@ -32,8 +32,7 @@ struct value *convolve(struct call *c, struct value *x, struct value *w, enum dt
 {
     struct window win;
     if (!x || !w || !check_operands(c, x, w) ||
-        !window_attributes(c, x->rank - 2, w->shape + 2, &win) ||
-        !window_slide(c, x, false, &win))
+        !window_attributes(c, x->rank - 2, w->shape + 2, &win) || !window_slide(c, x, false, &win))
         return NULL;
     union attr attr = {.conv = {
                            .to = to,
@@ -77,8 +76,7 @@ static bool transposed_size(struct call *c, const struct value *x, struct window
         }
         bool valid = w->auto_pad == AUTO_VALID;
         w->low[i] = d_const(c, valid ? 0 : w->pads[i]);
-        w->size[i] = D(sub, natural,
-                       d_const(c, valid ? 0 : w->pads[i] + w->pads[w->n + i]));
+        w->size[i] = D(sub, natural, d_const(c, valid ? 0 : w->pads[i] + w->pads[w->n + i]));
         if (!graph_constrain(c->b->g, MUST_LESS_EQUAL, d_const(c, 0), w->size[i],
                              "%s: its padding must not exceed its result along spatial axis %d",
                              c->b->g->origin, i))
@@ -120,10 +118,10 @@ bool lower_causal_conv(struct call *c)
     if (!dim_is_const(w->shape[0], &channels))
         return call_unsupported(c, "a free count of channels");
     const struct dim *zero = d_const(c, 0), *reach = D(sub, w->shape[2], d_const(c, 1));
-    struct value *seen = past ? build_concat(c->b, 2, (struct value *[]){past, x}, 2)
-                              : build_pad(c->b, x, (const struct dim *[]){zero, zero, reach},
-                                          (const struct dim *[]){zero, zero, zero}, PAD_CONSTANT,
-                                          v_number(c, x, 0));
+    struct value *seen =
+        past ? build_concat(c->b, 2, (struct value *[]){past, x}, 2)
+             : build_pad(c->b, x, (const struct dim *[]){zero, zero, reach},
+                         (const struct dim *[]){zero, zero, zero}, PAD_CONSTANT, v_number(c, x, 0));
     if (!seen)
         return false;
     union attr attr = {.conv = {.to = x->type,

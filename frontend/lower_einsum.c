@@ -1,6 +1,7 @@
 /*
- * Einsum. Each operand carries a label per axis; operands are joined from left to right: labels that
- * neither the result nor a later operand has are contracted by a matmul as soon as they can be.
+ * Einsum. Each operand carries a label per axis; operands are joined from left to right: labels
+ * that neither the result nor a later operand has are contracted by a matmul as soon as they can
+ * be.
  */
 #include "lower.h"
 
@@ -9,7 +10,11 @@
 
 enum { LETTERS = 52, MAX_LABELS = LETTERS + MAX_RANK }; /* … then axes of "...", from the right */
 
-struct labelled { struct value *v; int rank; uint8_t label[MAX_RANK]; };
+struct labelled {
+    struct value *v;
+    int rank;
+    uint8_t label[MAX_RANK];
+};
 
 static int letter(char ch)
 {
@@ -63,7 +68,8 @@ static void drop_axis(struct labelled *t, int i)
     t->rank--;
 }
 
-/* A label twice in one operand takes the diagonal: zeros elsewhere, and a sum over one of the axes. */
+/* A label twice in one operand takes the diagonal: zeros elsewhere, and a sum over one of the axes.
+ */
 static void take_diagonals(struct call *c, struct labelled *t)
 {
     for (int i = 0; i < t->rank; i++)
@@ -101,8 +107,10 @@ static struct value *arrange(struct call *c, const struct labelled *t, int n, co
     return t->v ? build_unsqueeze(c->b, build_transpose(c->b, t->v, perm), missing) : NULL;
 }
 
-struct kinds { uint8_t batch[MAX_RANK], left[MAX_RANK], right[MAX_RANK], sum[MAX_RANK];
-               int n_batch, n_left, n_right, n_sum; };
+struct kinds {
+    uint8_t batch[MAX_RANK], left[MAX_RANK], right[MAX_RANK], sum[MAX_RANK];
+    int n_batch, n_left, n_right, n_sum;
+};
 
 static bool classify(const struct labelled *x, const struct labelled *y, const bool *needed,
                      struct kinds *k)
@@ -178,8 +186,7 @@ static bool multiply(struct call *c, struct labelled *x, struct labelled *y, con
     const struct dim *d[MAX_RANK];
     memcpy(d, v->shape, (size_t)k.n_batch * sizeof *d);
     memcpy(d + k.n_batch, a->shape + k.n_batch, (size_t)k.n_left * sizeof *d);
-    memcpy(d + k.n_batch + k.n_left, b->shape + k.n_batch + k.n_sum,
-           (size_t)k.n_right * sizeof *d);
+    memcpy(d + k.n_batch + k.n_left, b->shape + k.n_batch + k.n_sum, (size_t)k.n_right * sizeof *d);
     out.v = build_reshape(c->b, v, out.rank, d);
     *x = out;
     return x->v;

@@ -69,8 +69,7 @@ bool lower_tensor_scatter(struct call *c)
         return call_error(c, "its update has rank %d and goes along axis %d", update->rank, axis);
     struct value *index = build_iota(c->b, DT_I64, update->rank, update->shape, axis);
     if (c->in[2])
-        index = v_add(c, index,
-                      per_batch(c, build_cast(c->b, c->in[2], DT_I64), 0, update->rank));
+        index = v_add(c, index, per_batch(c, build_cast(c->b, c->in[2], DT_I64), 0, update->rank));
     if (attr_choice(c, "mode", modes, 0) == 1)
         index = build_binary(c->b, OP_mod, index, build_dim(c->b, cache->shape[axis]));
     union attr attr = {.scatter_elements = {axis, COMBINE_NONE}};

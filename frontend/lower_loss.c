@@ -4,14 +4,15 @@
 enum loss_reduction { LOSS_NONE, LOSS_SUM, LOSS_MEAN };
 
 /*
- * scores [N, C, D…] are log probabilities, target [N, D…] classes, weight [C] or NULL. An element whose
- * target is ignore_index counts for nothing, in the mean too.
+ * scores [N, C, D…] are log probabilities, target [N, D…] classes, weight [C] or NULL. An element
+ * whose target is ignore_index counts for nothing, in the mean too.
  */
 static struct value *likelihood_loss(struct call *c, struct value *scores, struct value *target,
                                      struct value *weight)
 {
     static const char *const names[] = {"none", "sum", "mean", NULL};
-    enum loss_reduction reduction = (enum loss_reduction)attr_choice(c, "reduction", names, LOSS_MEAN);
+    enum loss_reduction reduction =
+        (enum loss_reduction)attr_choice(c, "reduction", names, LOSS_MEAN);
     struct builder *b = c->b;
     uint32_t all = (1u << target->rank) - 1;
     union attr attr = {.gather_elements = {1}};

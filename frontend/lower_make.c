@@ -106,10 +106,11 @@ bool lower_depth_to_space(struct call *c)
     int64_t size = attr_int(c, "blocksize", 0);
     if (x->rank != 4 || size < 1 || size > INT16_MAX)
         return call_error(c, "blocksize %lld for an operand of rank %d", (long long)size, x->rank);
-    const struct dim *s = d_const(c, size), *depth = D(floordiv, x->shape[1], d_const(c, size * size));
+    const struct dim *s = d_const(c, size),
+                     *depth = D(floordiv, x->shape[1], d_const(c, size * size));
     bool depth_first = attr_choice(c, "mode", modes, 0) == 0;
-    const struct dim *split[6] = {x->shape[0], depth_first ? s : depth, s, depth_first ? depth : s,
-                                  x->shape[2], x->shape[3]};
+    const struct dim *split[6] = {
+        x->shape[0], depth_first ? s : depth, s, depth_first ? depth : s, x->shape[2], x->shape[3]};
     const int *perm = depth_first ? (int[]){0, 3, 4, 1, 5, 2} : (int[]){0, 1, 4, 2, 5, 3};
     const struct dim *joined[4] = {x->shape[0], depth, D(mul, x->shape[2], s),
                                    D(mul, x->shape[3], s)};
@@ -127,8 +128,8 @@ bool lower_space_to_depth(struct call *c)
     const struct dim *h = D(floordiv, x->shape[2], s), *w = D(floordiv, x->shape[3], s);
     const struct dim *split[6] = {x->shape[0], x->shape[1], h, s, w, s};
     const struct dim *joined[4] = {x->shape[0], D(mul, x->shape[1], d_const(c, size * size)), h, w};
-    struct value *v = build_transpose(c->b, build_reshape(c->b, x, 6, split),
-                                      (int[]){0, 3, 5, 1, 2, 4});
+    struct value *v =
+        build_transpose(c->b, build_reshape(c->b, x, 6, split), (int[]){0, 3, 5, 1, 2, 4});
     return call_result(c, build_reshape(c->b, v, 4, joined));
 }
 
@@ -192,7 +193,8 @@ bool lower_det(struct call *c)
     if (n != m)
         return call_error(c, "its matrices are not square");
     for (int i = 0; i < n * n; i++) {
-        struct value *row = build_slice_axis(c->b, x, x->rank - 2, d_const(c, i / n), d_const(c, 1));
+        struct value *row =
+            build_slice_axis(c->b, x, x->rank - 2, d_const(c, i / n), d_const(c, 1));
         row = build_slice_axis(c->b, row, x->rank - 1, d_const(c, i % n), d_const(c, 1));
         element[i] = build_squeeze(c->b, row, 3u << (x->rank - 2));
         if (!element[i])

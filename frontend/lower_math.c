@@ -38,8 +38,8 @@ bool lower_binary(struct call *c)
 bool lower_greater(struct call *c)
 {
     return same_types(c) &&
-           call_result(c, build_binary(c->b, c->row->variant,
-                                       align_operand(c, c->in[0], c->in[1]), c->in[0]));
+           call_result(c, build_binary(c->b, c->row->variant, align_operand(c, c->in[0], c->in[1]),
+                                       c->in[0]));
 }
 
 /* The result has the base's type; the power is taken in the wider of both. */
@@ -116,7 +116,8 @@ bool lower_mean(struct call *c)
     return call_result(c, v_div(c, sum, v_number(c, sum, c->n_in)));
 }
 
-/* saturate matters for narrow floats alone: integers always wrap, floats of 16 bits overflow to inf. */
+/* saturate matters for narrow floats alone: integers always wrap, floats of 16 bits overflow to
+ * inf. */
 static struct value *convert(struct call *c, struct value *x, enum dtype to)
 {
     const char *round = attr_string(c, "round_mode", "up");

@@ -22,8 +22,7 @@ static struct value *rsqrt_of(struct call *c, struct value *variance, double eps
 }
 
 /* mean((x - mean)^2) */
-static struct value *variance_of(struct call *c, struct value *x, struct value *mean,
-                                 uint32_t axes)
+static struct value *variance_of(struct call *c, struct value *x, struct value *mean, uint32_t axes)
 {
     struct value *d = v_sub(c, x, mean);
     return build_mean(c->b, v_mul(c, d, d), axes, true);
@@ -69,8 +68,7 @@ bool lower_batch_norm(struct call *c)
     }
     struct value *s = v_mul(c, stat[0], rsqrt_of(c, variance, epsilon));
     struct value *t = v_sub(c, stat[1], v_mul(c, mean, s));
-    return call_result(
-        c, build_cast(c->b, v_add(c, v_mul(c, x, s), t), c->in[0]->type));
+    return call_result(c, build_cast(c->b, v_add(c, v_mul(c, x, s), t), c->in[0]->type));
 }
 
 /* y * scale + bias in y's type; both may be NULL only together with their input being omitted. */
@@ -142,8 +140,8 @@ bool lower_layer_norm(struct call *c)
     if (!axes)
         return false;
     struct value *x = f32_or_wider(c, c->in[0]);
-    struct value *y = scale_shift(c, build_normalize(c->b, x, axes, epsilon, true), c->in[1],
-                                  c->in[2]);
+    struct value *y =
+        scale_shift(c, build_normalize(c->b, x, axes, epsilon, true), c->in[1], c->in[2]);
     c->out[0] = build_cast(c->b, y, c->in[0]->type);
     if (call_wants(c, 1) || call_wants(c, 2)) {
         struct value *mean = build_mean(c->b, x, axes, true);
@@ -219,16 +217,16 @@ bool lower_lrn(struct call *c)
         high[i] = d_const(c, i ? 0 : size / 2);
     }
     union attr attr = {.pool_mean = {kernel, ones, ones, call_dims_copy(c, n, low),
-                                     call_dims_copy(c, n, high),
-                                     call_dims_copy(c, n, x->shape + 1), true}};
+                                     call_dims_copy(c, n, high), call_dims_copy(c, n, x->shape + 1),
+                                     true}};
     struct value *square = build_unsqueeze(c->b, v_mul(c, x, x), 2);
     struct value *mean = square ? build_tensor(c->b, OP_pool_mean, 1, &square, &attr) : NULL;
     if (!mean)
         return false;
     mean = build_squeeze(c->b, mean, 2);
-    struct value *base = v_add_number(
-        c, v_mul_number(c, mean, attr_float(c, "alpha", (double)0.0001f)),
-        attr_float(c, "bias", 1));
+    struct value *base =
+        v_add_number(c, v_mul_number(c, mean, attr_float(c, "alpha", (double)0.0001f)),
+                     attr_float(c, "bias", 1));
     struct value *power =
         build_binary(c->b, OP_pow, base, v_number(c, x, -attr_float(c, "beta", 0.75)));
     return call_result(c, build_cast(c->b, v_mul(c, x, power), c->in[0]->type));
@@ -270,6 +268,5 @@ bool lower_softmax(struct call *c)
         return false;
     if (c->row->variant == OP_arg_max)
         return call_result(c, hardmax(c, x, axis));
-    return call_result(c,
-                       build_softmax(c->b, x, 1u << axis, c->row->variant == OP_log_softmax));
+    return call_result(c, build_softmax(c->b, x, 1u << axis, c->row->variant == OP_log_softmax));
 }

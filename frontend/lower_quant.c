@@ -4,8 +4,8 @@
 #include <math.h>
 
 /*
- * A scale or zero point in a shape that broadcasts to x: one element, one per index of `axis`, or (block
- * > 0) one per `block` neighbours along it.
+ * A scale or zero point in a shape that broadcasts to x: one element, one per index of `axis`, or
+ * (block > 0) one per `block` neighbours along it.
  */
 static struct value *spread(struct call *c, struct value *v, const struct value *x, int axis,
                             int64_t block)
@@ -146,7 +146,8 @@ bool lower_conv_integer(struct call *c)
                                    centered(c, c->in[1], c->in[3], 0), DT_I32));
 }
 
-/* Inputs of QLinear*: x, its scale and zero point, the same of w, then scale and zero of the result. */
+/* Inputs of QLinear*: x, its scale and zero point, the same of w, then scale and zero of the
+ * result. */
 bool lower_qlinear_matmul(struct call *c)
 {
     struct value *x = c->in[0], *w = c->in[3];
@@ -155,9 +156,9 @@ bool lower_qlinear_matmul(struct call *c)
                                    centered(c, w, c->in[5], w->rank - 1), DT_I32);
     struct value *xs = c->in[1]->rank > 1 ? c->in[1] : spread(c, c->in[1], x, row, 0);
     struct value *ws = c->in[4]->rank > 1 ? c->in[4] : spread(c, c->in[4], w, w->rank - 1, 0);
-    struct value *factor = v_div(
-        c, v_mul(c, build_cast(c->b, xs, DT_F32), build_cast(c->b, ws, DT_F32)),
-        build_cast(c->b, spread(c, c->in[6], x, row, 0), DT_F32));
+    struct value *factor =
+        v_div(c, v_mul(c, build_cast(c->b, xs, DT_F32), build_cast(c->b, ws, DT_F32)),
+              build_cast(c->b, spread(c, c->in[6], x, row, 0), DT_F32));
     struct value *real = v_mul(c, build_cast(c->b, y, DT_F32), factor);
     return call_result(c, to_quantized(c, real, spread(c, c->in[7], x, row, 0), c->in[7]->type));
 }

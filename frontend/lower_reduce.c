@@ -1,7 +1,7 @@
 /*
  * Reductions. Axes that are not known at compile time (graph inputs) cost nothing: the operand is
- * reshaped from [d0, d1, …] to [o0, r0, o1, r1, …], where r is d for the axes to be reduced and 1 for
- * others, o the other way round, and the odd axes are reduced.
+ * reshaped from [d0, d1, …] to [o0, r0, o1, r1, …], where r is d for the axes to be reduced and 1
+ * for others, o the other way round, and the odd axes are reduced.
  */
 #include "lower.h"
 
@@ -9,13 +9,14 @@ enum reduction { SUM, MEAN, MAX, MIN, PROD, L1, L2, LOG_SUM, LOG_SUM_EXP, SUM_SQ
 
 /* What is reduced, and how the result is shaped. */
 struct plan {
-    struct value *x;                /* operand in the view to reduce */
-    uint32_t axes;                  /* of x */
-    int rank;                       /* of the result */
+    struct value *x; /* operand in the view to reduce */
+    uint32_t axes;   /* of x */
+    int rank;        /* of the result */
     const struct dim *shape[MAX_RANK];
 };
 
-/* Axes of the attribute, or of input 1 from the opset on that moved them there; -1 after reporting. */
+/* Axes of the attribute, or of input 1 from the opset on that moved them there; -1 after reporting.
+ */
 static int reduction_axes(struct call *c, const struct dim *axes[MAX_ELEMENTS])
 {
     int moved = c->row->variant == SUM ? 13 : 18;
@@ -63,15 +64,17 @@ static struct value *log_sum_exp(struct call *c, struct value *x, uint32_t axes)
 {
     struct value *most = build_reduce(c->b, OP_reduce_max, x, axes, true);
     most = build_select(c->b, build_unary(c->b, OP_is_inf, most), v_number(c, x, 0), most);
-    struct value *sum = build_reduce(c->b, OP_reduce_sum,
-                                     build_unary(c->b, OP_exp, v_sub(c, x, most)), axes, true);
+    struct value *sum =
+        build_reduce(c->b, OP_reduce_sum, build_unary(c->b, OP_exp, v_sub(c, x, most)), axes, true);
     return v_add(c, build_unary(c->b, OP_log, sum), most);
 }
 
 static struct value *reduce(struct call *c, enum reduction kind, struct value *x, uint32_t axes)
 {
-    static const enum op ops[] = {[SUM] = OP_reduce_sum, [MAX] = OP_reduce_max,
-                                  [MIN] = OP_reduce_min, [PROD] = OP_reduce_prod};
+    static const enum op ops[] = {[SUM] = OP_reduce_sum,
+                                  [MAX] = OP_reduce_max,
+                                  [MIN] = OP_reduce_min,
+                                  [PROD] = OP_reduce_prod};
     struct builder *b = c->b;
     switch (kind) {
     case SUM:
@@ -115,10 +118,9 @@ bool lower_reduce(struct call *c)
 bool lower_arg(struct call *c)
 {
     int axis = call_axis(c, attr_int(c, "axis", 0), c->in[0]->rank);
-    return axis >= 0 &&
-           call_result(c, build_arg(c->b, c->row->variant, c->in[0], axis,
-                                    attr_int(c, "select_last_index", 0) != 0,
-                                    attr_int(c, "keepdims", 1) != 0));
+    return axis >= 0 && call_result(c, build_arg(c->b, c->row->variant, c->in[0], axis,
+                                                 attr_int(c, "select_last_index", 0) != 0,
+                                                 attr_int(c, "keepdims", 1) != 0));
 }
 
 /* Cumulative along an axis that may be an input: x is seen as [axes before, axis, axes behind]. */
@@ -138,8 +140,8 @@ bool lower_cumulative(struct call *c)
         view[2] = D(mul, view[2], D(select, D(lt, axis, at), x->shape[i], one));
     }
     struct value *v = build_reshape(c->b, x, 3, view);
-    union attr attr = {.scan_sum = {1, attr_int(c, "exclusive", 0) != 0,
-                                    attr_int(c, "reverse", 0) != 0}};
+    union attr attr = {
+        .scan_sum = {1, attr_int(c, "exclusive", 0) != 0, attr_int(c, "reverse", 0) != 0}};
     if (c->row->variant == OP_scan_prod)
         attr = (union attr){.scan_prod = {1, attr.scan_sum.exclusive, attr.scan_sum.reverse}};
     v = v ? build_tensor(c->b, c->row->variant, 1, &v, &attr) : NULL;

@@ -1,15 +1,21 @@
 /*
- * Resize and Upsample. Resampling is separable: each axis is gathered at its own coordinates, and taps
- * are blended along it. Coordinates are a vector per axis, computed from positions, so that sizes and
- * scales may be graph inputs.
+ * Resize and Upsample. Resampling is separable: each axis is gathered at its own coordinates, and
+ * taps are blended along it. Coordinates are a vector per axis, computed from positions, so that
+ * sizes and scales may be graph inputs.
  */
 #include "lower.h"
 
 #include <math.h>
 
 enum mode { NEAREST, LINEAR, CUBIC };
-enum coordinates { HALF_PIXEL, HALF_PIXEL_SYMMETRIC, PYTORCH_HALF_PIXEL, ALIGN_CORNERS, ASYMMETRIC,
-                   TF_CROP_AND_RESIZE };
+enum coordinates {
+    HALF_PIXEL,
+    HALF_PIXEL_SYMMETRIC,
+    PYTORCH_HALF_PIXEL,
+    ALIGN_CORNERS,
+    ASYMMETRIC,
+    TF_CROP_AND_RESIZE
+};
 enum rounding { ROUND_PREFER_FLOOR, ROUND_PREFER_CEIL, ROUND_FLOOR, ROUND_CEIL };
 enum aspect { STRETCH, NOT_LARGER, NOT_SMALLER };
 
@@ -25,8 +31,8 @@ struct resize {
 struct resampled {
     int axis;
     const struct dim *in, *out;
-    struct value *scale;            /* out / in, or as given */
-    struct value *from, *to;        /* region of interest, as fractions of the axis; or NULL */
+    struct value *scale;     /* out / in, or as given */
+    struct value *from, *to; /* region of interest, as fractions of the axis; or NULL */
 };
 
 static struct value *f32_of(struct call *c, const struct dim *d)
@@ -129,7 +135,8 @@ static struct value *blend(struct call *c, const struct resize *r, struct value 
                            const struct resampled *a, struct value *at)
 {
     int taps = r->mode == CUBIC ? 4 : 2;
-    struct value *base = v_add_number(c, build_unary(c->b, OP_floor, at), r->mode == CUBIC ? -1 : 0);
+    struct value *base =
+        v_add_number(c, build_unary(c->b, OP_floor, at), r->mode == CUBIC ? -1 : 0);
     struct value *sum = NULL, *weights = NULL, *zero = v_number(c, at, 0);
     struct value *in = f32_of(c, a->in);
     for (int t = 0; t < taps; t++) {
@@ -149,15 +156,15 @@ static struct value *blend(struct call *c, const struct resize *r, struct value 
 }
 
 /*
- * Antialiasing widens the kernel as the axis shrinks, so that the count of taps depends on the scale: a
- * matrix of weights [out, padded in] times the operand, whose border is repeated.
+ * Antialiasing widens the kernel as the axis shrinks, so that the count of taps depends on the
+ * scale: a matrix of weights [out, padded in] times the operand, whose border is repeated.
  */
 static struct value *blend_widened(struct call *c, const struct resize *r, struct value *x,
                                    const struct resampled *a, struct value *at)
 {
     const struct dim *zero = d_const(c, 0), *one = d_const(c, 1);
-    const struct dim *reach = D(add, D(mul, d_const(c, 2), D(ceildiv, a->in, D(max, a->out, one))),
-                                d_const(c, 2));
+    const struct dim *reach =
+        D(add, D(mul, d_const(c, 2), D(ceildiv, a->in, D(max, a->out, one))), d_const(c, 2));
     if (r->exclude_outside)
         reach = zero;
     const struct dim *low[MAX_RANK], *high[MAX_RANK];
@@ -223,7 +230,8 @@ static bool sizes_from_scales(struct call *c, struct value *scales, int n, struc
     }
     if (known)
         return true;
-    struct value *product = v_mul(c, build_cast(c->b, build_dims(c->b, n, in), scales->type), scales);
+    struct value *product =
+        v_mul(c, build_cast(c->b, build_dims(c->b, n, in), scales->type), scales);
     struct value *sizes = build_cast(c->b, build_unary(c->b, OP_floor, product), DT_I64);
     if (value_dims(c, sizes, "its scales", d) != n)
         return false;
@@ -255,10 +263,10 @@ static bool sizes_as_given(struct call *c, int input, int n, struct resampled *a
         const struct dim *size = NULL;
         for (int k = 0; k < n; k++) {
             const struct dim *twice = D(mul, two, D(mul, d[k], a[i].in));
-            const struct dim *rounded =
-                D(floordiv, D(add, twice, a[k].in), D(mul, two, a[k].in));
-            size = !size ? rounded
-                         : aspect == NOT_LARGER ? D(min, size, rounded) : D(max, size, rounded);
+            const struct dim *rounded = D(floordiv, D(add, twice, a[k].in), D(mul, two, a[k].in));
+            size = !size                  ? rounded
+                   : aspect == NOT_LARGER ? D(min, size, rounded)
+                                          : D(max, size, rounded);
         }
         a[i].out = size;
         a[i].scale = scale;
@@ -306,9 +314,13 @@ static bool resize_all(struct call *c, const struct resize *r, int n, const stru
 bool lower_resize(struct call *c)
 {
     static const char *const modes[] = {"nearest", "linear", "cubic", NULL};
-    static const char *const coordinates[] = {"half_pixel", "half_pixel_symmetric",
-                                              "pytorch_half_pixel", "align_corners",
-                                              "asymmetric", "tf_crop_and_resize", NULL};
+    static const char *const coordinates[] = {"half_pixel",
+                                              "half_pixel_symmetric",
+                                              "pytorch_half_pixel",
+                                              "align_corners",
+                                              "asymmetric",
+                                              "tf_crop_and_resize",
+                                              NULL};
     static const char *const roundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor",
                                             "ceil", NULL};
     struct resize r = {
@@ -338,7 +350,8 @@ bool lower_resize(struct call *c)
     return resize_all(c, &r, n, a);
 }
 
-/* Upsample, and Resize of opset 10: scales alone, positions divided by them, nearest rounds down. */
+/* Upsample, and Resize of opset 10: scales alone, positions divided by them, nearest rounds down.
+ */
 bool lower_upsample(struct call *c)
 {
     static const char *const modes[] = {"nearest", "linear", NULL};

@@ -1,4 +1,5 @@
-/* Sampling at computed places: GridSample, AffineGrid; and their kin that write to computed places. */
+/* Sampling at computed places: GridSample, AffineGrid; and their kin that write to computed places.
+ */
 #include "window.h"
 
 #include <math.h>
@@ -9,12 +10,12 @@ enum sample_padding { PADDING_ZEROS, PADDING_BORDER, PADDING_REFLECTION };
 struct sampling {
     enum sample_mode mode;
     enum sample_padding padding;
-    bool corners;                   /* -1 and 1 are the centres of the outer elements, not their edges */
-    int n;                          /* spatial axes */
-    struct value *flat;             /* X as [N, C, all spatial] */
-    const struct dim *points;       /* per image */
+    bool corners;             /* -1 and 1 are the centres of the outer elements, not their edges */
+    int n;                    /* spatial axes */
+    struct value *flat;       /* X as [N, C, all spatial] */
+    const struct dim *points; /* per image */
     const struct dim *size[MAX_RANK];
-    struct value *at[MAX_RANK];     /* f32 [N, points]: position along each spatial axis */
+    struct value *at[MAX_RANK]; /* f32 [N, points]: position along each spatial axis */
 };
 
 static struct value *size_f32(struct call *c, const struct dim *d)
@@ -33,7 +34,8 @@ static struct value *reflect(struct call *c, const struct sampling *s, struct va
     return v_add_number(c, folded, edge);
 }
 
-/* An integral position along an axis, brought into the operand; *inside: whether it was (zeros mode). */
+/* An integral position along an axis, brought into the operand; *inside: whether it was (zeros
+ * mode). */
 static struct value *settle(struct call *c, const struct sampling *s, struct value *at, int axis,
                             struct value **inside)
 {
@@ -59,9 +61,9 @@ static struct value *sample_at(struct call *c, const struct sampling *s, struct 
     const struct dim *shape[3] = {s->flat->shape[0], s->flat->shape[1], s->points};
     index = build_expand(c->b, build_unsqueeze(c->b, index, 2), 3, shape);
     union attr attr = {.gather_elements = {2}};
-    struct value *v = index ? build_tensor(c->b, OP_gather_elements, 2,
-                                           (struct value *[]){s->flat, index}, &attr)
-                            : NULL;
+    struct value *v =
+        index ? build_tensor(c->b, OP_gather_elements, 2, (struct value *[]){s->flat, index}, &attr)
+              : NULL;
     v = build_cast(c->b, v, DT_F32);
     return inside ? build_select(c->b, build_unsqueeze(c->b, inside, 2), v, v_number(c, v, 0)) : v;
 }
@@ -108,8 +110,8 @@ static struct value *grid_positions(struct call *c, const struct sampling *s, st
                                     int i)
 {
     const struct dim *shape[2] = {grid->shape[0], s->points};
-    struct value *g = build_slice_axis(c->b, grid, grid->rank - 1, d_const(c, s->n - 1 - i),
-                                       d_const(c, 1));
+    struct value *g =
+        build_slice_axis(c->b, grid, grid->rank - 1, d_const(c, s->n - 1 - i), d_const(c, 1));
     g = build_reshape(c->b, build_cast(c->b, g, DT_F32), 2, shape);
     g = v_add_number(c, g, 1);
     struct value *size = size_f32(c, s->size[i]), *at;
@@ -173,7 +175,8 @@ static struct value *unit_positions(struct call *c, const struct dim *size, bool
     return v_add_number(c, v_div(c, v_add_number(c, v_mul_number(c, i, 2), 1), n), -1);
 }
 
-/* theta [N, n, n + 1] times homogeneous positions (x, y, …, 1) of an image of the size asked for. */
+/* theta [N, n, n + 1] times homogeneous positions (x, y, …, 1) of an image of the size asked for.
+ */
 bool lower_affine_grid(struct call *c)
 {
     const struct dim *size[MAX_ELEMENTS], *points = d_const(c, 1), *out[6];
@@ -188,8 +191,8 @@ bool lower_affine_grid(struct call *c)
         points = D(mul, points, size[2 + i]);
     for (int i = 0; i <= n; i++) {
         /* row i is the axis counted from the last; the last row is ones */
-        struct value *v = i < n ? unit_positions(c, size[2 + n - 1 - i], corners)
-                                : build_float(c->b, DT_F32, 1);
+        struct value *v =
+            i < n ? unit_positions(c, size[2 + n - 1 - i], corners) : build_float(c->b, DT_F32, 1);
         if (i > 0 && i < n)
             v = build_unsqueeze(c->b, v, ((1u << i) - 1) << 1);
         const struct dim *row[2] = {d_const(c, 1), points};
@@ -277,15 +280,15 @@ bool lower_col2im(struct call *c)
     struct value *place = build_iota(c->b, DT_I64, 2, plane, 1), *index = NULL, *inside = NULL;
     struct value *zero = build_int(c->b, DT_I64, 0), *stride_of = build_int(c->b, DT_I64, 1);
     for (int i = n - 1; i >= 0; i--) {
-        const struct dim *room = D(sub, D(add, image[i], d_const(c, w.pads[i] + w.pads[n + i])),
-                                   w.extent[i]);
+        const struct dim *room =
+            D(sub, D(add, image[i], d_const(c, w.pads[i] + w.pads[n + i])), w.extent[i]);
         struct value *places =
             build_dim(c->b, D(add, D(floordiv, room, d_const(c, w.stride.v[i])), one));
         struct value *size = build_dim(c->b, block[i]), *pixel_size = build_dim(c->b, image[i]);
-        struct value *p = v_mul_number(c, build_binary(c->b, OP_mod, place, places),
-                                       (double)w.stride.v[i]);
-        struct value *o = v_mul_number(c, build_binary(c->b, OP_mod, offset, size),
-                                       (double)w.dilation.v[i]);
+        struct value *p =
+            v_mul_number(c, build_binary(c->b, OP_mod, place, places), (double)w.stride.v[i]);
+        struct value *o =
+            v_mul_number(c, build_binary(c->b, OP_mod, offset, size), (double)w.dilation.v[i]);
         p = v_add_number(c, v_add(c, p, o), -(double)w.pads[i]);
         struct value *here = v_and(c, v_le(c, zero, p), v_lt(c, p, pixel_size));
         inside = inside ? v_and(c, inside, here) : here;

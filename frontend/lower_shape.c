@@ -1,19 +1,18 @@
 /*
- * Operators that give the same elements another shape. Sizes, axes and repeats may be graph inputs: all
- * of it is arithmetic of dims, which folds where they are known.
+ * Operators that give the same elements another shape. Sizes, axes and repeats may be graph inputs:
+ * all of it is arithmetic of dims, which folds where they are known.
  */
 #include "lower.h"
 
 static bool rank_fits(struct call *c, int rank)
 {
-    return rank <= MAX_RANK ||
-           call_unsupported(c, "rank %d, and gpucc goes to %d", rank, MAX_RANK);
+    return rank <= MAX_RANK || call_unsupported(c, "rank %d, and gpucc goes to %d", rank, MAX_RANK);
 }
 
 /*
  * Reshape's sizes: 0 copies the operand's (unless allowzero), -1 takes what is left. A size that is
- * surely not negative, as one that comes from another shape, is taken as it is: where it is 0, so is
- * the count of elements.
+ * surely not negative, as one that comes from another shape, is taken as it is: where it is 0, so
+ * is the count of elements.
  */
 static bool reshape_sizes(struct call *c, const struct value *x, int n, const struct dim **d)
 {
@@ -60,8 +59,7 @@ bool lower_reshape(struct call *c)
         return false;
     for (int i = 0; i < n && c->opset < 5; i++)
         d[i] = d_const(c, given[i]);
-    return reshape_sizes(c, c->in[0], n, d) &&
-           call_result(c, build_reshape(c->b, c->in[0], n, d));
+    return reshape_sizes(c, c->in[0], n, d) && call_result(c, build_reshape(c->b, c->in[0], n, d));
 }
 
 bool lower_flatten(struct call *c)
@@ -77,7 +75,8 @@ bool lower_flatten(struct call *c)
     return call_result(c, build_reshape(c->b, c->in[0], 2, d));
 }
 
-/* Axes of an attribute (until opset 12) or of input 1 as dims; -1 after reporting, 0: none given. */
+/* Axes of an attribute (until opset 12) or of input 1 as dims; -1 after reporting, 0: none given.
+ */
 static int axes_of(struct call *c, const struct dim *d[MAX_ELEMENTS])
 {
     if (c->opset >= 13)
@@ -112,9 +111,9 @@ bool lower_unsqueeze(struct call *c)
     const struct dim *taken = d_const(c, 0);
     for (int i = 0; i < rank; i++) {
         const struct dim *is_old = D(sub, d_const(c, 1), is_new[i]);
-        d[i] = dim_is(is_new[i], 1) ? is_new[i]
-                                    : D(add, is_new[i],
-                                        D(mul, is_old, choose(c, taken, x->rank, x->shape)));
+        d[i] = dim_is(is_new[i], 1)
+                   ? is_new[i]
+                   : D(add, is_new[i], D(mul, is_old, choose(c, taken, x->rank, x->shape)));
         taken = D(add, taken, is_old);
     }
     return call_result(c, build_reshape(c->b, c->in[0], rank, d));
@@ -131,8 +130,10 @@ static bool squeeze_all(struct call *c)
         if (dim_is(d, 1))
             mask |= 1u << i;
         else if (lower <= 1 && upper >= 1)
-            return call_unsupported(c, "the rank of its result depends on the run: it names no "
-                                       "axes, and axis %d may have size 1", i);
+            return call_unsupported(c,
+                                    "the rank of its result depends on the run: it names no "
+                                    "axes, and axis %d may have size 1",
+                                    i);
     }
     return call_result(c, build_squeeze(c->b, c->in[0], mask));
 }
@@ -153,8 +154,8 @@ bool lower_squeeze(struct call *c)
     for (int i = 0; i < x->rank; i++) {
         const struct dim *one = d_const(c, 1);
         if (!graph_constrain(c->b->g, MUST_EQUAL, D(select, goes[i], x->shape[i], one), one,
-                             "%s: axis %d is to be squeezed and must have size 1",
-                             c->b->g->origin, i))
+                             "%s: axis %d is to be squeezed and must have size 1", c->b->g->origin,
+                             i))
             return false;
     }
     unmarked_sizes(c, x->rank, x->shape, goes, rank, d);
@@ -214,7 +215,8 @@ bool lower_expand(struct call *c)
     return call_result(c, build_expand(c->b, c->in[0], rank, d));
 }
 
-/* [d0, d1, …] → [1, d0, 1, d1, …] → [r0, d0, r1, d1, …] → [r0 d0, r1 d1, …]; only for repeats not 1 */
+/* [d0, d1, …] → [1, d0, 1, d1, …] → [r0, d0, r1, d1, …] → [r0 d0, r1 d1, …]; only for repeats not 1
+ */
 bool lower_tile(struct call *c)
 {
     const struct value *x = c->in[0];

@@ -5,11 +5,12 @@
 
 /* How a transform goes along one axis, whose view is [outer, axis, inner]. */
 struct transform {
-    const struct dim *in, *length, *out;    /* elements read, transformed over, written */
+    const struct dim *in, *length, *out; /* elements read, transformed over, written */
     bool inverse, one_sided;
 };
 
-/* cos or sin of 2 pi i k / length: f32 [out, in]; products are reduced first, so that angles stay exact. */
+/* cos or sin of 2 pi i k / length: f32 [out, in]; products are reduced first, so that angles stay
+ * exact. */
 static struct value *waves(struct call *c, const struct transform *t, enum op op)
 {
     const struct dim *plane[2] = {t->out, t->in};
@@ -17,11 +18,13 @@ static struct value *waves(struct call *c, const struct transform *t, enum op op
     struct value *i = build_iota(c->b, DT_I64, 2, plane, 1);
     struct value *length = build_dim(c->b, t->length);
     struct value *turn = build_binary(c->b, OP_mod, v_mul(c, k, i), length);
-    struct value *angle = v_div(c, build_cast(c->b, turn, DT_F32), build_cast(c->b, length, DT_F32));
+    struct value *angle =
+        v_div(c, build_cast(c->b, turn, DT_F32), build_cast(c->b, length, DT_F32));
     return build_unary(c->b, op, v_mul_number(c, angle, 2 * M_PI));
 }
 
-/* One-sided input of an inverse stands for both halves: all but the first and a middle bin count twice. */
+/* One-sided input of an inverse stands for both halves: all but the first and a middle bin count
+ * twice. */
 static struct value *both_halves(struct call *c, const struct transform *t, struct value *x)
 {
     struct value *k = build_iota(c->b, DT_I64, 1, &t->in, 0);
@@ -31,7 +34,8 @@ static struct value *both_halves(struct call *c, const struct transform *t, stru
     return v_mul(c, x, build_unsqueeze(c->b, factor, 2));
 }
 
-/* Real and imaginary parts [outer, in, inner] (imaginary may be NULL) → [outer, out, inner, 2 or 1]. */
+/* Real and imaginary parts [outer, in, inner] (imaginary may be NULL) → [outer, out, inner, 2 or
+ * 1]. */
 static struct value *transform(struct call *c, const struct transform *t, struct value *re,
                                struct value *im)
 {
@@ -112,8 +116,9 @@ bool lower_dft(struct call *c)
     struct transform t = {.inverse = attr_int(c, "inverse", 0) != 0,
                           .one_sided = attr_int(c, "onesided", 0) != 0};
     bool real_result = t.inverse && t.one_sided;
-    t.length = c->in[1] ? call_dim(c, 1)
-               : real_result ? D(mul, D(sub, view[1], one), d_const(c, 2)) : view[1];
+    t.length = c->in[1]      ? call_dim(c, 1)
+               : real_result ? D(mul, D(sub, view[1], one), d_const(c, 2))
+                             : view[1];
     if (!t.length)
         return false;
     t.in = real_result ? half_of(c, t.length) : t.length;
@@ -144,9 +149,9 @@ bool lower_stft(struct call *c)
         return false;
     const struct dim *frames = D(add, D(floordiv, D(sub, x->shape[1], length), step), one);
     const struct dim *plane[2] = {frames, length};
-    struct value *index = v_add(
-        c, v_mul(c, build_iota(c->b, DT_I64, 2, plane, 0), build_dim(c->b, step)),
-        build_iota(c->b, DT_I64, 2, plane, 1));
+    struct value *index =
+        v_add(c, v_mul(c, build_iota(c->b, DT_I64, 2, plane, 0), build_dim(c->b, step)),
+              build_iota(c->b, DT_I64, 2, plane, 1));
     struct value *v = index ? build_gather(c->b, build_cast(c->b, x, DT_F32), index, 1) : NULL;
     if (window)
         v = v_mul(c, v, build_unsqueeze(c->b, build_cast(c->b, window, DT_F32), 2));

@@ -41,9 +41,9 @@ static bool split_sizes(struct call *c, const struct dim *whole,
                       ? chunk
                       : D(max, D(min, chunk, left), d_const(c, 0));
     }
-    return c->opset >= 18 || graph_constrain(c->b->g, MUST_EQUAL, D(mul, chunk, d_const(c, parts)),
-                                             whole, "%s: it splits into %d equal parts",
-                                             c->b->g->origin, parts);
+    return c->opset >= 18 ||
+           graph_constrain(c->b->g, MUST_EQUAL, D(mul, chunk, d_const(c, parts)), whole,
+                           "%s: it splits into %d equal parts", c->b->g->origin, parts);
 }
 
 bool lower_split(struct call *c)
@@ -72,7 +72,8 @@ static const struct dim *clamp_position(struct call *c, const struct dim *p, con
                                         const struct dim *low, const struct dim *high)
 {
     int64_t known, lower, upper;
-    /* Exporters write INT32_MAX or INT64_MAX for "to the end", and the negated for "to the start". */
+    /* Exporters write INT32_MAX or INT64_MAX for "to the end", and the negated for "to the start".
+     */
     if (dim_is_const(p, &known) && known >= INT32_MAX)
         return high;
     if (dim_is_const(p, &known) && known <= -INT32_MAX)
@@ -83,7 +84,9 @@ static const struct dim *clamp_position(struct call *c, const struct dim *p, con
     return D(max, D(min, p, high), low);
 }
 
-struct range { const struct dim *start, *step, *size; };
+struct range {
+    const struct dim *start, *step, *size;
+};
 
 /* What [start : end : step] means for an axis of size d. The sign of step decides the limits. */
 static struct range slice_range(struct call *c, const struct dim *start, const struct dim *end,
@@ -94,15 +97,14 @@ static struct range slice_range(struct call *c, const struct dim *start, const s
     const struct dim *from = clamp_position(c, start, d, zero, high);
     const struct dim *to = clamp_position(c, end, d, low, d);
     /* ceil((to - from) / step), whatever the sign of step */
-    const struct dim *count = dim_is(step, 1)
-                                  ? D(sub, to, from)
-                                  : D(sub, zero, D(floordiv, D(sub, from, to), step));
+    const struct dim *count =
+        dim_is(step, 1) ? D(sub, to, from) : D(sub, zero, D(floordiv, D(sub, from, to), step));
     return (struct range){from, step, D(max, count, zero)};
 }
 
 /*
- * Slices axis axes[k] from start[k] to end[k]. Where an axis is not known, every axis i gets the sum
- * over k of (axes[k] == i) * what k asks for.
+ * Slices axis axes[k] from start[k] to end[k]. Where an axis is not known, every axis i gets the
+ * sum over k of (axes[k] == i) * what k asks for.
  */
 static bool slice(struct call *c, int n, const struct dim *const *starts,
                   const struct dim *const *ends, const struct dim *const *axes,

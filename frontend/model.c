@@ -83,7 +83,9 @@ static const char *guess_kind(const uint8_t *bytes, size_t size)
         {"PK\x03\x04", "a zip archive (a PyTorch checkpoint?): export the model to ONNX"},
         {"\x89HDF", "an HDF5 file: export the model to ONNX"},
         {"\x93NUMPY", "a NumPy array"},
-        {"\x7f" "ELF", "an ELF file"},
+        {"\x7f"
+         "ELF",
+         "an ELF file"},
         {"GGUF", "a GGUF file"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -108,8 +110,7 @@ static bool decode(struct model *model, struct diag *diag, const char *path)
     }
     struct text copy = {0};
     if (wire_scan(diag, path, file->bytes, file->size, &copy)) {
-        model->proto =
-            onnx__model_proto__unpack(NULL, copy.length, (const uint8_t *)copy.data);
+        model->proto = onnx__model_proto__unpack(NULL, copy.length, (const uint8_t *)copy.data);
         if (!model->proto)
             diag_error(diag, STATUS_BAD_MODEL, path, "damaged: it cannot be decoded");
         else if (!model->proto->graph)

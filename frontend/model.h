@@ -6,17 +6,17 @@
 #include "onnx.pb-c.h"
 
 struct mapping {
-    char *path;                     /* as opened; owned */
-    const uint8_t *bytes;           /* NULL when the file is empty */
+    char *path;           /* as opened; owned */
+    const uint8_t *bytes; /* NULL when the file is empty */
     size_t size;
 };
 
 struct model {
-    char *folder;                   /* real path of the folder the model lies in; owned */
-    const char *name;               /* last part of the model's path: starts every message */
-    struct mapping *files;          /* [0] is the model */
+    char *folder;          /* real path of the folder the model lies in; owned */
+    const char *name;      /* last part of the model's path: starts every message */
+    struct mapping *files; /* [0] is the model */
     int n_files, cap_files;
-    Onnx__ModelProto *proto;        /* raw data of WIRE_MAPPED_SIZE or more stays in files[0] */
+    Onnx__ModelProto *proto; /* raw data of WIRE_MAPPED_SIZE or more stays in files[0] */
 };
 
 /*

@@ -10,12 +10,12 @@ static const struct operator operators[] = {
 #include "operators.def"
 };
 
-const struct operator *operator_find(const char *domain, const char *name, int64_t opset,
-                                     bool *known)
+const struct operator*
+    operator_find(const char *domain, const char *name, int64_t opset, bool *known)
 {
     *known = false;
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++) {
-        const struct operator *row = &operators[i];
+        const struct operator* row = & operators[i];
         if (strcmp(row->name, name) != 0 || strcmp(row->domain, domain) != 0)
             continue;
         *known = true;

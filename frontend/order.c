@@ -1,5 +1,5 @@
-/* Nodes in an order of dependence. ONNX demands it of files, but runtimes take them in any order, so
- * such files exist. Nodes that are in order already stay as they are. */
+/* Nodes in an order of dependence. ONNX demands it of files, but runtimes take them in any order,
+ * so such files exist. Nodes that are in order already stay as they are. */
 #include "import.h"
 
 enum state { UNSEEN, OPEN, PLACED };
@@ -7,10 +7,10 @@ enum state { UNSEEN, OPEN, PLACED };
 struct walk {
     struct import *im;
     Onnx__NodeProto *const *nodes;
-    struct name_map makers;         /* output name → producer */
+    struct name_map makers; /* output name → producer */
     uint8_t *state;
     size_t *order, n_placed;
-    size_t *stack;                  /* nodes that wait for an input of theirs */
+    size_t *stack; /* nodes that wait for an input of theirs */
     size_t depth;
 };
 
@@ -25,7 +25,8 @@ static bool open_maker(struct walk *w, const char *name)
     return true;
 }
 
-/* The same for all that a node reads, what the bodies in its attributes read from outside included. */
+/* The same for all that a node reads, what the bodies in its attributes read from outside included.
+ */
 static bool open_missing(struct walk *w, const Onnx__NodeProto *node)
 {
     for (size_t i = 0; i < node->n_input; i++)

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct source {                     /* encoded elements: as in raw_data */
+struct source { /* encoded elements: as in raw_data */
     const uint8_t *bytes;
     size_t size;
-    const char *file;               /* external file as the model calls it, or NULL */
+    const char *file; /* external file as the model calls it, or NULL */
     int64_t offset;
 };
 
@@ -61,7 +61,7 @@ static bool external_source(struct import *im, const char *where, const Onnx__Te
 /* Fills out with the low `width` bytes of each number. */
 #define NARROW(out, numbers, n, width)                                                             \
     for (size_t i_ = 0; i_ < (n); i_++)                                                            \
-        memcpy((out) + i_ * (width), &(numbers)[i_], (width))
+    memcpy((out) + i_ * (width), &(numbers)[i_], (width))
 
 /* Typed fields (float_data, …) hold each element as a number; packed sub-byte types hold a byte. */
 static bool typed_source(struct import *im, const char *where, const Onnx__TensorProto *t,
@@ -163,7 +163,8 @@ struct value *import_tensor(struct import *im, const char *where, const Onnx__Te
         return bad_tensor(im, where, t, "impossible dims");
 
     int bits = dtype_info[type].bits;
-    size_t expected = bits < 8 ? ((size_t)n * (size_t)bits + 7) / 8 : (size_t)n * (size_t)(bits / 8);
+    size_t expected =
+        bits < 8 ? ((size_t)n * (size_t)bits + 7) / 8 : (size_t)n * (size_t)(bits / 8);
     struct source source = {0};
     if (t->data_location == 1) {
         if (!external_source(im, where, t, expected, &source))

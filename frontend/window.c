@@ -17,13 +17,11 @@ bool window_attributes(struct call *c, int n, const struct dim *const *kernel, s
         !attr_ints_exactly(c, "dilations", n, 1, w->dilation.v) ||
         !attr_ints_exactly(c, "pads", 2 * n, 0, w->pads) ||
         !in_range(c, "stride", n, w->stride.v, 1) ||
-        !in_range(c, "dilation", n, w->dilation.v, 1) ||
-        !in_range(c, "padding", 2 * n, w->pads, 0))
+        !in_range(c, "dilation", n, w->dilation.v, 1) || !in_range(c, "padding", 2 * n, w->pads, 0))
         return false;
     const struct dim *one = d_const(c, 1);
     for (int i = 0; i < n; i++)
-        w->extent[i] =
-            D(add, D(mul, D(sub, kernel[i], one), d_const(c, w->dilation.v[i])), one);
+        w->extent[i] = D(add, D(mul, D(sub, kernel[i], one), d_const(c, w->dilation.v[i])), one);
     return true;
 }
 
@@ -32,8 +30,8 @@ static void pad_same(struct call *c, const struct dim *in, int i, struct window 
 {
     const struct dim *stride = d_const(c, w->stride.v[i]), *zero = d_const(c, 0);
     w->size[i] = D(ceildiv, in, stride);
-    const struct dim *reach = D(add, D(mul, D(sub, w->size[i], d_const(c, 1)), stride),
-                                w->extent[i]);
+    const struct dim *reach =
+        D(add, D(mul, D(sub, w->size[i], d_const(c, 1)), stride), w->extent[i]);
     const struct dim *total = D(max, D(sub, reach, in), zero);
     const struct dim *half = D(floordiv, total, d_const(c, 2)), *rest = D(sub, total, half);
     w->low[i] = w->auto_pad == AUTO_SAME_UPPER ? half : rest;

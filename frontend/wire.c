@@ -25,17 +25,17 @@ enum message {
     M_ENTRY,
 };
 
-/* What the bytes of a field may be. Repeated numbers come packed (one length-delimited field) or one
- * by one; both are legal whatever the schema says. */
+/* What the bytes of a field may be. Repeated numbers come packed (one length-delimited field) or
+ * one by one; both are legal whatever the schema says. */
 enum field_kind {
-    F_INT,      /* varint */
-    F_FLOAT,    /* 4 bytes */
-    F_INTS,     /* varints, packed or not */
-    F_FLOATS,   /* 4 bytes each, packed or not */
-    F_DOUBLES,  /* 8 bytes each, packed or not */
-    F_STRING,   /* text without NUL */
+    F_INT,     /* varint */
+    F_FLOAT,   /* 4 bytes */
+    F_INTS,    /* varints, packed or not */
+    F_FLOATS,  /* 4 bytes each, packed or not */
+    F_DOUBLES, /* 8 bytes each, packed or not */
+    F_STRING,  /* text without NUL */
     F_BYTES,
-    F_RAW,      /* raw_data: replaced by its place when large */
+    F_RAW, /* raw_data: replaced by its place when large */
     F_MESSAGE,
 };
 
@@ -128,7 +128,7 @@ static const struct field {
 struct scan {
     struct diag *diag;
     const char *file;
-    const uint8_t *start;           /* of the whole file: error messages say byte offsets */
+    const uint8_t *start; /* of the whole file: error messages say byte offsets */
     struct text *copy;
     int items;
 };
@@ -276,9 +276,8 @@ static bool scan_message(struct scan *s, enum message message, const uint8_t *at
                          const uint8_t *end, int depth)
 {
     if (depth > WIRE_MAX_DEPTH) {
-        diag_error(s->diag, STATUS_LIMIT, s->file,
-                   "more than %d messages are nested at byte %zu", WIRE_MAX_DEPTH,
-                   (size_t)(at - s->start));
+        diag_error(s->diag, STATUS_LIMIT, s->file, "more than %d messages are nested at byte %zu",
+                   WIRE_MAX_DEPTH, (size_t)(at - s->start));
         return false;
     }
     while (at < end) {

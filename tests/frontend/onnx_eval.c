@@ -1,8 +1,9 @@
 /*
- * onnx_eval MODEL.onnx [DIR…]: imports a model and runs it in the reference evaluator on the data sets
- * DIR (input_0.pb, …, output_0.pb, …), comparing |a - b| <= 1e-7 + 1e-3 |b|.
+ * onnx_eval MODEL.onnx [DIR…]: imports a model and runs it in the reference evaluator on the data
+ * sets DIR (input_0.pb, …, output_0.pb, …), comparing |a - b| <= 1e-7 + 1e-3 |b|.
  *
- * Last line of output: "ok", "unsupported", "bad", "wrong" with the first reason. Exit status 0 if ok.
+ * Last line of output: "ok", "unsupported", "bad", "wrong" with the first reason. Exit status 0 if
+ * ok.
  */
 #include "../../frontend/import.h"
 #include "../../ir/eval.h"
@@ -127,13 +128,13 @@ static int run_set(struct import *im, struct graph *g, const char *folder)
     return status;
 }
 
-static int check(struct model *model, struct arena *arena, struct arena *scratch,
-                 struct diag *diag, char **folders)
+static int check(struct model *model, struct arena *arena, struct arena *scratch, struct diag *diag,
+                 char **folders)
 {
     struct graph *g = frontend_load(arena, diag, model, NULL);
     for (const struct diag_message *m = diag->first; m; m = m->next)
-        fprintf(stderr, "%s: %s%s\n", m->where ? m->where : "", m->status ? "" : "warning: ",
-                m->text);
+        fprintf(stderr, "%s: %s%s\n", m->where ? m->where : "",
+                m->status ? "" : "warning: ", m->text);
     if (!g)
         return verdict(diag->status == STATUS_UNSUPPORTED ? "unsupported" : "bad", diag);
     if (!graph_verify(g, "model"))
