@@ -368,7 +368,7 @@ const struct dim *dim_intern_sum(struct dim_table *t, int n, struct dim_term *te
 static char word_char(char c, bool first)
 {
     bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    return letter || (!first && ((c >= '0' && c <= '9') || c == '.')) ? c : '_';
+    return letter || (!first && c >= '0' && c <= '9') ? c : '_';
 }
 
 static bool same_word(const char *word, const char *name)

@@ -22,7 +22,7 @@ struct dim_table;                   /* one per graph */
 struct dim_table *dim_table_create(struct arena *arena);
 
 /* lower and upper are what is known of the symbol's value: a tensor's dim has lower 0. The name is
- * for people: characters other than letters, digits, '.' and '_' become '_', and it is made unique in
+ * for people: characters other than letters, digits and '_' become '_', and it is made unique in
  * the table by a suffix. dim_symbol_find sees names in the same way. */
 const struct dim *dim_symbol(struct dim_table *t, const char *name, int64_t lower, int64_t upper);
 const struct dim *dim_const(struct dim_table *t, int64_t value);

@@ -114,7 +114,7 @@ static const struct dim *read_call(struct reader *r, construct *make)
 
 static bool is_name_char(char c)
 {
-    return isalnum((unsigned char)c) || c == '_' || c == '.';
+    return isalnum((unsigned char)c) || c == '_';
 }
 
 static const struct dim *read_name(struct reader *r)

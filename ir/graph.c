@@ -148,6 +148,16 @@ bool graph_constrain(struct graph *g, int kind, const struct dim *a, const struc
     return true;
 }
 
+bool graph_dims_equal(const struct graph *g, const struct dim *a, const struct dim *b)
+{
+    if (a == b)
+        return true;
+    for (const struct constraint *c = g->constraints; c; c = c->next)
+        if (c->kind == MUST_EQUAL && ((c->a == a && c->b == b) || (c->a == b && c->b == a)))
+            return true;
+    return false;
+}
+
 /* -- Use lists: the next two and nobody else edit them; the latest use comes first -- */
 
 static void link_use(struct node *node, int operand, struct value *v)

@@ -161,6 +161,8 @@ const struct dim *graph_symbol(struct graph *g, const char *name, struct symbol_
  * an error is reported (BAD_MODEL) and false returned. */
 bool graph_constrain(struct graph *g, int kind, const struct dim *a, const struct dim *b,
                      const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* Equal for certain, or because a constraint demands it. */
+bool graph_dims_equal(const struct graph *g, const struct dim *a, const struct dim *b);
 
 /*
  * Makes a node before `before` (NULL: at the end), infers the types and shapes of its results and

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_OPERANDS = 4096 };
+enum { MOST_OPERANDS = 4096, MOST_VALUES = 1 << 24 };
 
 struct parser {
     struct graph *g;
@@ -134,7 +134,7 @@ static struct value *value_ref(struct parser *ps)
 
 static bool define(struct parser *ps, int64_t id, struct value *v)
 {
-    if (id < 0 || id > INT32_MAX / 2)
+    if (id < 0 || id > MOST_VALUES)
         return fail(ps, "%%%" PRId64 " is no value number", id);
     if (id >= ps->cap_values) {
         uint32_t cap = (uint32_t)id * 2 + 64;
@@ -249,6 +249,16 @@ static int parse_choice(struct parser *ps, const char *const *names, int n)
     return 0;
 }
 
+static bool fits(enum dtype type, uint64_t bits, bool negative)
+{
+    bool is_signed = dtype_info[type].cls == DC_S;
+    int magnitude_bits = dtype_info[type].bits - is_signed;
+    uint64_t most = magnitude_bits == 64 ? UINT64_MAX : ((uint64_t)1 << magnitude_bits) - 1;
+    if (negative)
+        return is_signed ? ~bits <= most : bits == 0;
+    return bits <= most;
+}
+
 /* One literal element, written at out in the type's buffer representation. */
 static bool parse_element(struct parser *ps, enum dtype type, unsigned char *out)
 {
@@ -282,9 +292,12 @@ static bool parse_element(struct parser *ps, enum dtype type, unsigned char *out
     }
     if (!dtype_is_int(type))
         return fail(ps, "a literal of type %s is written as its bits, 0x…", dtype_info[type].text);
-    bits = *ps->p == '-' ? (uint64_t)strtoll(ps->p, &end, 10) : strtoull(ps->p, &end, 10);
+    bool negative = *ps->p == '-';
+    bits = negative ? (uint64_t)strtoll(ps->p, &end, 10) : strtoull(ps->p, &end, 10);
     if (end == ps->p || errno)
         return fail(ps, "expected an integer");
+    if (!fits(type, bits, negative))
+        return fail(ps, "the number does not fit in %s", dtype_info[type].text);
     ps->p = end;
     memcpy(out, &bits, size);
     return true;
@@ -453,8 +466,11 @@ static void parse_check(struct parser *ps)
     const struct dim *a = parse_dim(ps);
     expect(ps, ",");
     const struct dim *b = parse_dim(ps);
-    if (!ps->failed && expect(ps, ":"))
-        graph_constrain(ps->g, kind, a, b, "%s", quoted(ps));
+    if (ps->failed || !expect(ps, ":"))
+        return;
+    const char *text = quoted(ps);
+    if (!ps->failed && !graph_constrain(ps->g, kind, a, b, "%s", text))
+        ps->failed = true; /* reported */
 }
 
 static void parse_output(struct parser *ps)
@@ -499,14 +515,18 @@ static bool parse_types(struct parser *ps, int n, struct tail *tail)
     return !ps->failed;
 }
 
-static void check_type(struct parser *ps, const struct value *v, enum dtype type,
+/* The shape is the rule's, or one that the checks above make equal to it: a pass may have put one
+ * operand in place of another. Then the written one holds. */
+static void check_type(struct parser *ps, struct value *v, enum dtype type,
                        const struct dims *shape)
 {
     bool same = v->type == type && v->rank == shape->n;
     for (int i = 0; same && i < v->rank; i++)
-        same = v->shape[i] == shape->d[i];
-    if (same)
+        same = graph_dims_equal(ps->g, v->shape[i], shape->d[i]);
+    if (same) {
+        v->shape = shape->d;
         return;
+    }
     struct text text = {0};
     text_type(&text, ps->g, v);
     fail(ps, "the shape rule gives %s", text.data ? text.data : "another type");
@@ -620,7 +640,8 @@ struct graph *graph_parse(struct arena *arena, struct diag *diag, const char *fi
 {
     struct parser ps = {.file = file, .line = 1};
     ps.g = graph_create(arena, diag);
-    ps.p = ps.line_start = arena_strndup(arena, text, length);
+    const char *start = arena_strndup(arena, text, length);
+    ps.p = ps.line_start = start;
     while (!ps.failed) {
         skip_blanks(&ps);
         if (*ps.p == '\n') {
@@ -633,6 +654,8 @@ struct graph *graph_parse(struct arena *arena, struct diag *diag, const char *fi
             break;
         }
     }
+    if ((size_t)(ps.p - start) != length)
+        fail(&ps, "there is a NUL character here");
     ps.g->origin = NULL;
     return ps.failed ? NULL : ps.g;
 }

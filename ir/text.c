@@ -237,6 +237,7 @@ static void print_sources(struct text *out, const struct graph *g)
     }
 }
 
+/* In front of the nodes: what must be equal counts as equal in their types. */
 static void print_constraints(struct text *out, const struct graph *g)
 {
     static const char *const kinds[] = {
@@ -258,6 +259,7 @@ void graph_print(struct text *out, struct graph *g, int flags)
     text_quoted(out, g->name ? g->name : "");
     text_printf(out, "\n");
     print_symbols(out, g);
+    print_constraints(out, g);
     for (int i = 0; i < g->n_inputs; i++) {
         text_printf(out, "%%%" PRIu32 " = input ", g->inputs[i]->id);
         text_quoted(out, g->inputs[i]->name ? g->inputs[i]->name : "");
@@ -268,7 +270,6 @@ void graph_print(struct text *out, struct graph *g, int flags)
     for (const struct node *node = g->first; node; node = node->next)
         text_node(out, g, node, flags);
     print_sources(out, g);
-    print_constraints(out, g);
     for (int i = 0; i < g->n_outputs; i++) {
         text_printf(out, "output ");
         text_quoted(out, g->output_names[i] ? g->output_names[i] : "");

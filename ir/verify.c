@@ -107,23 +107,13 @@ static bool define(struct verifier *v, struct value *value, const struct node *d
 
 /* -- Nodes -- */
 
-static bool same_dim(const struct verifier *v, const struct dim *a, const struct dim *b)
-{
-    if (a == b)
-        return true;
-    for (const struct constraint *c = v->g->constraints; c; c = c->next)
-        if (c->kind == MUST_EQUAL && ((c->a == a && c->b == b) || (c->a == b && c->b == a)))
-            return true;
-    return false;
-}
-
 static void check_result(struct verifier *v, const struct node *node, int result,
                          const struct inferred *rule)
 {
     const struct value *value = node->out[result];
     bool same = value->type == rule->type && value->rank == rule->rank;
     for (int i = 0; same && i < value->rank; i++)
-        same = same_dim(v, value->shape[i], rule->shape[i]);
+        same = graph_dims_equal(v->g, value->shape[i], rule->shape[i]);
     if (same)
         return;
     struct value wanted = {.type = rule->type, .rank = rule->rank, .shape = rule->shape};
