@@ -50,6 +50,17 @@ bool eval_op_iota(struct eval_call *c)
     return true;
 }
 
+bool eval_op_size(struct eval_call *c)
+{
+    struct dims dim = {1, &c->node->attr.size.value};
+    int64_t value;
+    if (!eval_dims(c, dim, &value))
+        return false;
+    array_alloc(c, &c->out[0]);
+    memcpy(c->out[0].data, &value, sizeof(value));
+    return true;
+}
+
 bool eval_op_reshape(struct eval_call *c)
 {
     if (array_elements(&c->in[0]) != array_elements(&c->out[0]))
