@@ -349,7 +349,7 @@ static void assemble(struct emitter *e, struct text *out, const struct param *pa
     if (!by_skeleton) {
         text_printf(&heading, "extern \"C\" __global__ void __launch_bounds__(%d)\nKERNEL(",
                     threads);
-        append_params(e, &heading, params, 7, "");
+        append_params(e, &heading, params, (int)strlen(s->family) + 18, "");
         text_printf(&heading, ")\n{\n");
     }
     text_printf(out, "typedef %s idx_t;\n\n", e->wide ? "long long" : "int");

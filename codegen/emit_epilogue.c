@@ -84,7 +84,9 @@ static bool is_vector(struct emitter *e, const struct value *v, int width,
     return true;
 }
 
-static void store(struct emitter *e, struct value *v, int width, const struct index **index)
+/* Stores v into the buffer of `target`, which has the same type and shape. */
+static void store(struct emitter *e, struct value *v, struct value *target, int width,
+                  const struct index **index)
 {
     const char *name[4];
     const struct index *offset[4];
@@ -92,7 +94,7 @@ static void store(struct emitter *e, struct value *v, int width, const struct in
         name[lane] = emit_value(e, v, index + lane * MAX_RANK);
         offset[lane] = index_linear(e->ix, v->rank, v->shape, index + lane * MAX_RANK);
     }
-    const char *buffer = emit_buffer(e, v, true);
+    const char *buffer = emit_buffer(e, target, true);
     const char *type = emit_storage_type(v->type);
     const char *open = "", *close = "";
     if (strcmp(type, emit_register_type(v->type)) != 0) {
@@ -130,7 +132,7 @@ void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const
     for (int i = 0; i < group->n_outputs; i++) {
         struct behind *b = find_behind(&p, group->outputs[i]);
         if (b)
-            store(e, b->v, width, b->index);
+            store(e, b->v, b->v, width, b->index);
         else
             emit_unsupported(e, group->outputs[i]->def, "is a result in front of a core");
     }
@@ -141,14 +143,14 @@ void emit_epilogue(struct emitter *e, const struct index *const *index)
     emit_epilogue_lanes(e, 1, &index);
 }
 
-void emit_store_lanes(struct emitter *e, int width, struct value *v,
+void emit_store_lanes(struct emitter *e, int width, struct value *v, struct value *target,
                       const struct index *const *const *index)
 {
     const struct index **all =
         ARENA_ARRAY(e->g->arena, (size_t)width * MAX_RANK, const struct index *);
     for (int lane = 0; lane < width; lane++)
         memcpy(all + lane * MAX_RANK, index[lane], (size_t)v->rank * sizeof **index);
-    store(e, v, width, all);
+    store(e, v, target, width, all);
 }
 
 /* --- Vector widths -----------------------------------------------------------------------------

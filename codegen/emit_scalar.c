@@ -114,6 +114,8 @@ const char *emit_literal(struct emitter *e, enum dtype type, double value)
 const char *emit_constant(struct emitter *e, const struct value *v)
 {
     int64_t n;
+    while (v->def && v->def->kernel == KERNEL_CONSTANT && v->def->op == OP_reshape)
+        v = v->def->in[0];
     if (!value_is_const(v) || !value_elements_const(v, &n) || n != 1)
         return NULL;
     const struct constant *constant = v->def->attr.constant.data;
@@ -174,20 +176,21 @@ const char *emit_scalar_text(struct emitter *e, enum op op, enum dtype type, con
     return op_info[op].result == RESULT_BOOL ? text : wrap(e, type, text);
 }
 
-/* Rounds a float to a narrower float and back, as a prelude function. */
-static const char *round_text(struct emitter *e, enum dtype to, bool saturate, const char *a)
+/* As a float type: rounded to it and back where registers are wider. */
+static const char *float_cast(struct emitter *e, const struct node *node, const char *a)
 {
-    switch (to) {
-    case DT_F32: return arena_printf(e->g->arena, "(float)%s", a);
-    case DT_F64: return arena_printf(e->g->arena, "(double)%s", a);
-    case DT_F16:
-    case DT_BF16:
-    case DT_F4E2M1:
-        return arena_printf(e->g->arena, "(float)%s((float)%s)", emit_storage_type(to), a);
-    default:
-        return arena_printf(e->g->arena, "(float)%s((float)%s, %s)", emit_storage_type(to), a,
-                            saturate ? "true" : "false");
-    }
+    enum dtype from = node->in[0]->type, to = node->out[0]->type;
+    const char *storage = emit_storage_type(to), *in_register = emit_register_type(to);
+    const char *saturate = "";
+    if (strcmp(storage, in_register) == 0)
+        return strcmp(emit_register_type(from), in_register) == 0
+                   ? a
+                   : arena_printf(e->g->arena, "(%s)%s", in_register, a);
+    if (strcmp(emit_register_type(from), "float") != 0)
+        a = arena_printf(e->g->arena, "(float)%s", a);
+    if (to != DT_F16 && to != DT_BF16 && to != DT_F4E2M1)
+        saturate = node->attr.cast.saturate ? ", true" : ", false";
+    return arena_printf(e->g->arena, "(float)%s(%s%s)", storage, a, saturate);
 }
 
 const char *emit_cast_text(struct emitter *e, const struct node *node, const char *a)
@@ -204,7 +207,7 @@ const char *emit_cast_text(struct emitter *e, const struct node *node, const cha
     if (to == DT_BOOL)
         return arena_printf(e->g->arena, "%s != 0", a);
     if (dtype_is_float(to))
-        return round_text(e, to, node->attr.cast.saturate, a);
+        return float_cast(e, node, a);
     const char *type = emit_register_type(to);
     const char *text = dtype_is_float(from) ? arena_printf(e->g->arena, "g_to_int<%s>(%s)", type, a)
                                             : arena_printf(e->g->arena, "(%s)%s", type, a);

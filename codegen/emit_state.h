@@ -71,9 +71,12 @@ bool emit_probe(struct emitter *e, int width, const struct index *lane, probe_bo
                 void *context);
 void emit_probe_store(struct emitter *e, const struct value *v, const struct index *const *index);
 
-/* Computes v in all lanes and stores it. */
-void emit_store_lanes(struct emitter *e, int width, struct value *v,
+/* Computes v in all lanes and stores it into target's buffer (same type and shape; v itself, mostly). */
+void emit_store_lanes(struct emitter *e, int width, struct value *v, struct value *target,
                       const struct index *const *const *index);
+
+/* The body of a map: computes n values of one element count and stores each into its target. */
+void emit_map(struct emitter *e, int n, struct value *const *v, struct value *const *target);
 
 /* Whether an index depends on the atom. */
 bool index_depends(const struct index *a, const struct atom *on);

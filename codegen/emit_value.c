@@ -503,7 +503,7 @@ static const char *map_value(struct emitter *e, struct node *node, const struct 
         node->op == OP_cast || node->op == OP_bitcast
             ? emit_cast_text(e, node, operand[0])
             : emit_scalar_text(e, node->op, node->out[0]->type, operand[0], operand[1], operand[2]);
-    return define(e, node->out[0], text);
+    return text == operand[0] ? text : define(e, node->out[0], text);
 }
 
 static const char *iota_value(struct emitter *e, struct node *node,

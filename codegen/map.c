@@ -6,16 +6,18 @@
 
 enum { THREADS = 256, LEAST_VECTORS = 1 << 12 };
 
-/* All outputs at one place of the index space. */
+/* Values at one place of the index space. */
 struct place {
+    int n;
+    struct value *const *v;
     const struct index *linear;
 };
 
-static void probe_outputs(struct emitter *e, void *context)
+static void probe_place(struct emitter *e, void *context)
 {
     const struct place *p = context;
-    for (int i = 0; i < e->group->n_outputs; i++) {
-        struct value *v = e->group->outputs[i];
+    for (int i = 0; i < p->n; i++) {
+        struct value *v = p->v[i];
         const struct index *at[MAX_RANK];
         index_delinear(e->ix, p->linear, v->rank, v->shape, at);
         emit_value(e, v, at);
@@ -24,7 +26,8 @@ static void probe_outputs(struct emitter *e, void *context)
 }
 
 /* Elements a thread does: vectors only where enough of them are left to fill the device. */
-static int choose_width(struct emitter *e, const struct dim *elements)
+static int choose_width(struct emitter *e, int n_values, struct value *const *v,
+                        const struct dim *elements)
 {
     int64_t n;
     for (int width = 4; width > 1; width /= 2) {
@@ -35,14 +38,13 @@ static int choose_width(struct emitter *e, const struct dim *elements)
             continue;
         const struct index *lane = index_var(e->ix, "lane", w);
         const struct index *q = index_mul(e->ix, index_var(e->ix, "i", vectors), w);
-        struct place p = {index_add(e->ix, q, lane)};
-        if (emit_probe(e, width, lane, probe_outputs, &p))
+        struct place p = {n_values, v, index_add(e->ix, q, lane)};
+        if (emit_probe(e, width, lane, probe_place, &p))
             return width;
     }
     return 1;
 }
 
-/* "i": the thread's number, below n; the surplus threads of the last block return. */
 void emit_thread_index(struct emitter *e, const char *name, const struct dim *n)
 {
     int64_t known = 0;
@@ -58,25 +60,29 @@ void emit_thread_index(struct emitter *e, const char *name, const struct dim *n)
     emit_line(e, "    return;");
 }
 
-bool family_map(struct codegen *c, const struct group *group)
+void emit_map(struct emitter *e, int n, struct value *const *v, struct value *const *target)
 {
-    struct emitter *e = emit_begin(c, group, "map");
-    const struct dim *elements = value_elements(e->g, group->outputs[0]);
-    int width = choose_width(e, elements);
+    const struct dim *elements = value_elements(e->g, v[0]);
+    int width = choose_width(e, n, v, elements);
     const struct dim *w = dim_const(e->g->dims, width);
     const struct dim *threads = dim_floordiv(e->g->dims, elements, w);
     emit_thread_index(e, "i", threads);
     emit_vector(e, width);
     const struct index *i = index_mul(e->ix, index_var(e->ix, "i", threads), w);
-    for (int k = 0; k < group->n_outputs; k++) {
-        struct value *v = group->outputs[k];
+    for (int k = 0; k < n; k++) {
         const struct index *at[4][MAX_RANK], *const *lanes[4];
         for (int lane = 0; lane < width; lane++) {
-            index_delinear(e->ix, index_add(e->ix, i, index_const(e->ix, lane)), v->rank, v->shape,
-                           at[lane]);
+            index_delinear(e->ix, index_add(e->ix, i, index_const(e->ix, lane)), v[k]->rank,
+                           v[k]->shape, at[lane]);
             lanes[lane] = at[lane];
         }
-        emit_store_lanes(e, width, v, lanes);
+        emit_store_lanes(e, width, v[k], target[k], lanes);
     }
+}
+
+bool family_map(struct codegen *c, const struct group *group)
+{
+    struct emitter *e = emit_begin(c, group, "map");
+    emit_map(e, group->n_outputs, group->outputs, group->outputs);
     return emit_finish(e);
 }

@@ -28,6 +28,8 @@ struct fusion {
 
 int fusion_new_kernel(struct fusion *f, struct node *root);
 void fusion_join(struct fusion *f, int kernel, struct node *node);
+/* Moves all members; `from` stays empty. */
+void fusion_merge(struct fusion *f, int into, int from);
 
 /* Does a kernel depend on another, directly or through whole kernels? */
 bool fusion_depends(struct fusion *f, int kernel, int on);

@@ -240,6 +240,20 @@ static int space_behind(const struct node *node, int kernel, struct spaces *spac
     return -1;
 }
 
+/* Is the value, or what it is a view of, written to memory by this kernel anyway? */
+static bool is_stored(const struct fusion *f, const struct value *v, int kernel)
+{
+    for (;; v = v->def->in[0]) {
+        if (is_wanted(f->g, v))
+            return true;
+        for (const struct use *use = v->uses; use; use = use->next)
+            if (use->node->kernel != kernel)
+                return true;
+        if (v->def == f->kernels[kernel].core || is_scalar(v->def))
+            return false;
+    }
+}
+
 /* A view at the end of the epilogue stays only where it saves something: its operand is not stored
  * too, or its result must be in memory anyway. */
 static void drop_last_views(struct fusion *f, int kernel)
@@ -247,10 +261,7 @@ static void drop_last_views(struct fusion *f, int kernel)
     struct fused_kernel *k = &f->kernels[kernel];
     while (k->n_nodes > 1) {
         struct node *node = k->nodes[k->n_nodes - 1];
-        const struct value *x = node->in[0];
-        bool stored = is_wanted(f->g, x), read = false;
-        for (const struct use *use = x->uses; use; use = use->next)
-            stored |= use->node->kernel != kernel;
+        bool stored = is_stored(f, node->in[0], kernel), read = false;
         for (const struct use *use = node->out[0]->uses; use; use = use->next)
             read |= use->node->kernel == kernel;
         if (is_scalar(node) || !stored || read || is_wanted(f->g, node->out[0]))
@@ -393,10 +404,32 @@ static int map_to_join(struct fusion *f, const struct node *node, const struct r
     return -1;
 }
 
+/* Maps that read the node at their own index become one, if none needs another: then it is read, or
+ * computed, once. */
+static void merge_readers(struct fusion *f, const struct node *node, const struct readers *r)
+{
+    int into = -1;
+    for (int i = 0; i < r->n && r->n <= MOST_READERS; i++) {
+        const struct fused_kernel *k = &f->kernels[r->kernel[i]];
+        if (k->core || !r->same_space[i] || !value_same_shape(k->space, node->out[0]))
+            continue;
+        if (into < 0)
+            into = r->kernel[i];
+        else if (f->kernels[into].n_nodes + k->n_nodes < MOST_NODES &&
+                 f->kernels[into].n_buffers + k->n_buffers < MOST_BUFFERS &&
+                 !fusion_depends(f, into, r->kernel[i]) && !fusion_depends(f, r->kernel[i], into))
+            fusion_merge(f, into, r->kernel[i]);
+    }
+}
+
 static void place(struct fusion *f, struct node *node)
 {
     struct readers readers;
     find_readers(f, node, &readers);
+    if (readers.n > 1 && is_scalar(node)) {
+        merge_readers(f, node, &readers);
+        find_readers(f, node, &readers);
+    }
     if (readers.n == 0 && !is_wanted(f->g, node->out[0]))
         return; /* dead */
     if (should_inline(f, node, &readers)) {

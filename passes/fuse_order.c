@@ -33,6 +33,14 @@ void fusion_join(struct fusion *f, int kernel, struct node *node)
     node->kernel = kernel;
 }
 
+void fusion_merge(struct fusion *f, int into, int from)
+{
+    struct fused_kernel *k = &f->kernels[from];
+    for (int i = 0; i < k->n_nodes; i++)
+        fusion_join(f, into, k->nodes[i]);
+    k->n_nodes = k->n_buffers = 0;
+}
+
 /* --- Dependencies ------------------------------------------------------------------------------
  */
 
@@ -189,5 +197,5 @@ void fusion_order(struct fusion *f)
     for (struct node *node = f->g->first; node; node = node->next)
         if (node->kernel >= 0)
             node->kernel = number[node->kernel];
-    f->g->n_kernels = f->n;
+    f->g->n_kernels = next;
 }

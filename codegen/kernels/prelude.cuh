@@ -71,13 +71,15 @@ static __device__ __forceinline__ unsigned char small_float_encode(float a, bool
 {
     const int sign = __float_as_uint(a) >> 31 << (E + M);
     const int top = (1 << (E + M)) - 1; // all ones but the sign
-    const int nan = KIND == UNSIGNED_ZERO ? 1 << (E + M) : sign | top;
     const int infinity = ((1 << E) - 1) << M;
+    const int nan = KIND == UNSIGNED_ZERO || E + M == 3 ? 1 << (E + M)
+                    : KIND == IEEE                      ? sign | infinity | 2
+                                                        : sign | top;
     const int most = E + M == 3 ? top : KIND == IEEE ? infinity - 1 : KIND == FINITE ? top - 1 : top;
     const int over = saturate || E + M == 3 ? sign | most : KIND == IEEE ? sign | infinity : nan;
     if (a != a)
-        return E + M == 3 ? most : nan;
-    float magnitude = fabsf(a);
+        return nan;
+    const float magnitude = fabsf(a);
     if (isinf(magnitude))
         return over;
     int exponent = (int)(__float_as_uint(magnitude) >> 23) - 127;
@@ -179,15 +181,15 @@ struct f4e2m1 {
 };
 
 //: f8e8m0
-// A power of two, 2^(bits - 127); 255 is NaN. Rounded up.
+// A power of two, 2^(bits - 127); 255 is NaN. No sign; fractions round up.
 struct f8e8m0 {
     unsigned char bits;
     f8e8m0() = default;
     __device__ __forceinline__ explicit f8e8m0(float a, bool saturate = false)
     {
-        const unsigned int u = __float_as_uint(fabsf(a)), exponent = u >> 23;
-        const unsigned int up = exponent + ((u & 0x7fffff) != 0);
-        bits = a != a ? 255 : up > 254 ? (saturate ? 254 : 255) : up;
+        const unsigned int u = __float_as_uint(fabsf(a));
+        const unsigned int up = u < 0x800000 ? u > 0x400000 : (u >> 23) + ((u & 0x7fffff) != 0);
+        bits = a != a || (!saturate && (u < 0x400000 || up > 254)) ? 255 : up > 254 ? 254 : up;
     }
     __device__ __forceinline__ operator float() const
     {
@@ -205,11 +207,17 @@ struct alignas(16) c128 {
     double real, imaginary;
 };
 
-//: g_wrap4 g_wrap2 g_wrapu4 g_wrapu2
-// Integers of fewer than 8 bits: the value that the lowest bits stand for.
-static __device__ __forceinline__ signed char g_wrap4(int a) { return (signed char)(a << 28 >> 28); }
-static __device__ __forceinline__ signed char g_wrap2(int a) { return (signed char)(a << 30 >> 30); }
+//: g_wrap4
+// The number that the lowest bits of an integer stand for.
+static __device__ __forceinline__ signed char g_wrap4(int a) { return a << 28 >> 28; }
+
+//: g_wrap2
+static __device__ __forceinline__ signed char g_wrap2(int a) { return a << 30 >> 30; }
+
+//: g_wrapu4
 static __device__ __forceinline__ unsigned char g_wrapu4(int a) { return a & 15; }
+
+//: g_wrapu2
 static __device__ __forceinline__ unsigned char g_wrapu2(int a) { return a & 3; }
 
 //: pick_index
@@ -243,27 +251,27 @@ static __device__ __forceinline__ idx_t pad_wrap(idx_t i, idx_t n)
 }
 
 //: g_abs
-template <class T> static __device__ __forceinline__ T g_abs(T a) { return a < 0 ? -a : a; }
-static __device__ __forceinline__ float g_abs(float a) { return fabsf(a); }
-static __device__ __forceinline__ double g_abs(double a) { return fabs(a); }
+template <class T> __device__ __forceinline__ T g_abs(T a) { return a < 0 ? -a : a; }
+template <> __device__ __forceinline__ float g_abs(float a) { return fabsf(a); }
+template <> __device__ __forceinline__ double g_abs(double a) { return fabs(a); }
 
 //: g_div
-template <class T> static __device__ __forceinline__ T g_div(T a, T b)
+template <class T> __device__ __forceinline__ T g_div(T a, T b)
 {
     if (b == 0)
         return 0;
     return (T)-1 < 0 && b == (T)-1 ? (T)(0 - a) : (T)(a / b);
 }
-static __device__ __forceinline__ float g_div(float a, float b) { return a / b; }
-static __device__ __forceinline__ double g_div(double a, double b) { return a / b; }
+template <> __device__ __forceinline__ float g_div(float a, float b) { return a / b; }
+template <> __device__ __forceinline__ double g_div(double a, double b) { return a / b; }
 
 //: g_rem
-template <class T> static __device__ __forceinline__ T g_rem(T a, T b)
+template <class T> __device__ __forceinline__ T g_rem(T a, T b)
 {
     return b == 0 || ((T)-1 < 0 && b == (T)-1) ? (T)0 : (T)(a % b);
 }
-static __device__ __forceinline__ float g_rem(float a, float b) { return fmodf(a, b); }
-static __device__ __forceinline__ double g_rem(double a, double b) { return fmod(a, b); }
+template <> __device__ __forceinline__ float g_rem(float a, float b) { return fmodf(a, b); }
+template <> __device__ __forceinline__ double g_rem(double a, double b) { return fmod(a, b); }
 
 //: g_mod
 template <class T> static __device__ __forceinline__ T g_mod(T a, T b)
@@ -273,7 +281,7 @@ template <class T> static __device__ __forceinline__ T g_mod(T a, T b)
 }
 
 //: g_pow
-template <class T> static __device__ __forceinline__ T g_pow(T a, T b)
+template <class T> __device__ __forceinline__ T g_pow(T a, T b)
 {
     if (b < 0)
         return a == 1 ? (T)1 : a == (T)-1 ? (T)(b & 1 ? -1 : 1) : (T)0;
@@ -285,8 +293,8 @@ template <class T> static __device__ __forceinline__ T g_pow(T a, T b)
     }
     return result;
 }
-static __device__ __forceinline__ float g_pow(float a, float b) { return powf(a, b); }
-static __device__ __forceinline__ double g_pow(double a, double b) { return pow(a, b); }
+template <> __device__ __forceinline__ float g_pow(float a, float b) { return powf(a, b); }
+template <> __device__ __forceinline__ double g_pow(double a, double b) { return pow(a, b); }
 
 //: g_min
 // NaN if either is.
@@ -305,7 +313,7 @@ template <class T> static __device__ __forceinline__ T g_max(T a, T b)
 //: g_sign
 template <class T> static __device__ __forceinline__ T g_sign(T a)
 {
-    return a > 0 ? (T)1 : a < 0 ? (T)-1 : a;
+    return a > 0 ? (T)1 : a < 0 ? (T)-1 : a == 0 ? (T)0 : a;
 }
 
 //: g_floor
@@ -399,18 +407,25 @@ template <class T> static __device__ __forceinline__ bool g_isinf(T a) { return 
 // Shifts by the width or more give 0.
 template <class T> static __device__ __forceinline__ T g_shl(T a, T b)
 {
-    return b < 0 || b >= sizeof(T) * 8 ? (T)0 : (T)((unsigned long long)a << b);
+    return (unsigned long long)b < 8 * sizeof(T) ? (T)((unsigned long long)a << b) : (T)0;
 }
 
 //: g_shr
 template <class T> static __device__ __forceinline__ T g_shr(T a, T b)
 {
-    return b < 0 || b >= sizeof(T) * 8 ? (T)0 : (T)(a >> b);
+    return (unsigned long long)b < 8 * sizeof(T) ? (T)(a >> b) : (T)0;
 }
 
 //: g_to_int
-// Towards zero; what does not fit is the nearest that does, NaN is 0.
-template <class T> static __device__ __forceinline__ T g_to_int(double a)
+// Towards zero; NaN is 0. 32 and 64 bits saturate (the conversion instruction does); narrower types
+// and u32 take the low bits of a long long, and so do negative numbers as u64.
+template <class T, class F> static __device__ __forceinline__ T g_to_int(F a)
 {
+    if (a != a)
+        return 0;
+    if (sizeof(T) == 4 && (T)-1 < 0)
+        return (T)(int)a;
+    if (sizeof(T) == 8 && (T)-1 > 0 && a >= (F)9223372036854775808.0)
+        return (T)(unsigned long long)a;
     return (T)(long long)a;
 }
