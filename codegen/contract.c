@@ -121,6 +121,13 @@ static const struct index *group_of(const struct contraction *c, const struct in
     return index_div(c->e->ix, y[1], c->group_out);
 }
 
+/* Do the taps of a channel and the channels lie in memory as k counts them? Then k needs no taking
+ * apart. */
+static bool k_is_flat(const struct contraction *c)
+{
+    return c->core->op == OP_conv && !emit_is_inner(c->e, c->a) && !c->a->layout;
+}
+
 /* Index of the element of a that term k of result y takes. */
 static void a_index(const struct contraction *c, const struct index *const *y,
                     const struct index *k, const struct index **at)
@@ -129,6 +136,13 @@ static void a_index(const struct contraction *c, const struct index *const *y,
     const struct index *part[MAX_RANK];
     if (!c->spatial) {
         memcpy(at, y, (size_t)(c->a->rank - 1) * sizeof *at);
+        at[c->a->rank - 1] = k;
+        return;
+    }
+    if (k_is_flat(c)) {
+        for (int i = 1; i < c->a->rank; i++)
+            at[i] = index_const(ix, 0);
+        at[0] = y[1];
         at[c->a->rank - 1] = k;
         return;
     }
@@ -244,8 +258,7 @@ static struct reading reading_of_a(const struct contraction *c)
 {
     if (!c->spatial)
         return reading_of_matrix(c, c->a, c->a->rank - 1, true);
-    bool dense = !emit_is_inner(c->e, c->a) && c->core->op == OP_conv;
-    return (struct reading){dense && dim_divisible(c->k, 4) ? 4 : 1, true};
+    return (struct reading){k_is_flat(c) && dim_divisible(c->k, 4) ? 4 : 1, true};
 }
 
 static struct reading reading_of_b(const struct contraction *c)
@@ -338,10 +351,9 @@ static void emit_store(const struct contraction *c, int width)
         emit_result(e, c->y, y[lane], arena_printf(e->g->arena, "sum[%d]", lane));
         lanes[lane] = y[lane];
     }
-    if (width == 1)
-        emit_epilogue(e, y[0]);
-    else
-        emit_epilogue_lanes(e, width, lanes);
+    emit_vector(e, width);
+    emit_epilogue_lanes(e, width, lanes);
+    emit_vector(e, 1);
     emit_function_end(e);
 }
 

@@ -63,10 +63,9 @@ static void emit_store(struct emitter *e, const struct axes *axes, struct value 
         emit_result(e, y, at[lane], arena_printf(e->g->arena, "y[%d]", lane));
         lanes[lane] = at[lane];
     }
-    if (width == 1)
-        emit_epilogue(e, at[0]);
-    else
-        emit_epilogue_lanes(e, width, lanes);
+    emit_vector(e, width);
+    emit_epilogue_lanes(e, width, lanes);
+    emit_vector(e, 1);
     emit_function_end(e);
 }
 
@@ -75,7 +74,6 @@ bool family_row(struct codegen *c, const struct group *group)
     struct emitter *e = emit_begin(c, group, "row");
     struct node *node = group->core;
     struct value *x = node->in[0], *y = node->out[0];
-    bool normalize = node->op == OP_normalize;
     struct axes axes;
     axes_split(e->g, x, axes_of(node), &axes);
     int width = vector_width(e, x, &axes);
@@ -89,17 +87,18 @@ bool family_row(struct codegen *c, const struct group *group)
     emit_define(e, "VECTOR", "%d", width);
     emit_define(e, "HELD", "%d", held_vectors(&axes, lanes, width));
     emit_define(e, "STAT", "%s", emit_accumulator_type(x->type));
-    emit_define(e, "LOWEST", "%s", literal_extreme(e, x->type, true));
-    emit_define(e, "SOFTMAX", "%d", node->op == OP_softmax);
-    emit_define(e, "LOG_SOFTMAX", "%d", node->op == OP_log_softmax);
-    emit_define(e, "NORMALIZE", "%d", normalize);
-    emit_define(e, "CENTER", "%d", normalize && node->attr.normalize.center);
-    emit_define(e, "EPSILON", "%s",
-                emit_literal(e, DT_F64, normalize ? node->attr.normalize.epsilon : 0));
+    if (node->op == OP_normalize) {
+        emit_define(e, "CENTER", "%d", node->attr.normalize.center);
+        emit_define(e, "EPSILON", "%s", emit_literal(e, DT_F64, node->attr.normalize.epsilon));
+    } else {
+        emit_define(e, "LOG", "%d", node->op == OP_log_softmax);
+        emit_define(e, "LOWEST", "%s", literal_extreme(e, x->type, true));
+    }
     emit_load(e, &axes, x, width);
     emit_store(e, &axes, y, width);
     launch_over(e, axes.rows, BLOCK_THREADS / lanes, BLOCK_THREADS);
     emit_skeleton(e, "lanes.cuh");
     emit_skeleton(e, "row.cuh");
+    emit_skeleton(e, node->op == OP_normalize ? "normalize.cuh" : "softmax.cuh");
     return emit_finish(e);
 }

@@ -16,10 +16,15 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
     if (result >= RESULTS)
         return;
 
+#if MAX
     ELEMENT greatest = LOWEST;
     idx_t where = -1;
+#else
     SUM sum = 0;
+#if MEAN
     int count = 0;
+#endif
+#endif
 #pragma unroll UNROLL
     for (int t = 0; t < TAPS; t++) {
         ELEMENT x;
