@@ -39,7 +39,9 @@ static bool prints_and_parses(struct graph *g, const char *name)
         graph_print(&twice, copy, 0);
         same = once.length == twice.length && memcmp(once.data, twice.data, once.length) == 0;
     }
-    if (!same)
+    if (once.failed || twice.failed)
+        diag_error(g->diag, STATUS_LIMIT, name, "out of memory");
+    else if (!same)
         diag_error(g->diag, STATUS_INTERNAL, name, "the graph does not survive its text form");
     text_free(&once);
     text_free(&twice);
