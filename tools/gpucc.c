@@ -250,6 +250,16 @@ static bool write_depfile(struct build *b)
     return depfile_write(b->options.output, n, files, &b->diag);
 }
 
+/* Nodes of a graph in text form come from "FILE:LINE". Plans do not depend on names of files. */
+static void forget_file_name(struct build *b)
+{
+    for (struct node *node = b->graph->first; node; node = node->next) {
+        const char *line = node->origin ? strrchr(node->origin, ':') : NULL;
+        if (line)
+            node->origin = arena_printf(&b->arena, "line %s", line + 1);
+    }
+}
+
 static bool build(struct build *b)
 {
     const struct options *o = &b->options;
@@ -268,6 +278,8 @@ static bool build(struct build *b)
     progress(b, "writing");
     if (o->emit != EMIT_PLAN)
         return write_form(b) && (!o->depfile || write_depfile(b));
+    if (!b->model)
+        forget_file_name(b);
     if (!plan_write(o->output, b->graph, b->programs, o->targets.n, &b->compiled, b->nvrtc,
                     &b->diag))
         return false;
