@@ -145,7 +145,7 @@ static struct value *literal(struct builder *b, enum dtype type, int rank, int64
 {
     size_t size = dtype_size(type) * (size_t)n;
     void *copy = arena_alloc(b->g->arena, size);
-    if (size)
+    if (bytes)
         memcpy(copy, bytes, size);
     return build_constant(b, type, rank, &n, copy, NULL);
 }

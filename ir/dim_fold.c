@@ -133,7 +133,7 @@ static void divide_polynomials(struct dim_table *t, const struct dim *a, const s
     *q = dim_const(t, 0);
     *r = a;
     for (int step = 0; step < MOST_DIVISION_STEPS; step++) {
-        struct dim_term part;
+        struct dim_term part = {0, 0, NULL};
         int i = 0;
         while (i < (*r)->n_terms && !divide_terms(t, &(*r)->terms[i], &b->terms[0], &part))
             i++;
