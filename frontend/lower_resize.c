@@ -220,7 +220,7 @@ static bool sizes_from_scales(struct call *c, struct value *scales, int n, struc
 {
     const struct constant *k =
         scales->def && scales->def->op == OP_constant ? scales->def->attr.constant.data : NULL;
-    const struct dim *d[MAX_ELEMENTS], *in[MAX_RANK];
+    const struct dim *d[MAX_ELEMENTS], *in[MAX_RANK] = {NULL};
     bool known = k && scales->type == DT_F32;
     for (int i = 0; i < n; i++) {
         in[i] = a[i].in;

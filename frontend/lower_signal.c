@@ -9,18 +9,29 @@ struct transform {
     bool inverse, one_sided;
 };
 
-/* cos or sin of 2 pi i k / length: f32 [out, in]; products are reduced first, so that angles stay
- * exact. */
-static struct value *waves(struct call *c, const struct transform *t, enum op op)
+/*
+ * Cosines (quarter 0) or sines (quarter 1) of 2 pi i k / length: f32 [out, in]. Angles are reduced
+ * to an eighth of a turn in integers, so that f32 is as exact as it can be, and zeros are zeros.
+ */
+static struct value *waves(struct call *c, const struct transform *t, int quarter)
 {
     const struct dim *plane[2] = {t->out, t->in};
-    struct value *k = build_iota(c->b, DT_I64, 2, plane, 0);
-    struct value *i = build_iota(c->b, DT_I64, 2, plane, 1);
-    struct value *length = build_dim(c->b, t->length);
-    struct value *turn = build_binary(c->b, OP_mod, v_mul(c, k, i), length);
-    struct value *angle =
-        v_div(c, build_cast(c->b, turn, DT_F32), build_cast(c->b, length, DT_F32));
-    return build_unary(c->b, op, v_mul_number(c, angle, 2 * M_PI));
+    struct builder *b = c->b;
+    struct value *k = build_iota(b, DT_I64, 2, plane, 0), *i = build_iota(b, DT_I64, 2, plane, 1);
+    struct value *length = build_dim(b, t->length), *twice = v_mul_number(c, length, 2);
+    struct value *turn = v_mul_number(c, build_binary(b, OP_mod, v_mul(c, k, i), length), 4);
+    /* turn / length = whole quarters + rest / length, with |rest| <= length / 2 */
+    struct value *whole = v_div(c, v_add(c, v_mul_number(c, turn, 2), length), twice);
+    struct value *rest = build_cast(b, v_sub(c, turn, v_mul(c, whole, length)), DT_F32);
+    struct value *angle = v_div(c, v_mul_number(c, rest, M_PI_2), build_cast(b, length, DT_F32));
+    struct value *cosine = build_unary(b, OP_cos, angle), *sine = build_unary(b, OP_sin, angle);
+    whole = build_binary(b, OP_mod, v_add_number(c, whole, 4 - quarter), v_number(c, whole, 4));
+    struct value *odd =
+        build_select(b, v_eq(c, whole, v_number(c, whole, 1)), build_unary(b, OP_neg, sine), sine);
+    struct value *even = build_select(b, v_eq(c, whole, v_number(c, whole, 2)),
+                                      build_unary(b, OP_neg, cosine), cosine);
+    struct value *is_odd = build_binary(b, OP_mod, whole, v_number(c, whole, 2));
+    return build_select(b, v_eq(c, is_odd, v_number(c, whole, 1)), odd, even);
 }
 
 /* One-sided input of an inverse stands for both halves: all but the first and a middle bin count
@@ -46,7 +57,7 @@ static struct value *transform(struct call *c, const struct transform *t, struct
         im = im ? both_halves(c, t, im) : NULL;
     }
     /* e^(-j a) = cos a - j sin a forwards, conjugated backwards */
-    struct value *cosine = waves(c, t, OP_cos), *sine = waves(c, t, OP_sin);
+    struct value *cosine = waves(c, t, 0), *sine = waves(c, t, 1);
     if (t->inverse)
         sine = build_unary(c->b, OP_neg, sine);
     struct value *y_re = build_matmul(c->b, cosine, re, type);
@@ -139,7 +150,9 @@ bool lower_stft(struct call *c)
     int64_t parts;
     if (!step)
         return false;
-    if (x->rank != 3 || !dim_is_const(x->shape[2], &parts) || parts < 1 || parts > 2)
+    if (x->rank == 2) /* as exporters write real signals */
+        x = build_unsqueeze(c->b, x, 1u << 2);
+    if (!x || x->rank != 3 || !dim_is_const(x->shape[2], &parts) || parts < 1 || parts > 2)
         return call_error(c, "a signal must be [batch, length, 1 or 2]");
     if (!window && !c->in[3])
         return call_error(c, "neither a window nor a length of frames");

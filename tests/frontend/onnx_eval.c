@@ -1,6 +1,7 @@
 /*
- * onnx_eval MODEL.onnx [DIR…]: imports a model and runs it in the reference evaluator on the data
- * sets DIR (input_0.pb, …, output_0.pb, …), comparing |a - b| <= 1e-7 + 1e-3 |b|.
+ * onnx_eval MODEL.onnx [--rtol R] [--atol A] [DIR…]: imports a model and runs it in the reference
+ * evaluator on the data sets DIR (input_0.pb, …, output_0.pb, …), comparing |a - b| <= A + R |b|
+ * (1e-7 and 1e-3).
  *
  * Last line of output: "ok", "unsupported", "bad", "wrong" with the first reason. Exit status 0 if
  * ok.
@@ -15,7 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double relative = 1e-3, absolute = 1e-7;
+static double relative = 1e-3, absolute = 1e-7;
+static char **folders; /* data sets, ended by NULL */
 
 static int verdict(const char *kind, struct diag *diag)
 {
@@ -128,8 +130,7 @@ static int run_set(struct import *im, struct graph *g, const char *folder)
     return status;
 }
 
-static int check(struct model *model, struct arena *arena, struct arena *scratch, struct diag *diag,
-                 char **folders)
+static int check(struct model *model, struct arena *arena, struct arena *scratch, struct diag *diag)
 {
     struct graph *g = frontend_load(arena, diag, model, NULL);
     for (const struct diag_message *m = diag->first; m; m = m->next)
@@ -156,6 +157,14 @@ static int check(struct model *model, struct arena *arena, struct arena *scratch
     return status ? status : verdict("ok", NULL);
 }
 
+/* Sets the tolerances, and folders to the arguments behind them. */
+static void read_flags(char **argv)
+{
+    for (; argv[0] && argv[1] && strncmp(argv[0], "--", 2) == 0; argv += 2)
+        *(strcmp(argv[0], "--rtol") == 0 ? &relative : &absolute) = atof(argv[1]);
+    folders = argv;
+}
+
 int main(int argc, char **argv)
 {
     struct diag diag = {0};
@@ -164,8 +173,9 @@ int main(int argc, char **argv)
         return verdict("bad", &diag);
     jmp_buf oom;
     struct arena arena = {.on_oom = &oom}, scratch = {.on_oom = &oom};
-    int status = setjmp(oom) ? verdict("bad: out of memory", NULL)
-                             : check(model, &arena, &scratch, &diag, argv + 2);
+    read_flags(argv + 2);
+    int status =
+        setjmp(oom) ? verdict("bad: out of memory", NULL) : check(model, &arena, &scratch, &diag);
     arena_free(&scratch);
     arena_free(&arena);
     model_close(model);
