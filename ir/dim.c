@@ -163,7 +163,9 @@ int dim_compare(const struct dim *a, const struct dim *b)
 {
     if (a == b)
         return 0;
-    int order = compare_int(a->kind, b->kind);
+    int order = compare_int(a->kind == DIM_CONST, b->kind == DIM_CONST); /* constants last */
+    if (order == 0)
+        order = compare_int(a->kind, b->kind);
     if (order == 0 && a->kind == DIM_CONST)
         return compare_int(a->value, b->value);
     if (order == 0 && a->kind == DIM_SYMBOL)

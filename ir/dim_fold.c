@@ -425,8 +425,8 @@ const struct dim *dim_eq(struct dim_table *t, const struct dim *a, const struct 
     const struct dim *flag = a->kind == DIM_CONST ? b : a, *other = flag == a ? b : a;
     if (within(flag, 0, 1) && other->kind == DIM_CONST) /* the flag itself, or its opposite */
         return other->value ? flag : dim_sub(t, dim_const(t, 1), flag);
-    return dim_compare(a, b) < 0 ? dim_intern_atom(t, DIM_EQ, b, a)
-                                 : dim_intern_atom(t, DIM_EQ, a, b);
+    return dim_compare(a, b) < 0 ? dim_intern_atom(t, DIM_EQ, a, b)
+                                 : dim_intern_atom(t, DIM_EQ, b, a);
 }
 
 const struct dim *dim_lt(struct dim_table *t, const struct dim *a, const struct dim *b)

@@ -129,8 +129,10 @@ bool graph_constrain(struct graph *g, int kind, const struct dim *a, const struc
         static const char *const relation[] = {[MUST_EQUAL] = "equal",
                                                [MUST_BROADCAST] = "be 1 or equal",
                                                [MUST_LESS_EQUAL] = "be at most"};
-        diag_error(g->diag, STATUS_BAD_MODEL, g->origin, "%s: %s must %s %s", text,
-                   dim_string(g, a), relation[kind], dim_string(g, b));
+        size_t n = g->origin ? strlen(g->origin) : 0; /* the place need not be said twice */
+        bool twice = n && strncmp(text, g->origin, n) == 0 && strncmp(text + n, ": ", 2) == 0;
+        diag_error(g->diag, STATUS_BAD_MODEL, g->origin, "%s: %s must %s %s",
+                   twice ? text + n + 2 : text, dim_string(g, a), relation[kind], dim_string(g, b));
         return false;
     }
     struct constraint **link = &g->constraints;
