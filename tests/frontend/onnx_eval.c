@@ -169,8 +169,11 @@ int main(int argc, char **argv)
 {
     struct diag diag = {0};
     struct model *model = argc > 1 ? model_open(&diag, argv[1]) : NULL;
-    if (!model)
-        return verdict("bad", &diag);
+    if (!model) {
+        verdict("bad", &diag);
+        diag_free(&diag);
+        return 1;
+    }
     jmp_buf oom;
     struct arena arena = {.on_oom = &oom}, scratch = {.on_oom = &oom};
     read_flags(argv + 2);
