@@ -124,6 +124,8 @@ const char *emit_register_type(enum dtype type);
 const char *emit_storage_type(enum dtype type);
 /* The type sums of this dtype are kept in: float for f16, bf16, f8 and f32; itself otherwise. */
 const char *emit_accumulator_type(enum dtype type);
+/* The register called name as what is stored: "f16(v3)". */
+const char *emit_stored(struct emitter *e, enum dtype type, const char *name);
 /* A literal of the register type: "1.0f", "INFINITY" by bits, "-5", "true". */
 const char *emit_literal(struct emitter *e, enum dtype type, double value);
 /* The operation's text applied to names: emit_scalar(e, OP_add, "x", "y", NULL, DT_F32). */

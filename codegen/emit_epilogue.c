@@ -95,24 +95,18 @@ static void store(struct emitter *e, struct value *v, struct value *target, int 
         offset[lane] = index_linear(e->ix, v->rank, v->shape, index + lane * MAX_RANK);
     }
     const char *buffer = emit_buffer(e, target, true);
-    const char *type = emit_storage_type(v->type);
-    const char *open = "", *close = "";
-    if (strcmp(type, emit_register_type(v->type)) != 0) {
-        open = arena_printf(e->g->arena, "%s(", type);
-        close = ")";
-    }
     if (is_vector(e, v, width, offset)) {
         const char *all = "";
         for (int lane = 0; lane < width; lane++)
-            all = arena_printf(e->g->arena, "%s%s%s%s%s", all, lane ? ", " : "", open, name[lane],
-                               close);
-        emit_line(e, "store<%s, %d>(%s + %s, {%s});", type, width, buffer, emit_index(e, offset[0]),
-                  all);
+            all = arena_printf(e->g->arena, "%s%s%s", all, lane ? ", " : "",
+                               emit_stored(e, v->type, name[lane]));
+        emit_line(e, "store<%s, %d>(%s + %s, {%s});", emit_storage_type(v->type), width, buffer,
+                  emit_index(e, offset[0]), all);
         return;
     }
     for (int lane = 0; lane < width; lane++)
-        emit_line(e, "%s[%s] = %s%s%s;", buffer, emit_index(e, offset[lane]), open, name[lane],
-                  close);
+        emit_line(e, "%s[%s] = %s;", buffer, emit_index(e, offset[lane]),
+                  emit_stored(e, v->type, name[lane]));
 }
 
 void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const *const *index)

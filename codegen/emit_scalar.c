@@ -55,6 +55,13 @@ const char *emit_accumulator_type(enum dtype type)
     return cuda_type[type].in_register;
 }
 
+const char *emit_stored(struct emitter *e, enum dtype type, const char *name)
+{
+    if (strcmp(emit_storage_type(type), emit_register_type(type)) == 0)
+        return name;
+    return arena_printf(e->g->arena, "%s(%s)", emit_storage_type(type), name);
+}
+
 /* --- Literals ----------------------------------------------------------------------------------
  */
 

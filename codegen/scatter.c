@@ -37,7 +37,7 @@ static void write_update(struct emitter *e, enum combine combine, const struct i
     const struct node *core = e->group->core;
     struct value *y = core->out[0];
     const char *update = emit_value(e, core->in[2], from);
-    const char *type = emit_storage_type(y->type), *buffer = emit_buffer(e, y, true);
+    const char *buffer = emit_buffer(e, y, true);
     const char *at = emit_index(e, index_linear(e->ix, y->rank, y->shape, to));
     if (combine != COMBINE_NONE) {
         const char *old = emit_fresh(e, "v");
@@ -45,7 +45,7 @@ static void write_update(struct emitter *e, enum combine combine, const struct i
         emit_line(e, "const %s %s = %s[%s];", emit_register_type(y->type), old, buffer, at);
         update = emit_scalar_text(e, combine_op[combine], y->type, old, update, "");
     }
-    emit_line(e, "%s[%s] = %s(%s);", buffer, at, type, update);
+    emit_line(e, "%s[%s] = %s;", buffer, at, emit_stored(e, y->type, update));
 }
 
 static void elements_body(struct emitter *e)
