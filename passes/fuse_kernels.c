@@ -149,9 +149,19 @@ static bool is_wanted(const struct graph *g, const struct value *v)
     return false;
 }
 
-static bool is_constant(const struct value *v)
+/*
+ * Elements of the constants that v is made of, 0 when it is made of anything else. An expand of a
+ * constant adds none: where a kernel reads it, it stays a view; where it only serves to compute
+ * another constant, it is evaluated with that.
+ */
+static int64_t constant_elements(const struct value *v)
 {
-    return v->def && v->def->kernel == KERNEL_CONSTANT;
+    int64_t n;
+    if (!v->def || !value_elements_const(v, &n))
+        return 0;
+    if (v->def->kernel == KERNEL_CONSTANT)
+        return n > 0 ? n : 1;
+    return v->def->op == OP_expand ? constant_elements(v->def->in[0]) : 0;
 }
 
 /* Known when the plan is written, and not larger for it than what it is made of. */
@@ -163,7 +173,8 @@ static bool depends_on_constants(const struct node *node)
     if (node->n_in == 0)
         return false;
     for (int i = 0; i < node->n_in; i++) {
-        if (!is_constant(node->in[i]) || !value_elements_const(node->in[i], &n))
+        n = constant_elements(node->in[i]);
+        if (n == 0)
             return false;
         in += n;
     }
@@ -173,6 +184,22 @@ static bool depends_on_constants(const struct node *node)
         out += n;
     }
     return out <= in;
+}
+
+/* Gives the constants that read `expand` a copy that is evaluated with them. */
+static void expand_for_constants(struct graph *g, struct node *expand)
+{
+    struct node *copy = NULL;
+    for (struct use *use = expand->out[0]->uses, *next; use; use = next) {
+        next = use->next;
+        if (use->node->kernel != KERNEL_CONSTANT)
+            continue;
+        if (!copy) {
+            copy = node_clone(g, expand, expand);
+            copy->kernel = KERNEL_CONSTANT;
+        }
+        node_set_operand(g, use->node, use->operand, copy->out[0]);
+    }
 }
 
 /* --- Epilogues ---------------------------------------------------------------------------------
@@ -484,6 +511,14 @@ static void begin(struct fusion *f, struct graph *g)
         node->kernel = KERNEL_UNASSIGNED;
         if (node->op == OP_constant || (!wanted && depends_on_constants(node)))
             node->kernel = KERNEL_CONSTANT;
+    }
+    for (struct node *node = g->last, *before; node; node = before) {
+        before = node->prev;
+        if (node->op == OP_expand && node->kernel == KERNEL_UNASSIGNED)
+            expand_for_constants(g, node);
+        if (node->kernel == KERNEL_UNASSIGNED && !is_wanted(g, node->out[0]) &&
+            !value_has_uses(node->out[0]) && node->n_out == 1)
+            node_remove(g, node);
     }
     f->g = g;
     f->seen = ARENA_ARRAY(g->arena, (size_t)n_orders + 1, uint32_t);
