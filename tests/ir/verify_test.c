@@ -1,0 +1,162 @@
+/* The verifier finds each fault that is planted, and blames who is to blame. */
+#include "ir_test.h"
+
+/* exp, then a product with a free-size input, then the output. */
+struct planted {
+    struct world *w;
+    struct value *x, *y, *z;
+};
+
+static struct planted plant(void **state)
+{
+    struct planted p = {.w = *state};
+    p.x = input(p.w, "f32[n, 3]");
+    p.y = build_unary(&p.w->b, OP_exp, p.x);
+    p.z = build_binary(&p.w->b, OP_mul, p.y, p.x);
+    graph_add_output(p.w->g, p.z, "z");
+    assert_true(graph_verify(p.w->g, "model"));
+    return p;
+}
+
+static void assert_fault(struct planted *p, const char *part)
+{
+    assert_false(graph_verify(p->w->g, "simplify"));
+    bool found = false;
+    for (const struct diag_message *m = p->w->diag.first; m; m = m->next) {
+        assert_int_equal(m->status, STATUS_INTERNAL);
+        assert_ptr_equal(strstr(m->text, "after simplify: "), m->text);
+        found |= strstr(m->text, part) != NULL;
+    }
+    if (!found)
+        fail_msg("no fault says '%s'; the first is '%s'", part, p->w->diag.first->text);
+}
+
+static void a_bad_model_is_not_blamed_on_a_pass(void **state)
+{
+    struct planted p = plant(state);
+    p.y->type = DT_I32;
+    assert_false(graph_verify(p.w->g, "model"));
+    assert_int_equal(p.w->diag.status, STATUS_BAD_MODEL);
+}
+
+static void a_wrong_result_shape_is_found(void **state)
+{
+    struct planted p = plant(state);
+    p.y->shape = (const struct dim *[]){p.w->m, p.x->shape[1]};
+    assert_fault(&p, "is f32[m, 3], but the shape rule gives f32[n, 3]");
+}
+
+static void an_operand_defined_too_late_is_found(void **state)
+{
+    struct planted p = plant(state);
+    node_move_before(p.w->g, p.y->def, NULL);
+    assert_fault(&p, "operand 0 is not defined before it is read");
+}
+
+static void an_operand_changed_behind_the_use_list_is_found(void **state)
+{
+    struct planted p = plant(state);
+    p.z->def->in[0] = p.x;
+    assert_fault(&p, "holds a use that reads something else");
+}
+
+static void a_use_left_by_a_removed_node_is_found(void **state)
+{
+    struct planted p = plant(state);
+    struct node *extra = build_unary(&p.w->b, OP_log, p.x)->def;
+    p.w->g->last = extra->prev;
+    extra->prev->next = NULL;
+    assert_fault(&p, "is read by a node that is not in the graph");
+}
+
+static void a_broken_node_list_is_found(void **state)
+{
+    struct planted p = plant(state);
+    p.z->def->prev = NULL;
+    assert_fault(&p, "linked wrongly");
+}
+
+static void an_id_taken_twice_is_found(void **state)
+{
+    struct planted p = plant(state);
+    p.z->id = p.y->id;
+    assert_fault(&p, "taken twice");
+}
+
+static void a_bad_attribute_is_found(void **state)
+{
+    struct planted p = plant(state);
+    struct value *t = build_transpose(&p.w->b, p.z, (int[]){1, 0});
+    t->def->attr.transpose.perm.axis[0] = 7;
+    assert_fault(&p, "axis 7 is outside rank 2");
+}
+
+static void a_type_outside_the_domain_is_found(void **state)
+{
+    struct planted p = plant(state);
+    p.x->type = p.y->type = p.z->type = DT_I32;
+    assert_fault(&p, "does not take i32");
+}
+
+static void a_kernel_that_is_none_is_found(void **state)
+{
+    struct planted p = plant(state);
+    p.y->def->kernel = 3;
+    assert_fault(&p, "belongs to kernel 3 of 0");
+}
+
+static void an_output_without_its_mark_is_found(void **state)
+{
+    struct planted p = plant(state);
+    p.z->is_output = false;
+    p.y->is_output = true;
+    assert_fault(&p, "does not know that it is one");
+    assert_fault(&p, "is no output of the graph");
+}
+
+static void a_layout_of_other_axes_is_found(void **state)
+{
+    struct planted p = plant(state);
+    struct layout layout = {.perm = {.n = 2, .axis = {1, 1}}};
+    p.y->layout = &layout;
+    assert_fault(&p, "permutes other axes");
+}
+
+static void a_symbol_from_nowhere_is_found(void **state)
+{
+    struct planted p = plant(state);
+    p.w->g->symbols[0] = (struct symbol_source){.kind = SYMBOL_INPUT_DIM, .input = 0, .axis = 5};
+    p.w->g->symbols[1] = (struct symbol_source){.kind = SYMBOL_ELEMENT, .value = p.y};
+    assert_fault(&p, "symbol n comes from dim 5 of input 0");
+    assert_fault(&p, "symbol m comes from a tensor of f32");
+}
+
+static void all_faults_are_reported_at_once(void **state)
+{
+    struct planted p = plant(state);
+    p.y->def->kernel = 3;
+    p.z->def->kernel = 4;
+    assert_false(graph_verify(p.w->g, "simplify"));
+    assert_int_equal(p.w->diag.errors, 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RULE(a_bad_model_is_not_blamed_on_a_pass),
+        RULE(a_wrong_result_shape_is_found),
+        RULE(an_operand_defined_too_late_is_found),
+        RULE(an_operand_changed_behind_the_use_list_is_found),
+        RULE(a_use_left_by_a_removed_node_is_found),
+        RULE(a_broken_node_list_is_found),
+        RULE(an_id_taken_twice_is_found),
+        RULE(a_bad_attribute_is_found),
+        RULE(a_type_outside_the_domain_is_found),
+        RULE(a_kernel_that_is_none_is_found),
+        RULE(an_output_without_its_mark_is_found),
+        RULE(a_layout_of_other_axes_is_found),
+        RULE(a_symbol_from_nowhere_is_found),
+        RULE(all_faults_are_reported_at_once),
+    };
+    return cmocka_run_group_tests_name("verify", tests, NULL, NULL);
+}
