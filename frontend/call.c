@@ -278,6 +278,21 @@ int call_known(struct call *c, int input, int64_t v[MAX_ELEMENTS])
     return (int)n;
 }
 
+bool dim_from_data(struct call *c, const struct dim *d)
+{
+    switch (d->kind) {
+    case DIM_CONST: return false;
+    case DIM_SYMBOL: return c->b->g->symbols[d->symbol].kind == SYMBOL_ELEMENT;
+    case DIM_SUM:
+        for (int i = 0; i < d->n_terms; i++)
+            for (int k = 0; k < d->terms[i].n_atoms; k++)
+                if (dim_from_data(c, d->terms[i].atoms[k]))
+                    return true;
+        return false;
+    default: return dim_from_data(c, d->a) || dim_from_data(c, d->b);
+    }
+}
+
 const struct dim *dim_axis(struct call *c, const struct dim *axis, int rank)
 {
     return D(add, axis, D(mul, D(lt, axis, d_const(c, 0)), d_const(c, rank)));

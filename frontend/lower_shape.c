@@ -10,9 +10,8 @@ static bool rank_fits(struct call *c, int rank)
 }
 
 /*
- * Reshape's sizes: 0 copies the operand's (unless allowzero), -1 takes what is left. A size that is
- * surely not negative, as one that comes from another shape, is taken as it is: where it is 0, so
- * is the count of elements.
+ * Reshape's sizes: 0 copies the operand's (unless allowzero), -1 takes what is left. A size that
+ * comes from other sizes is taken as it is: where it is 0, so is the count of elements.
  */
 static bool reshape_sizes(struct call *c, const struct value *x, int n, const struct dim **d)
 {
@@ -21,15 +20,14 @@ static bool reshape_sizes(struct call *c, const struct value *x, int n, const st
     bool allow_zero = attr_int(c, "allowzero", 0) != 0;
     int rests = 0;
     for (int i = 0; i < n; i++) {
-        int64_t lower, upper;
-        dim_bounds(d[i], &lower, &upper);
-        if (!allow_zero && (dim_is(d[i], 0) || lower < 0)) {
+        bool coded = dim_is_const(d[i], NULL) || dim_from_data(c, d[i]);
+        is_rest[i] = coded ? D(eq, d[i], d_const(c, -1)) : zero;
+        if (!allow_zero && coded) {
             if (i >= x->rank && dim_is(d[i], 0))
                 return call_error(c, "size %d is 0, but its operand has rank %d", i, x->rank);
             if (i < x->rank)
                 d[i] = D(select, D(eq, d[i], zero), x->shape[i], d[i]);
         }
-        is_rest[i] = lower < 0 ? D(eq, d[i], d_const(c, -1)) : zero;
         rests += dim_is(is_rest[i], 1);
         given = D(mul, given, D(select, is_rest[i], one, d[i]));
     }
