@@ -67,6 +67,18 @@ const char *literal_extreme(struct emitter *e, enum dtype type, bool lowest)
     }
 }
 
+void define_key(struct emitter *e, enum dtype type)
+{
+    bool eight = e->wide || dtype_size(type) == 8;
+    const char *key = eight ? "double" : "float";
+    if (dtype_info[type].cls == DC_S)
+        key = eight ? "long long" : "int";
+    else if (!dtype_is_float(type))
+        key = eight ? "unsigned long long" : "unsigned";
+    emit_define(e, "KEY", "%s", key);
+    emit_define(e, "PLACE", "%s", eight ? "long long" : "int");
+}
+
 const char *sum_type(enum dtype type)
 {
     if (dtype_is_float(type))

@@ -30,6 +30,10 @@ bool dim_divisible(const struct dim *d, int64_t width);
  * floats. */
 const char *literal_extreme(struct emitter *e, enum dtype type, bool lowest);
 
+/* Defines KEY and PLACE for best.cuh: types of equal size, so that a pair has no padding, wide
+ * enough for elements of this type and for indices. */
+void define_key(struct emitter *e, enum dtype type);
+
 /* The type sums are kept in. Integers are summed without sign, so that they wrap as the
  * evaluator's. */
 const char *sum_type(enum dtype type);

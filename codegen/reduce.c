@@ -41,7 +41,7 @@ static void define_sum(struct emitter *e, const char *identity, const char *comb
 
 static void define_extreme(struct emitter *e, enum dtype type, bool greatest)
 {
-    const char *identity = literal_extreme(e, type, !greatest);
+    const char *identity = literal_extreme(e, type, greatest);
     if (type == DT_BOOL)
         define_sum(e, identity, greatest ? "a || b" : "a && b");
     else
@@ -55,10 +55,11 @@ static void define_arg(struct emitter *e, const struct node *node)
     bool greatest = node->op == OP_arg_max;
     bool last = greatest ? node->attr.arg_max.last : node->attr.arg_min.last;
     const char *order = greatest ? "a > b" : "a < b";
+    define_key(e, type);
     emit_define(e, "BEATS", dtype_is_float(type) ? "(%s || (a != a && b == b))" : "%s", order);
     emit_define(e, "LAST", "%d", last);
     define_sum(e,
-               arena_printf(e->g->arena, "(best{%s, %s})", literal_extreme(e, type, !greatest),
+               arena_printf(e->g->arena, "(best{%s, %s})", literal_extreme(e, type, greatest),
                             last ? "-1" : "LENGTH"),
                "better(a, b)");
 }

@@ -26,7 +26,7 @@ static void define_order(struct emitter *e, const struct node *node)
     bool largest = node->attr.top_k.largest, floats = dtype_is_float(type);
     const char *worst =
         floats && !largest ? emit_literal(e, type, (double)NAN) : literal_extreme(e, type, largest);
-    emit_define(e, "ELEMENT", "%s", emit_register_type(type));
+    define_key(e, type);
     if (largest)
         emit_define(e, "BEATS", "%s", floats ? "(a > b || (a != a && b == b))" : "a > b");
     else
@@ -54,12 +54,14 @@ bool family_sort(struct codegen *c, const struct group *group)
     define_order(e, node);
 
     const struct index *line = index_var(e->ix, "line", axes.rows);
-    emit_function(e, "ELEMENT", "load", "idx_t line, idx_t i");
+    emit_function(e, "KEY", "load", "idx_t line, idx_t i");
     axes_index(e, &axes, line, index_var(e->ix, "i", axes.length), at);
     emit_line(e, "return %s;", emit_value(e, x, at));
     emit_function_end(e);
 
-    emit_function(e, "void", "store", "idx_t line, idx_t i, ELEMENT x, long long place");
+    emit_function(e, "void", "store",
+                  arena_printf(e->g->arena, "idx_t line, idx_t i, %s x, long long place",
+                               emit_register_type(x->type)));
     at[node->attr.top_k.axis] = index_var(e->ix, "i", node->attr.top_k.k);
     emit_result(e, values, at, "x");
     emit_result(e, places, at, "place");

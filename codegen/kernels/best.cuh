@@ -1,16 +1,16 @@
 /*
  * Partial results of arg_max and arg_min: an element and where it is. The generator prints before
  * this file
- *   ELEMENT    its type
- *   BEATS      does a win over b? A NaN beats every number.
- *   LAST       1: of equal elements the last counts, 0: the first
+ *   KEY, PLACE   their types
+ *   BEATS        does a win over b? A NaN beats every number.
+ *   LAST         1: of equal elements the last counts, 0: the first
  */
 struct best {
-    ELEMENT x;
-    idx_t at; /* what stands for no element loses every tie */
+    KEY x;
+    PLACE at; /* what stands for no element loses every tie */
 };
 
-static __device__ __forceinline__ bool beats(ELEMENT a, ELEMENT b)
+static __device__ __forceinline__ bool beats(KEY a, KEY b)
 {
     return BEATS;
 }
@@ -26,6 +26,6 @@ static __device__ __forceinline__ best better(best a, best b)
 
 static __device__ __forceinline__ best from_lane_at(best a, int distance)
 {
-    return best{(ELEMENT)__shfl_xor_sync(~0u, a.x, distance),
+    return best{(KEY)__shfl_xor_sync(~0u, a.x, distance),
                 __shfl_xor_sync(~0u, a.at, distance)};
 }

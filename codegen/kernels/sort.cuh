@@ -25,7 +25,7 @@ static __device__ __forceinline__ void sort_line(PARAMS, idx_t line)
 {
     __shared__ best sorted[SIZE > 0 ? SIZE : 1];
     for (int i = threadIdx.x; i < SIZE; i += THREADS)
-        sorted[i] = best{i < LENGTH ? load(ARGS, line, i) : (ELEMENT)WORST, i};
+        sorted[i] = best{i < LENGTH ? load(ARGS, line, i) : (KEY)WORST, i};
     __syncthreads();
 
     for (int size = 2; size <= SIZE; size *= 2)
