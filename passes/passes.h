@@ -9,7 +9,8 @@
 #include "../ir/graph.h"
 
 struct pass_options {
-    bool verify;                    /* verify after each pass, and print → parse → print */
+    bool verify;                    /* check the graph's rules after each pass */
+    bool round_trip;                /* … and that it survives print → parse → print */
     const char *dump_after;         /* name of a pass, or "all": print the graph to stderr after it */
     const char *const *skip;        /* names of passes to leave out (-fno-<pass>), NULL-terminated */
 };

@@ -69,7 +69,8 @@ static bool run(struct graph *g, const struct pass *pass, const struct pass_opti
         dump(g, pass->name);
     if (g->diag->errors != errors)
         return false;
-    return !options->verify || (graph_verify(g, pass->name) && prints_and_parses(g, pass->name));
+    return (!options->verify || graph_verify(g, pass->name)) &&
+           (!options->round_trip || prints_and_parses(g, pass->name));
 }
 
 bool passes_run(struct graph *g, const struct pass_options *options)

@@ -171,8 +171,10 @@ static bool load(struct build *b)
 
 static bool run_passes(struct build *b)
 {
-    struct pass_options options = {
-        .verify = true, .dump_after = b->options.dump_after, .skip = b->options.skip};
+    struct pass_options options = {.verify = true,
+                                   .round_trip = b->options.round_trip,
+                                   .dump_after = b->options.dump_after,
+                                   .skip = b->options.skip};
     return passes_run(b->graph, &options) && !b->diag.errors;
 }
 

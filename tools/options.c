@@ -13,7 +13,8 @@ enum {
     OPT_EMIT,
     OPT_SAVE_TEMPS,
     OPT_VERSION,
-    OPT_DUMP_AFTER
+    OPT_DUMP_AFTER,
+    OPT_CHECK_PASSES
 };
 
 enum { MAX_JOBS = 256 };
@@ -25,6 +26,7 @@ static const struct option long_options[] = {
     {"emit", required_argument, NULL, OPT_EMIT},
     {"save-temps", required_argument, NULL, OPT_SAVE_TEMPS},
     {"dump-after", required_argument, NULL, OPT_DUMP_AFTER},
+    {"check-passes", no_argument, NULL, OPT_CHECK_PASSES},
     {"verbose", no_argument, NULL, 'v'},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, 'h'},
@@ -62,6 +64,7 @@ static const char usage[] =
     "  --save-temps=DIR       write DIR/TARGET/KERNEL.{cu,ptx,cubin}\n"
     "  --dump-after=PASS      print the graph to stderr after a pass, or after all\n"
     "  -fno-PASS              leave out a pass\n"
+    "  --check-passes         check that the graph survives its text form after each pass\n"
     "  -v, --verbose          say what is done, with the registers of every kernel\n"
     "  --version              gpucc's version and the NVRTC it uses\n"
     "  -h, --help             this text\n";
@@ -189,6 +192,7 @@ static bool parse_one(struct arena *arena, struct diag *diag, int option, const 
     case OPT_NO_CACHE: out->no_cache = true; return true;
     case OPT_EMIT: return parse_emit(diag, text, out);
     case OPT_SAVE_TEMPS: out->save_temps = text; return true;
+    case OPT_CHECK_PASSES: out->round_trip = true; return true;
     case OPT_VERSION: out->version = true; return true;
     case OPT_DUMP_AFTER:
         out->dump_after = !strcmp(text, "all") ? "all" : find_pass(text);

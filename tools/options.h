@@ -15,6 +15,7 @@ struct options {
     struct frontend_options frontend; /* --shape */
     int jobs;                         /* 0: all cores */
     bool depfile, no_cache, line_info, verbose;
+    bool round_trip; /* --check-passes */
     bool help, version;
     const char *save_temps, *dump_after;
     const char *const *skip; /* -fno-<pass>, NULL-terminated */
