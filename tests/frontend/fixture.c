@@ -44,7 +44,7 @@ int remove_folder(void **state)
 
 const char *path_of(const char *name)
 {
-    static char path[256];
+    static char path[512];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     return path;
 }
