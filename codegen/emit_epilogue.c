@@ -89,7 +89,7 @@ static void store(struct emitter *e, struct value *v, struct value *target, int 
                   const struct index **index)
 {
     const char *name[4];
-    const struct index *offset[4];
+    const struct index *offset[4] = {NULL};
     for (int lane = 0; lane < width; lane++) {
         name[lane] = emit_value(e, v, index + lane * MAX_RANK);
         offset[lane] = index_linear(e->ix, v->rank, v->shape, index + lane * MAX_RANK);
