@@ -18,7 +18,8 @@ struct parser {
     const char *line_start;
     int line;
     bool failed;
-    struct value **values; /* by id */
+    struct value **values;   /* by id */
+    struct value **operands; /* of the node at hand: room for MOST_OPERANDS */
     uint32_t cap_values;
 };
 
@@ -536,7 +537,7 @@ static void check_type(struct parser *ps, struct value *v, enum dtype type,
 /* `%a, %b = op %x, %y {attributes} : types @kernel`, from behind the '='. */
 static void parse_node(struct parser *ps, const int64_t *ids, int n_ids)
 {
-    struct value **in = ARENA_ARRAY(ps->g->arena, MOST_OPERANDS, struct value *);
+    struct value **in = ps->operands;
     union attr attr;
     struct tail tail = {0};
     size_t length;
@@ -640,6 +641,7 @@ struct graph *graph_parse(struct arena *arena, struct diag *diag, const char *fi
 {
     struct parser ps = {.file = file, .line = 1};
     ps.g = graph_create(arena, diag);
+    ps.operands = ARENA_ARRAY(arena, MOST_OPERANDS, struct value *);
     const char *start = arena_strndup(arena, text, length);
     ps.p = ps.line_start = start;
     while (!ps.failed) {
