@@ -1,0 +1,172 @@
+#include "checks.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "memory.h"
+
+static const char *const verbs[] = {
+    [ACCESS_LOAD] = "load", [ACCESS_STORE] = "store", [ACCESS_ATOMIC] = "atomic"};
+
+_Noreturn void fault_address(struct warp *w, const struct insn *in, int lane, uint64_t address,
+                             uint32_t bytes, enum access access, const char *space, uint64_t size)
+{
+    if (address & (bytes - 1)) {
+        fault(w, in, lane, "misaligned %s of %" PRIu32 " bytes at 0x%" PRIx64 " of %s",
+              verbs[access], bytes, address, space);
+    }
+    fault(w, in, lane,
+          "out-of-bounds %s of %" PRIu32 " bytes at 0x%" PRIx64 " of %s, which has %" PRIu64
+          " bytes",
+          verbs[access], bytes, address, space, size);
+}
+
+static uint64_t in_shared(struct warp *w, const struct insn *in, int lane, uint64_t address,
+                          uint32_t bytes, enum access access)
+{
+    struct block *b = w->block;
+    if ((address & (bytes - 1)) || b->shared_bytes < bytes || address > b->shared_bytes - bytes) {
+        fault_address(w, in, lane, address, bytes, access, "shared memory", b->shared_bytes);
+    }
+    return (uint64_t)(uintptr_t)b->shared + address;
+}
+
+void check_shared(struct warp *w, const struct insn *in, const uint64_t address[LANES],
+                  uint32_t bytes, enum access access)
+{
+    for (uint32_t m = w->mask; m; m &= m - 1) {
+        int lane = __builtin_ctz(m);
+        in_shared(w, in, lane, address[lane], bytes, access);
+    }
+}
+
+void check_written(struct warp *w, const struct insn *in, const uint32_t offset[LANES],
+                   uint32_t bytes)
+{
+    for (uint32_t m = w->mask; m; m &= m - 1) {
+        int lane = __builtin_ctz(m);
+        for (uint32_t k = 0; k < bytes; k++) {
+            if (!w->block->written[offset[lane] + k]) {
+                fault(w, in, lane, "read of shared memory that nobody wrote, byte 0x%" PRIx32,
+                      offset[lane] + k);
+            }
+        }
+    }
+}
+
+/* A generic address in the window of shared memory, with what an access there entails. */
+static uint64_t generic_shared(struct warp *w, const struct insn *in, int lane, uint64_t address,
+                               uint32_t bytes, enum access access)
+{
+    struct block *b = w->block;
+    uint64_t host = in_shared(w, in, lane, address, bytes, access);
+    uint32_t offset[LANES], mask = w->mask;
+    for (int i = 0; i < LANES; i++) {
+        offset[i] = (uint32_t)address;
+    }
+    w->mask = UINT32_C(1) << lane;
+    if (b->race) {
+        race_access(w, in, offset, bytes, access);
+    }
+    if (access != ACCESS_STORE) {
+        check_written(w, in, offset, bytes);
+    }
+    if (access != ACCESS_LOAD) {
+        memset(b->written + address, 1, bytes);
+    }
+    w->mask = mask;
+    return host;
+}
+
+void resolve_slow(struct warp *w, const struct insn *in, const uint64_t address[LANES],
+                  uint32_t bytes, enum access access, uint64_t host[LANES])
+{
+    const struct block *b = w->block;
+    uint64_t local = b->kernel->local_bytes, any = 0;
+    for (uint32_t m = w->mask; m; m &= m - 1) {
+        int i = __builtin_ctz(m);
+        uint64_t a = address[i];
+        bool generic = in->generic;
+        if (generic && a - WINDOW_SHARED < WINDOW_BYTES) {
+            host[i] = generic_shared(w, in, i, a - WINDOW_SHARED, bytes, access);
+        } else if (generic && a - WINDOW_LOCAL < WINDOW_BYTES) {
+            a -= WINDOW_LOCAL;
+            if ((a & (bytes - 1)) || local < bytes || a > local - bytes) {
+                fault_address(w, in, i, a, bytes, access, "local memory", local);
+            }
+            host[i] = (uint64_t)(uintptr_t)w->local + (uint64_t)i * local + a;
+        } else if (generic && a - WINDOW_PARAM < WINDOW_BYTES && access == ACCESS_LOAD) {
+            a -= WINDOW_PARAM;
+            if ((a & (bytes - 1)) || b->param_bytes < bytes || a > b->param_bytes - bytes) {
+                fault_address(w, in, i, a, bytes, access, "the kernel's parameters",
+                              b->param_bytes);
+            }
+            host[i] = (uint64_t)(uintptr_t)b->params + a;
+        } else {
+            char why[200];
+            if (a & (bytes - 1)) {
+                fault_address(w, in, i, a, bytes, access, "global memory", 0);
+            }
+            void *p = memory_host(a, bytes, access != ACCESS_LOAD, why, sizeof why);
+            if (!p) {
+                fault(w, in, i, "out-of-bounds %s of %" PRIu32 " bytes: %s", verbs[access], bytes,
+                      why);
+            }
+            host[i] = (uint64_t)(uintptr_t)p;
+        }
+        any = host[i];
+    }
+    for (int i = 0; i < LANES; i++) {
+        host[i] = w->mask >> i & 1 ? host[i] : any;
+    }
+    if (b->count) {
+        count_global(w, host, bytes);
+    }
+}
+
+/* ---- Statistics ---- */
+
+void count_global(struct warp *w, const uint64_t host[LANES], uint32_t bytes)
+{
+    uint64_t sectors[LANES];
+    uint32_t n = 0;
+    for (uint32_t m = w->mask; m; m &= m - 1) { /* an aligned access lies in one sector */
+        uint64_t sector = host[__builtin_ctz(m)] / 32;
+        uint32_t i = 0;
+        while (i < n && sectors[i] != sector) {
+            i++;
+        }
+        if (i == n) {
+            sectors[n++] = sector;
+        }
+    }
+    w->block->statistics.global_requests++;
+    w->block->statistics.global_sectors += n;
+    (void)bytes;
+}
+
+/* 32 banks of 4 bytes; accesses of 8 and 16 bytes go by half and quarter warps. */
+void count_shared(struct warp *w, const uint32_t offset[LANES], uint32_t bytes)
+{
+    uint32_t group = bytes <= 4 ? 32 : bytes == 8 ? 16 : 8;
+    w->block->statistics.shared_requests++;
+    for (uint32_t start = 0; start < LANES; start += group) {
+        uint32_t words[LANES * 4], n = 0, most = 0;
+        uint8_t banks[32] = {0};
+        for (uint32_t i = start; i < start + group; i++) {
+            for (uint32_t k = 0; (w->mask >> i & 1) && k < (bytes + 3) / 4; k++) {
+                uint32_t word = offset[i] / 4 + k, j = 0;
+                while (j < n && words[j] != word) {
+                    j++;
+                }
+                if (j == n) {
+                    words[n++] = word;
+                    uint32_t use = ++banks[word % 32];
+                    most = use > most ? use : most;
+                }
+            }
+        }
+        w->block->statistics.shared_wavefronts += most;
+    }
+}

@@ -1,0 +1,36 @@
+/* The slow sides of memory accesses: other spaces, statements of what is wrong, counts, races. */
+#ifndef EMU_CHECKS_H
+#define EMU_CHECKS_H
+
+#include "machine.h"
+
+enum access { ACCESS_LOAD, ACCESS_STORE, ACCESS_ATOMIC };
+
+/* Looks at each lane's address, in any space; faults, or fills in host addresses. */
+void resolve_slow(struct warp *w, const struct insn *in, const uint64_t address[LANES],
+                  uint32_t bytes, enum access access, uint64_t host[LANES]);
+
+/* Faults if a lane's shared address is out of bounds or misaligned. */
+void check_shared(struct warp *w, const struct insn *in, const uint64_t address[LANES],
+                  uint32_t bytes, enum access access);
+
+/* Faults if a lane reads bytes of shared memory that nobody wrote. */
+void check_written(struct warp *w, const struct insn *in, const uint32_t offset[LANES],
+                   uint32_t bytes);
+
+_Noreturn void fault_address(struct warp *w, const struct insn *in, int lane, uint64_t address,
+                             uint32_t bytes, enum access access, const char *space, uint64_t size);
+
+void count_global(struct warp *w, const uint64_t host[LANES], uint32_t bytes);
+void count_shared(struct warp *w, const uint32_t offset[LANES], uint32_t bytes);
+
+/* Race mode: notes the access and faults if nothing orders it with another. */
+void race_access(struct warp *w, const struct insn *in, const uint32_t offset[LANES],
+                 uint32_t bytes, enum access access);
+
+/* Shadow memory for so many bytes of shared memory; NULL if memory is out. */
+struct race *race_create(uint32_t shared_bytes, uint32_t n_warps);
+void race_reset(struct race *r, struct block *b);
+void race_free(struct race *r);
+
+#endif

@@ -1,0 +1,470 @@
+/*
+ * Loads, stores and atomics. Addresses of all lanes are checked at once; only where that fails
+ * does a slow path look at each lane, to do it in another space or to say what is wrong.
+ */
+#include "exec.h"
+
+#include <inttypes.h>
+
+#include "atomics.h"
+#include "checks.h"
+#include "memory.h"
+
+#if defined(__SSE2__) && !defined(EMU_PLAIN_C)
+#include <immintrin.h>
+#define EMU_SSE 1
+#endif
+
+/* What resolving found out about the lanes' addresses. */
+enum layout { SCATTERED, CONTIGUOUS };
+
+/* a[lane] + imm of every lane, whether it takes part or not. */
+static inline void lane_addresses(struct warp *w, const struct insn *in, u64 address[LANES])
+{
+    u64 imm = (u64)in->imm;
+    if (in->address32) {
+        const u32 *a = REG(u32, in->a);
+        u32 low = (u32)imm;
+        EACH_LANE address[i] = (u32)(a[i] + low);
+    } else {
+        const u64 *a = REG(u64, in->a);
+        EACH_LANE address[i] = a[i] + imm;
+    }
+}
+
+/*
+ * Host addresses of bytes at global addresses. Lanes that do not take part get the address of one
+ * that does, so that a load may read them all.
+ */
+static inline enum layout resolve_global(struct warp *w, const struct insn *in, u32 bytes,
+                                         enum access access, u64 host[LANES])
+{
+    u64 address[LANES];
+    lane_addresses(w, in, address);
+    u32 mask = w->mask;
+    int first = __builtin_ctz(mask);
+    u64 id = address[first] >> SLICE_BITS;
+    if (mask != ALL_LANES) {
+        u64 one = address[first];
+        EACH_LANE address[i] = mask >> i & 1 ? address[i] : one;
+    }
+    if (__builtin_expect(id && id < memory_count, 1)) {
+        const struct allocation *a = &memory_table[id];
+        u64 base = id << SLICE_BITS, bad = 0, low = 0, different = 0, limit = a->size - bytes;
+        u64 to_host = (u64)(uintptr_t)a->host, expected = address[0] - base;
+        EACH_LANE
+        {
+            u64 offset = address[i] - base;
+            bad |= offset | (limit - offset);
+            low |= offset;
+            different |= offset ^ (expected + (u64)i * bytes);
+            host[i] = to_host + offset;
+        }
+        bool fits = !(bad >> 63) && a->size >= bytes && !(low & (bytes - 1)) && !a->freed;
+        if (__builtin_expect(fits && !(access != ACCESS_LOAD && a->read_only), 1)) {
+            if (w->block->count) {
+                count_global(w, host, bytes);
+            }
+            return mask == ALL_LANES && !different ? CONTIGUOUS : SCATTERED;
+        }
+    }
+    resolve_slow(w, in, address, bytes, access, host);
+    return SCATTERED;
+}
+
+/* Offsets into shared memory; the same for lanes that do not take part. */
+static inline enum layout resolve_shared(struct warp *w, const struct insn *in, u32 bytes,
+                                         enum access access, u32 offset[LANES])
+{
+    u32 imm = (u32)in->imm, mask = w->mask;
+    if (in->address32) {
+        const u32 *a = REG(u32, in->a);
+        EACH_LANE offset[i] = a[i] + imm;
+    } else {
+        const u64 *a = REG(u64, in->a);
+        u64 high = 0, imm64 = (u64)in->imm;
+        EACH_LANE
+        {
+            u64 full = a[i] + imm64;
+            offset[i] = (u32)full;
+            high |= mask >> i & 1 ? full >> 32 : 0;
+        }
+        if (__builtin_expect(high != 0, 0)) {
+            u64 address[LANES];
+            lane_addresses(w, in, address);
+            check_shared(w, in, address, bytes, access);
+        }
+    }
+    if (mask != ALL_LANES) {
+        u32 one = offset[__builtin_ctz(mask)];
+        EACH_LANE offset[i] = mask >> i & 1 ? offset[i] : one;
+    }
+    u32 size = w->block->shared_bytes, last = 0, low = 0, different = 0, start = offset[0];
+    EACH_LANE
+    {
+        last = offset[i] > last ? offset[i] : last;
+        low |= offset[i];
+        different |= offset[i] ^ (start + (u32)i * bytes);
+    }
+    if (__builtin_expect(size < bytes || last > size - bytes || (low & (bytes - 1)), 0)) {
+        u64 address[LANES];
+        EACH_LANE address[i] = offset[i];
+        check_shared(w, in, address, bytes, access);
+    }
+    if (w->block->count) {
+        count_shared(w, offset, bytes);
+    }
+    if (w->block->race) {
+        race_access(w, in, offset, bytes, access);
+    }
+    return mask == ALL_LANES && !different ? CONTIGUOUS : SCATTERED;
+}
+
+/* ---- Moving elements between memory and registers ---- */
+
+#define GATHER(TD, TM)                                                                             \
+    for (int i = 0; i < LANES; i++) {                                                              \
+        TM v;                                                                                      \
+        memcpy(&v, (const void *)(uintptr_t)(host[i] + offset), sizeof v);                         \
+        ((TD *)to)[i] = (TD)v;                                                                     \
+    }
+
+static inline void gather(void *to, const u64 host[LANES], u32 offset, const struct insn *in)
+{
+    switch (in->size << 8 | in->width << 4 | in->sign) {
+    case 0x120: GATHER(u16, u8) break;
+    case 0x121: GATHER(s16, s8) break;
+    case 0x140: GATHER(u32, u8) break;
+    case 0x141: GATHER(s32, s8) break;
+    case 0x180: GATHER(u64, u8) break;
+    case 0x181: GATHER(s64, s8) break;
+    case 0x220:
+    case 0x221: GATHER(u16, u16) break;
+    case 0x240: GATHER(u32, u16) break;
+    case 0x241: GATHER(s32, s16) break;
+    case 0x280: GATHER(u64, u16) break;
+    case 0x281: GATHER(s64, s16) break;
+    case 0x440:
+    case 0x441: GATHER(u32, u32) break;
+    case 0x480: GATHER(u64, u32) break;
+    case 0x481: GATHER(s64, s32) break;
+    default: GATHER(u64, u64) break;
+    }
+}
+
+/* to[i] = from[i] for the lanes of mask */
+static inline void blend(void *to, const void *from, u32 width, u32 mask)
+{
+    if (width == 4) {
+        u32 *d = to;
+        const u32 *s = from;
+        EACH_LANE d[i] = mask >> i & 1 ? s[i] : d[i];
+    } else if (width == 8) {
+        u64 *d = to;
+        const u64 *s = from;
+        EACH_LANE d[i] = mask >> i & 1 ? s[i] : d[i];
+    } else {
+        u16 *d = to;
+        const u16 *s = from;
+        EACH_LANE d[i] = mask >> i & 1 ? s[i] : d[i];
+    }
+}
+
+/* Four words of each lane into four registers. */
+static inline void load_words4(struct warp *w, const struct insn *in, const u64 host[LANES])
+{
+    float *d[4];
+    for (int k = 0; k < 4; k++) {
+        d[k] = REG(float, in->v[k]);
+    }
+#ifdef EMU_SSE
+    for (int i = 0; i < LANES; i += 4) {
+        __m128 p = _mm_loadu_ps((const float *)(uintptr_t)host[i]);
+        __m128 q = _mm_loadu_ps((const float *)(uintptr_t)host[i + 1]);
+        __m128 r = _mm_loadu_ps((const float *)(uintptr_t)host[i + 2]);
+        __m128 s = _mm_loadu_ps((const float *)(uintptr_t)host[i + 3]);
+        _MM_TRANSPOSE4_PS(p, q, r, s);
+        _mm_storeu_ps(d[0] + i, p);
+        _mm_storeu_ps(d[1] + i, q);
+        _mm_storeu_ps(d[2] + i, r);
+        _mm_storeu_ps(d[3] + i, s);
+    }
+#else
+    for (int i = 0; i < LANES; i++) {
+        float v[4];
+        memcpy(v, (const void *)(uintptr_t)host[i], sizeof v);
+        for (int k = 0; k < 4; k++) {
+            d[k][i] = v[k];
+        }
+    }
+#endif
+}
+
+static inline void store_words4(struct warp *w, const struct insn *in, const u64 host[LANES])
+{
+    const float *s[4];
+    for (int k = 0; k < 4; k++) {
+        s[k] = REG(float, in->v[k]);
+    }
+#ifdef EMU_SSE
+    for (int i = 0; i < LANES; i += 4) {
+        __m128 a = _mm_loadu_ps(s[0] + i), b = _mm_loadu_ps(s[1] + i);
+        __m128 c = _mm_loadu_ps(s[2] + i), d = _mm_loadu_ps(s[3] + i);
+        _MM_TRANSPOSE4_PS(a, b, c, d);
+        _mm_storeu_ps((float *)(uintptr_t)host[i], a);
+        _mm_storeu_ps((float *)(uintptr_t)host[i + 1], b);
+        _mm_storeu_ps((float *)(uintptr_t)host[i + 2], c);
+        _mm_storeu_ps((float *)(uintptr_t)host[i + 3], d);
+    }
+#else
+    for (int i = 0; i < LANES; i++) {
+        float v[4] = {s[0][i], s[1][i], s[2][i], s[3][i]};
+        memcpy((void *)(uintptr_t)host[i], v, sizeof v);
+    }
+#endif
+}
+
+static inline void load_lanes(struct warp *w, const struct insn *in, const u64 host[LANES],
+                              enum layout layout)
+{
+    bool all = (w->mask | ~w->live) == ALL_LANES; /* a lane that has exited has no registers */
+    if (all && in->n == 4 && in->size == 4 && in->width == 4) {
+        load_words4(w, in, host);
+        return;
+    }
+    for (int k = 0; k < in->n; k++) {
+        void *to = w->regs + in->v[k];
+        if (layout == CONTIGUOUS && in->n == 1 && in->size == in->width) {
+            memcpy(to, (const void *)(uintptr_t)host[0], (size_t)LANES * in->size);
+        } else if (all) {
+            gather(to, host, (u32)(k * in->size), in);
+        } else {
+            u64 value[LANES];
+            gather(value, host, (u32)(k * in->size), in);
+            blend(to, value, in->width, w->mask);
+        }
+    }
+}
+
+#define SCATTER(TS, TM)                                                                            \
+    for (u32 m = w->mask; m; m &= m - 1) {                                                         \
+        int i = __builtin_ctz(m);                                                                  \
+        TM v = (TM)((const TS *)from)[i];                                                          \
+        memcpy((void *)(uintptr_t)(host[i] + offset), &v, sizeof v);                               \
+    }
+
+static inline void store_lanes(struct warp *w, const struct insn *in, const u64 host[LANES],
+                               enum layout layout)
+{
+    if (w->mask == ALL_LANES && in->n == 4 && in->size == 4 && in->width == 4) {
+        store_words4(w, in, host);
+        return;
+    }
+    for (u32 k = 0; k < in->n; k++) {
+        const void *from = w->regs + in->v[k];
+        u32 offset = k * in->size;
+        if (layout == CONTIGUOUS && in->n == 1 && in->size == in->width) {
+            memcpy((void *)(uintptr_t)host[0], from, (size_t)LANES * in->size);
+            continue;
+        }
+        switch (in->size << 4 | in->width) {
+        case 0x12: SCATTER(u16, u8) break;
+        case 0x14: SCATTER(u32, u8) break;
+        case 0x18: SCATTER(u64, u8) break;
+        case 0x22: SCATTER(u16, u16) break;
+        case 0x24: SCATTER(u32, u16) break;
+        case 0x28: SCATTER(u64, u16) break;
+        case 0x44: SCATTER(u32, u32) break;
+        case 0x48: SCATTER(u64, u32) break;
+        default: SCATTER(u64, u64) break;
+        }
+    }
+}
+
+/* ---- Loads and stores ---- */
+
+HANDLER(ld_global)
+{
+    for (; in < end; in++) {
+        u64 host[LANES];
+        enum layout layout = resolve_global(w, in, (u32)in->n * in->size, ACCESS_LOAD, host);
+        load_lanes(w, in, host, layout);
+    }
+}
+
+HANDLER(st_global)
+{
+    for (; in < end; in++) {
+        u64 host[LANES];
+        enum layout layout = resolve_global(w, in, (u32)in->n * in->size, ACCESS_STORE, host);
+        store_lanes(w, in, host, layout);
+    }
+}
+
+/* Does a loaded register hold the poison of fresh shared memory in a lane that was loaded? */
+static inline bool poisoned(struct warp *w, const struct insn *in)
+{
+    u64 hit = 0;
+    for (int k = 0; k < in->n; k++) {
+        if (in->size == 4 && in->width == 4) {
+            const u32 *v = REG(u32, in->v[k]);
+            u32 h = 0;
+            EACH_LANE h |= v[i] == POISON * 0x01010101u;
+            hit |= h;
+        } else if (in->size == 8) {
+            const u64 *v = REG(u64, in->v[k]);
+            EACH_LANE hit |=
+                (v[i] & 0xffffffffu) == POISON * 0x01010101u || v[i] >> 32 == POISON * 0x01010101u;
+        } else {
+            return true;
+        }
+    }
+    return hit != 0;
+}
+
+HANDLER(ld_shared)
+{
+    for (; in < end; in++) {
+        u32 offset[LANES], bytes = (u32)in->n * in->size;
+        u64 host[LANES], base = (u64)(uintptr_t)w->block->shared;
+        enum layout layout = resolve_shared(w, in, bytes, ACCESS_LOAD, offset);
+        EACH_LANE host[i] = base + offset[i];
+        load_lanes(w, in, host, layout);
+        if (__builtin_expect(poisoned(w, in), 0)) {
+            check_written(w, in, offset, bytes);
+        }
+    }
+}
+
+static inline void mark_written(struct warp *w, const u32 offset[LANES], u32 bytes,
+                                enum layout layout)
+{
+    u8 *written = w->block->written;
+    if (layout == CONTIGUOUS) {
+        memset(written + offset[0], 1, (size_t)LANES * bytes);
+        return;
+    }
+    for (u32 m = w->mask; m; m &= m - 1) {
+        memset(written + offset[__builtin_ctz(m)], 1, bytes);
+    }
+}
+
+HANDLER(st_shared)
+{
+    for (; in < end; in++) {
+        u32 offset[LANES], bytes = (u32)in->n * in->size;
+        u64 host[LANES], base = (u64)(uintptr_t)w->block->shared;
+        enum layout layout = resolve_shared(w, in, bytes, ACCESS_STORE, offset);
+        EACH_LANE host[i] = base + offset[i];
+        mark_written(w, offset, bytes, layout);
+        store_lanes(w, in, host, layout);
+    }
+}
+
+/* A lane's own memory; lanes follow each other, local_bytes apart. */
+static inline void resolve_local(struct warp *w, const struct insn *in, u32 bytes,
+                                 enum access access, u64 host[LANES])
+{
+    u64 address[LANES], size = w->block->kernel->local_bytes;
+    lane_addresses(w, in, address);
+    int first = __builtin_ctz(w->mask);
+    for (int i = 0; i < LANES; i++) {
+        u64 a = w->mask >> i & 1 ? address[i] : address[first];
+        if (size < bytes || a > size - bytes || (a & (bytes - 1))) {
+            fault_address(w, in, i, a, bytes, access, "local memory", size);
+        }
+        host[i] = (u64)(uintptr_t)w->local + (u64)i * size + a;
+    }
+}
+
+HANDLER(ld_local)
+{
+    for (; in < end; in++) {
+        u64 host[LANES];
+        resolve_local(w, in, (u32)in->n * in->size, ACCESS_LOAD, host);
+        load_lanes(w, in, host, SCATTERED);
+    }
+}
+
+HANDLER(st_local)
+{
+    for (; in < end; in++) {
+        u64 host[LANES];
+        resolve_local(w, in, (u32)in->n * in->size, ACCESS_STORE, host);
+        store_lanes(w, in, host, SCATTERED);
+    }
+}
+
+/* Parameters of the kernel: addresses in the window, nearly always a constant. */
+HANDLER(ld_param)
+{
+    for (; in < end; in++) {
+        u64 address[LANES], host[LANES];
+        u32 bytes = (u32)in->n * in->size;
+        u64 size = w->block->param_bytes;
+        lane_addresses(w, in, address);
+        int first = __builtin_ctz(w->mask);
+        for (int i = 0; i < LANES; i++) {
+            u64 a = (w->mask >> i & 1 ? address[i] : address[first]) - WINDOW_PARAM;
+            if (size < bytes || a > size - bytes || (a & (bytes - 1))) {
+                fault_address(w, in, i, a, bytes, ACCESS_LOAD, "the kernel's parameters", size);
+            }
+            host[i] = (u64)(uintptr_t)w->block->params + a;
+        }
+        load_lanes(w, in, host, SCATTERED);
+    }
+}
+
+/* ---- Atomics: one lane after the other ---- */
+
+#define ATOMIC(T)                                                                                  \
+    do {                                                                                           \
+        const T *b = REG(T, in->b), *c = in->c == NO_SLOT ? b : REG(T, in->c);                     \
+        for (u32 m = w->mask; m; m &= m - 1) {                                                     \
+            int i = __builtin_ctz(m);                                                              \
+            T *p = (T *)(uintptr_t)host[i];                                                        \
+            T old = __atomic_load_n(p, __ATOMIC_RELAXED), wanted;                                  \
+            do {                                                                                   \
+                wanted = (T)atomic_result(in->op, old, b[i], c[i]);                                \
+            } while (!__atomic_compare_exchange_n(p, &old, wanted, 0, __ATOMIC_SEQ_CST,            \
+                                                  __ATOMIC_SEQ_CST));                              \
+            if (in->d != NO_SLOT) {                                                                \
+                REG(T, in->d)[i] = old;                                                            \
+            }                                                                                      \
+        }                                                                                          \
+    } while (0)
+
+static inline void atomic_lanes(struct warp *w, const struct insn *in, const u64 host[LANES])
+{
+    if (in->size == 8) {
+        ATOMIC(u64);
+    } else if (in->size == 4) {
+        ATOMIC(u32);
+    } else {
+        ATOMIC(u16);
+    }
+}
+
+HANDLER(atom_global)
+{
+    for (; in < end; in++) {
+        u64 host[LANES];
+        resolve_global(w, in, in->size, ACCESS_ATOMIC, host);
+        atomic_lanes(w, in, host);
+    }
+}
+
+HANDLER(atom_shared)
+{
+    for (; in < end; in++) {
+        u32 offset[LANES];
+        u64 host[LANES], base = (u64)(uintptr_t)w->block->shared;
+        resolve_shared(w, in, in->size, ACCESS_ATOMIC, offset);
+        EACH_LANE host[i] = base + offset[i];
+        if (in->op != ATOMIC_EXCH) {
+            check_written(w, in, offset, in->size);
+        }
+        mark_written(w, offset, in->size, SCATTERED);
+        atomic_lanes(w, in, host);
+    }
+}

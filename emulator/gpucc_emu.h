@@ -1,0 +1,95 @@
+/*
+ * libgpucc_emu: a CUDA driver that runs PTX on the CPU.
+ *
+ * The library exports the cu* functions of the CUDA driver API that gpucc's runtime loads, so a
+ * caller that opens it in place of libcuda needs no second path. What it adds is declared here.
+ *
+ * It is a checker: an access out of bounds, misaligned, to freed or read-only memory, a read of
+ * shared memory that was never written, a divergent barrier, a shuffle naming exited lanes, and a
+ * deadlock each fail the launch with a CUDA error code, and gpucc_emu_last_error() says kernel,
+ * PTX line (CUDA line with -lineinfo), block, thread, address and what. Races on shared memory
+ * are looked for on request.
+ *
+ * What it does not do: it tests PTX, not the machine code that ptxas makes of it; it knows no time.
+ *
+ * Numerics: IEEE operations are exact (round to nearest even, or as the instruction says).
+ * The approximations (ex2, lg2, rcp, rsqrt, sqrt, div, sin, cos, tanh .approx) return the true
+ * value rounded once, up to an error far below an ulp; a GPU's are up to 2 ulp away from it.
+ * Cache hints and prefetches are checked for form and have no effect.
+ *
+ * Threads: every call may come from any thread; the library works on one at a time. A launch runs
+ * to its end before the call returns (streams are in order, and synchronous).
+ */
+#ifndef GPUCC_EMU_H
+#define GPUCC_EMU_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Fields at zero mean the default; the environment (GPUCC_EMU_SM, …) is read at the first call. */
+struct gpucc_emu_options {
+    int sm;           /* compute capability to take on, 10 * major + minor; default 90.
+                         GPUCC_EMU_SM */
+    int threads;      /* host threads for the blocks of a launch; default all cores.
+                         GPUCC_EMU_THREADS */
+    int race;         /* 1: look for races on shared memory (2 to 4 times slower).
+                         GPUCC_EMU_RACE */
+    int portable;     /* 1: plain C code even where the CPU has AVX. GPUCC_EMU_PORTABLE */
+    int statistics;   /* 1: count global sectors and shared wavefronts. GPUCC_EMU_STATISTICS */
+    uint32_t shuffle; /* not 0: seed for the order in which blocks and warps run.
+                         GPUCC_EMU_SHUFFLE */
+};
+
+/* "0.1.0"; static. */
+const char *gpucc_emu_version(void);
+
+/*
+ * Sets all options. Takes effect for modules loaded and kernels launched afterwards.
+ * 0, or a CUresult: 1 (CUDA_ERROR_INVALID_VALUE) if an option is out of range; nothing is set.
+ */
+int gpucc_emu_configure(const struct gpucc_emu_options *options);
+
+/*
+ * What went wrong in the last call that failed, one or more lines; "" if none did.
+ * Valid until the next call into the library.
+ */
+const char *gpucc_emu_last_error(void);
+
+struct gpucc_emu_counters {
+    uint64_t launches, copies, fills; /* device operations; a zero-sized one counts, too */
+    uint64_t copied_bytes, filled_bytes;
+    uint64_t warp_instructions; /* PTX instructions, once per warp (per split) */
+    uint64_t divergences;       /* branches on which a warp split up */
+    uint64_t global_requests;   /* with statistics: global loads, stores, atomics */
+    uint64_t global_sectors;    /* with statistics: 32-byte sectors they touched */
+    uint64_t shared_requests;   /* with statistics: shared loads, stores, atomics */
+    uint64_t shared_wavefronts; /* with statistics: passes, 1 a request if no conflict */
+};
+
+/* Counts since the start or the last reset: of everything if kernel is NULL, else of the kernels
+ * of that name (launches and what they executed). 0, or 500 (CUDA_ERROR_NOT_FOUND). */
+int gpucc_emu_counters(const char *kernel, struct gpucc_emu_counters *out);
+void gpucc_emu_counters_reset(void);
+
+/*
+ * How often each instruction form ran, as lines "count form\n", most frequent first, of the
+ * kernels of that name. Writes at most size bytes with the final NUL; returns the length needed.
+ */
+size_t gpucc_emu_instruction_mix(const char *kernel, char *out, size_t size);
+
+/* The i-th instruction form that the emulator knows, or NULL past the last. */
+struct gpucc_emu_form {
+    const char *name; /* "add.rn.f32" */
+    int ptx;          /* minimum PTX ISA, 10 * major + minor */
+    int sm;           /* minimum SM */
+};
+const struct gpucc_emu_form *gpucc_emu_form(size_t i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
