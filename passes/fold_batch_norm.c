@@ -146,6 +146,7 @@ static bool fold_behind(struct graph *g, struct node *node)
     struct affine best;
     if (!affine_start(&a, g, node))
         return false;
+    g->origin = node->origin;
     for (struct value *v = node->out[0]; value_single_use(v);) {
         struct use *use = v->uses;
         if (!affine_extend(&a, use->node, use->operand))
