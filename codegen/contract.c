@@ -293,16 +293,27 @@ static const struct dim *columns(const struct contraction *c)
     return c->spatial ? c->pixels : c->n;
 }
 
-static void emit_load_a(const struct contraction *c, struct reading r)
+/* Index of lane `lane` of vector "k" of tile "tile_k". */
+static const struct index *tiled_k(const struct contraction *c, const struct tile *tile,
+                                   struct reading r, int lane)
+{
+    struct emitter *e = c->e;
+    const struct dim *depth = dim_const(e->g->dims, tile->k);
+    const struct index *first = index_var(e->ix, "tile_k", dim_ceildiv(e->g->dims, c->k, depth));
+    return index_add(e->ix, index_mul(e->ix, first, depth),
+                     lane_index(e, "k", depth, r.along_k ? r.width : 1, lane));
+}
+
+static void emit_load_a(const struct contraction *c, const struct tile *tile, struct reading r)
 {
     struct emitter *e = c->e;
     const struct index *zero = index_const(e->ix, 0);
     const struct index *y[MAX_RANK], *at[MAX_RANK];
-    emit_function(e, "void", "load_a", "idx_t batch, idx_t m, idx_t k, float *to");
+    emit_function(e, "void", "load_a", "idx_t batch, idx_t m, idx_t tile_k, int k, float *to");
     emit_vector(e, r.width);
     for (int lane = 0; lane < r.width; lane++) {
         const struct index *m = lane_index(e, "m", c->m, r.along_k ? 1 : r.width, lane);
-        const struct index *k = lane_index(e, "k", c->k, r.along_k ? r.width : 1, lane);
+        const struct index *k = tiled_k(c, tile, r, lane);
         result_index(c, index_var(e->ix, "batch", c->batches), m, zero, zero, y);
         a_index(c, y, k, at);
         emit_line(e, "to[%d] = %s;", lane, emit_value(e, c->a, at));
@@ -311,18 +322,18 @@ static void emit_load_a(const struct contraction *c, struct reading r)
     emit_function_end(e);
 }
 
-static void emit_load_b(const struct contraction *c, struct reading r)
+static void emit_load_b(const struct contraction *c, const struct tile *tile, struct reading r)
 {
     struct emitter *e = c->e;
     const struct index *y[MAX_RANK], *at[MAX_RANK];
     int width_n = r.along_k ? 1 : r.width;
     const char *pixel;
-    emit_function(e, "void", "load_b", "idx_t batch, idx_t k, idx_t n, float *to");
+    emit_function(e, "void", "load_b", "idx_t batch, idx_t tile_k, int k, idx_t n, float *to");
     const struct index *image = image_of(c, width_n, &pixel);
     emit_vector(e, r.width);
     for (int lane = 0; lane < r.width; lane++) {
         const struct index *n = lane_index(e, pixel, columns(c), width_n, lane);
-        const struct index *k = lane_index(e, "k", c->k, r.along_k ? r.width : 1, lane);
+        const struct index *k = tiled_k(c, tile, r, lane);
         result_index(c, index_var(e->ix, "batch", c->batches), index_const(e->ix, 0), image, n, y);
         const char *guard = b_index(c, y, k, at);
         if (guard) {
@@ -369,6 +380,8 @@ static void emit_tiles(const struct contraction *c, const struct tile *tile)
     struct emitter *e = c->e;
     struct dim_table *dims = e->g->dims;
     struct reading a = reading_of_a(c), b = reading_of_b(c);
+    if (a.along_k && tile->k % a.width != 0)
+        a.width = 1;
     int width = dim_divisible(columns(c), 4) ? 4 : 1;
     emit_define(e, "BATCHES", "%s", emit_dim(e, c->batches));
     emit_define(e, "EXTENT_M", "%s", emit_dim(e, c->m));
@@ -385,13 +398,30 @@ static void emit_tiles(const struct contraction *c, const struct tile *tile)
     define_operand(e, "A", a);
     define_operand(e, "B", b);
     emit_define(e, "C_VECTOR", "%d", width);
-    emit_load_a(c, a);
-    emit_load_b(c, b);
+    emit_load_a(c, tile, a);
+    emit_load_b(c, tile, b);
     emit_store(c, width);
     const struct dim *blocks = dim_ceildiv(dims, c->m, dim_const(dims, tile->m));
     blocks = dim_mul(dims, blocks, dim_ceildiv(dims, c->n, dim_const(dims, tile->n)));
     emit_launch(e, dim_mul(dims, blocks, c->batches), tile_threads(tile), 0);
     emit_skeleton(e, "contract.cuh");
+}
+
+/* A depth of tiles made of whole rows of the filter: k within a tile then tells the tap, whatever
+ * the tile. 0: there is none of a suitable size. */
+static int filter_depth(const struct contraction *c)
+{
+    enum { LEAST = 8, MOST = 16 };
+    int64_t depth = 1, size;
+    int axis = c->spatial;
+    while (axis > 0 && dim_is_const(c->depth[axis], &size) && size > 0 && size <= MOST / depth) {
+        depth *= size;
+        axis--;
+    }
+    if (depth == 1)
+        return 0;
+    /* The whole filter is in: several channels may be, too. */
+    return (int)(axis == 0 && depth < LEAST ? (LEAST + depth - 1) / depth * depth : depth);
 }
 
 /* --- One result at a time ----------------------------------------------------------------------
@@ -462,9 +492,12 @@ bool family_contract(struct codegen *g, const struct group *group)
     struct extents x = {cost_guess(e->g, c.batches), cost_guess(e->g, c.m), cost_guess(e->g, c.n),
                         cost_guess(e->g, c.k)};
     bool floats = is_float(c.a) && is_float(c.b) && is_float(c.y);
+    int depth = filter_depth(&c);
+    struct tile tile = *cost_tile(e->target, &x, depth > 0);
+    tile.k = depth > 0 ? depth : tile.k;
     if (!floats || dim_is(c.k, 0) || cost_prefers_direct(&x))
         emit_direct(&c, &x);
     else
-        emit_tiles(&c, cost_tile(e->target, &x));
+        emit_tiles(&c, &tile);
     return emit_finish(e);
 }

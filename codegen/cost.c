@@ -8,18 +8,19 @@ enum { TYPICAL_SYMBOL = 32 };
 enum { LARGE = 1 << 15 };
 
 /* clang-format off */
-/*   m    n   k  thread  percent */
+/*   m    n   k thread percent */
 static const struct tile tiles[] = {
-    {128, 128, 8, 8, 8, 100},
-    {128,  64, 8, 8, 8, 104},
-    { 64, 128, 8, 8, 8, 104},
-    { 64,  64, 8, 8, 8, 112},
-    {128,  32, 8, 8, 8, 116},
-    { 32, 128, 8, 8, 8, 116},
-    { 64,  32, 8, 8, 4, 130},
-    { 32,  64, 8, 4, 8, 130},
-    { 16, 128, 8, 4, 8, 140},
-    {128,  16, 8, 8, 4, 140},
+    {128, 128,  8, 8, 8, 100},
+    {128,  64,  8, 8, 8, 104},
+    { 64, 128,  8, 8, 8, 104},
+    { 64,  64,  8, 8, 8, 112},
+    {128,  32,  8, 8, 8, 116},
+    { 32, 128,  8, 8, 8, 116},
+    { 64,  32,  8, 8, 4, 130},
+    { 32,  64,  8, 4, 8, 130},
+    { 16, 128,  8, 4, 8, 140},
+    {128,  16,  8, 8, 4, 140},
+    { 32,  32,  8, 4, 8, 160},
     { 32,  32, 16, 4, 4, 170},
     { 16,  64, 16, 4, 4, 180},
 };
@@ -44,12 +45,15 @@ static int64_t tile_cost(const struct target *target, const struct extents *x, c
     return ceil_div(blocks, target->multiprocessors) * t->m * t->n * t->percent;
 }
 
-const struct tile *cost_tile(const struct target *target, const struct extents *x)
+const struct tile *cost_tile(const struct target *target, const struct extents *x, bool wide)
 {
-    const struct tile *best = &tiles[0];
-    for (size_t i = 1; i < sizeof tiles / sizeof *tiles; i++)
-        if (tile_cost(target, x, &tiles[i]) < tile_cost(target, x, best))
+    const struct tile *best = NULL;
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        if (wide && tiles[i].n < tile_threads(&tiles[i]))
+            continue;
+        if (!best || tile_cost(target, x, &tiles[i]) < tile_cost(target, x, best))
             best = &tiles[i];
+    }
     return best;
 }
 

@@ -24,8 +24,8 @@ struct extents {
     int64_t batches, m, n, k;
 };
 
-/* The tile with which the target finishes first. */
-const struct tile *cost_tile(const struct target *target, const struct extents *x);
+/* The tile with which the target finishes first; wide: among those with n >= tile_threads. */
+const struct tile *cost_tile(const struct target *target, const struct extents *x, bool wide);
 /* Too little is shared for tiles: one thread or one warp per result is better. */
 bool cost_prefers_direct(const struct extents *x);
 

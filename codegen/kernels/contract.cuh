@@ -16,9 +16,13 @@
  * The generator prints before this file
  *   BATCHES EXTENT_M EXTENT_N EXTENT_K    sizes; GUARD_M, GUARD_N, GUARD_K: tiles stick out there
  *   TILE_M TILE_N TILE_K THREAD_M THREAD_N
- *   load_a(batch, m, k, to), load_b(batch, k, n, to)    A_VECTOR, B_VECTOR neighbours along K
- *       (A_ALONG_K, B_ALONG_K) or else along M or N; that index then counts vectors, not elements
+ *   load_a(batch, m, tile_k, k, to), load_b(batch, tile_k, k, n, to)
+ *       k counts within the tile. A_VECTOR, B_VECTOR neighbours along K (A_ALONG_K, B_ALONG_K) or else
+ *       along M or N; that index then counts vectors, not elements
  *   store(batch, m, n, sum)    C_VECTOR neighbours along N; n counts vectors
+ *
+ * A convolution's TILE_K is made of whole rows of its filter, and its tiles have TILE_N >= THREADS: a
+ * thread then loads taps of one pixel, each at a k the compiler knows, and neither has to divide.
  */
 #define THREADS_M (TILE_M / THREAD_M)
 #define THREADS_N (TILE_N / THREAD_N)
@@ -28,25 +32,29 @@
 template <int EXTENT, int VECTOR, bool ALONG_K> struct operand {
     static constexpr int line = (ALONG_K ? TILE_K : EXTENT) / VECTOR; /* vectors that are neighbours */
     static constexpr int vectors = EXTENT * TILE_K / VECTOR;
-    static constexpr int share = vectors > THREADS ? vectors / THREADS : 1;
+    static constexpr int share = (vectors + THREADS - 1) / THREADS;
     /* Turned tiles are padded: rows 4 apart then begin 16 banks apart. */
     static constexpr int pitch = EXTENT + (ALONG_K ? 4 : 0);
 
     float held[share][VECTOR];
 
-    /* Vector i of this thread: its place in its line, and which line. */
+    /* Vector i of this thread: its place in its line, and which line. Same as number % line and
+     * number / line, written so that i is out of the division where it can be. */
     static __device__ __forceinline__ int along(int i)
     {
-        return line <= THREADS ? threadIdx.x % line
-                               : threadIdx.x + i % (line / THREADS) * THREADS;
+        return THREADS % line == 0   ? threadIdx.x % line
+               : line % THREADS == 0 ? threadIdx.x + i % (line / THREADS) * THREADS
+                                     : (threadIdx.x + i * THREADS) % line;
     }
     static __device__ __forceinline__ int across(int i)
     {
-        return line <= THREADS ? threadIdx.x / line + i * (THREADS / line) : i / (line / THREADS);
+        return THREADS % line == 0   ? threadIdx.x / line + i * (THREADS / line)
+               : line % THREADS == 0 ? i / (line / THREADS)
+                                     : (threadIdx.x + i * THREADS) / line;
     }
-    static __device__ __forceinline__ bool exists()
+    static __device__ __forceinline__ bool exists(int i)
     {
-        return vectors >= THREADS || threadIdx.x < vectors;
+        return (i + 1) * THREADS <= vectors || threadIdx.x + i * THREADS < vectors;
     }
 
     __device__ __forceinline__ void clear(int i)
@@ -58,12 +66,10 @@ template <int EXTENT, int VECTOR, bool ALONG_K> struct operand {
 
     __device__ __forceinline__ void put(float (*tile)[pitch]) const
     {
-        if (!exists())
-            return;
 #pragma unroll
         for (int i = 0; i < share; i++)
 #pragma unroll
-            for (int v = 0; v < VECTOR; v++)
+            for (int v = 0; v < VECTOR && exists(i); v++)
                 if (ALONG_K)
                     tile[along(i) * VECTOR + v][across(i)] = held[i][v];
                 else
@@ -83,10 +89,10 @@ static __device__ __forceinline__ void fetch_a(PARAMS, operand_a &a, idx_t batch
     for (int i = 0; i < operand_a::share; i++) {
         const int fast = operand_a::along(i), slow = operand_a::across(i);
         const idx_t m = tile_m * (TILE_M / vm) + (A_ALONG_K ? slow : fast);
-        const idx_t k = tile_k * (TILE_K / vk) + (A_ALONG_K ? fast : slow);
-        if (operand_a::exists() && (!GUARD_M || m * vm < EXTENT_M) &&
-            (!GUARD_K || k * vk < EXTENT_K))
-            load_a(ARGS, batch, m, k, a.held[i]);
+        const int k = A_ALONG_K ? fast : slow;
+        if (operand_a::exists(i) && (!GUARD_M || m * vm < EXTENT_M) &&
+            (!GUARD_K || tile_k * TILE_K + k * vk < EXTENT_K))
+            load_a(ARGS, batch, m, tile_k, k, a.held[i]);
         else
             a.clear(i);
     }
@@ -100,10 +106,10 @@ static __device__ __forceinline__ void fetch_b(PARAMS, operand_b &b, idx_t batch
     for (int i = 0; i < operand_b::share; i++) {
         const int fast = operand_b::along(i), slow = operand_b::across(i);
         const idx_t n = tile_n * (TILE_N / vn) + (B_ALONG_K ? slow : fast);
-        const idx_t k = tile_k * (TILE_K / vk) + (B_ALONG_K ? fast : slow);
-        if (operand_b::exists() && (!GUARD_N || n * vn < EXTENT_N) &&
-            (!GUARD_K || k * vk < EXTENT_K))
-            load_b(ARGS, batch, k, n, b.held[i]);
+        const int k = B_ALONG_K ? fast : slow;
+        if (operand_b::exists(i) && (!GUARD_N || n * vn < EXTENT_N) &&
+            (!GUARD_K || tile_k * TILE_K + k * vk < EXTENT_K))
+            load_b(ARGS, batch, tile_k, k, n, b.held[i]);
         else
             b.clear(i);
     }
