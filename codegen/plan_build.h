@@ -3,6 +3,7 @@
  *
  *   plan_write.c      sections in order, header, hashes, the file
  *   plan_program.c    one program: steps, kernels, buffers, scalars
+ *   plan_memory.c     … and where its buffers lie
  *   plan_weights.c    constants: which, their recipes, their bytes
  */
 #ifndef GPUCC_CODEGEN_PLAN_BUILD_H

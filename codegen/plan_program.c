@@ -1,38 +1,10 @@
 /* One program of the plan: its steps, kernels, buffers and scalar program. */
-#include "../runtime/planner.h"
-#include "plan_build.h"
-#include "scalar_program.h"
+#include "plan_layout.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_READ_ELEMENTS = 65536, MAX_FORMULAS = 4 };
-
-struct buffer {
-    enum plan_buffer_kind kind;
-    uint32_t index;
-    struct value *value;
-    const struct dim *size; /* bytes */
-    uint32_t first, last;
-    bool used;
-};
-
-struct layout_state {
-    struct plan_builder *b;
-    struct graph *g;
-    struct text *own; /* the program's sections, by kind */
-    const struct program *program;
-    struct step *steps; /* READs of inputs, the program's steps, COPYs to outputs */
-    uint32_t *to;       /* by step: buffer that a COPY or FILL writes */
-    uint32_t n_steps;
-    uint32_t *buffer_of; /* by value id, or PLAN_NONE */
-    struct buffer *buffers;
-    uint32_t n_buffers;
-    struct value **reads;
-    int n_reads;
-    struct scalar_program *scalars;
-    const char **origins; /* by kernel number: ONNX nodes, or NULL */
-};
+enum { MAX_READ_ELEMENTS = 65536 };
 
 /* ---- steps ------------------------------------------------------------------------------------
  */
@@ -75,7 +47,7 @@ static void need_step(struct symbols_needed *s, const struct step *step)
 }
 
 /* Which symbols the program's numbers depend on. */
-static bool *needed_symbols(struct layout_state *l)
+static bool *needed_symbols(struct plan_layout *l)
 {
     struct symbols_needed s = {l->g, NULL};
     s.needed = ARENA_ARRAY(l->g->arena, (size_t)dim_symbol_count(l->g->dims) + 1, bool);
@@ -92,7 +64,7 @@ static bool *needed_symbols(struct layout_state *l)
     return s.needed;
 }
 
-static bool is_read(const struct layout_state *l, const struct value *v)
+static bool is_read(const struct plan_layout *l, const struct value *v)
 {
     for (int i = 0; i < l->n_reads; i++)
         if (l->reads[i] == v)
@@ -104,7 +76,7 @@ static bool is_read(const struct layout_state *l, const struct value *v)
  * The program's own steps, and around them what it leaves to the writer: READs of graph inputs that
  * hold sizes come first, COPYs to outputs that no kernel writes come last.
  */
-static void arrange_steps(struct layout_state *l)
+static void arrange_steps(struct plan_layout *l)
 {
     struct graph *g = l->g;
     int n = l->program->n_steps, symbols = g->n_symbols;
@@ -140,18 +112,18 @@ static void arrange_steps(struct layout_state *l)
 /* ---- buffers ----------------------------------------------------------------------------------
  */
 
-static uint32_t add_buffer(struct layout_state *l, enum plan_buffer_kind kind, uint32_t index,
+static uint32_t add_buffer(struct plan_layout *l, enum plan_buffer_kind kind, uint32_t index,
                            struct value *v)
 {
     struct graph *g = l->g;
     const struct dim *bytes =
         dim_mul(g->dims, value_elements(g, v), dim_const(g->dims, (int64_t)dtype_size(v->type)));
     l->buffers[l->n_buffers] =
-        (struct buffer){.kind = kind, .index = index, .value = v, .size = bytes};
+        (struct plan_live_buffer){.kind = kind, .index = index, .value = v, .size = bytes};
     return l->n_buffers++;
 }
 
-static uint32_t buffer_of(struct layout_state *l, struct value *v)
+static uint32_t buffer_of(struct plan_layout *l, struct value *v)
 {
     if (l->buffer_of[v->id] == PLAN_NONE)
         l->buffer_of[v->id] =
@@ -160,16 +132,16 @@ static uint32_t buffer_of(struct layout_state *l, struct value *v)
     return l->buffer_of[v->id];
 }
 
-static void touch(struct layout_state *l, uint32_t buffer, uint32_t step)
+static void touch(struct plan_layout *l, uint32_t buffer, uint32_t step)
 {
-    struct buffer *touched = &l->buffers[buffer];
+    struct plan_live_buffer *touched = &l->buffers[buffer];
     if (!touched->used)
         touched->first = step;
     touched->used = true;
     touched->last = step;
 }
 
-static void touch_all(struct layout_state *l, uint32_t i)
+static void touch_all(struct plan_layout *l, uint32_t i)
 {
     const struct step *step = &l->steps[i];
     switch (step->kind) {
@@ -184,7 +156,7 @@ static void touch_all(struct layout_state *l, uint32_t i)
     }
 }
 
-static size_t count_values(const struct layout_state *l)
+static size_t count_values(const struct plan_layout *l)
 {
     size_t n = (size_t)l->g->n_inputs + 2 * (size_t)l->g->n_outputs;
     for (uint32_t i = 0; i < l->n_steps; i++)
@@ -196,10 +168,10 @@ static size_t count_values(const struct layout_state *l)
  * Every value that a step touches has a buffer. A graph output's kernel writes straight into the
  * caller's; an output that is an input, a constant or an earlier output is a copy at the end.
  */
-static void lay_out_buffers(struct layout_state *l)
+static void lay_out_buffers(struct plan_layout *l)
 {
     struct graph *g = l->g;
-    l->buffers = ARENA_ARRAY(g->arena, count_values(l), struct buffer);
+    l->buffers = ARENA_ARRAY(g->arena, count_values(l), struct plan_live_buffer);
     l->buffer_of = ARENA_ARRAY(g->arena, (size_t)g->next_id + 1, uint32_t);
     memset(l->buffer_of, 0xff, ((size_t)g->next_id + 1) * sizeof *l->buffer_of);
     for (int i = 0; i < g->n_inputs; i++)
@@ -226,12 +198,12 @@ static void lay_out_buffers(struct layout_state *l)
 /* ---- sizes ------------------------------------------------------------------------------------
  */
 
-static const struct dim *grid_dim(const struct layout_state *l, const struct kernel *kernel, int i)
+static const struct dim *grid_dim(const struct plan_layout *l, const struct kernel *kernel, int i)
 {
     return kernel->grid[i] ? kernel->grid[i] : dim_const(l->g->dims, 1);
 }
 
-static void want_sizes(struct layout_state *l)
+static void want_sizes(struct plan_layout *l)
 {
     for (uint32_t i = 0; i < l->n_buffers; i++)
         scalar_want(l->scalars, l->buffers[i].size);
@@ -259,7 +231,7 @@ static uint32_t string_of(void *context, const char *text)
  */
 
 /* ONNX nodes of each kernel, joined in the order of the graph; repeats are dropped. */
-static void collect_origins(struct layout_state *l)
+static void collect_origins(struct plan_layout *l)
 {
     struct graph *g = l->g;
     size_t n = (size_t)(g->n_kernels > 0 ? g->n_kernels : 0);
@@ -284,7 +256,7 @@ static void collect_origins(struct layout_state *l)
     }
 }
 
-static const char *origin_of(const struct layout_state *l, const struct value *v)
+static const char *origin_of(const struct plan_layout *l, const struct value *v)
 {
     const struct node *node = v ? v->def : NULL;
     if (!node)
@@ -294,13 +266,13 @@ static const char *origin_of(const struct layout_state *l, const struct value *v
     return origin ? origin : "";
 }
 
-static uint32_t slot(const struct layout_state *l, const struct dim *d)
+static uint32_t slot(const struct plan_layout *l, const struct dim *d)
 {
     return scalar_slot(l->scalars, d);
 }
 
 /* A record for each kernel with its launch shape; equal ones share it. */
-static bool add_kernel(struct layout_state *l, const struct kernel *kernel, uint32_t *number)
+static bool add_kernel(struct plan_layout *l, const struct kernel *kernel, uint32_t *number)
 {
     struct plan_builder *b = l->b;
     const struct compiled *c = compiled_find(b->compiled, l->program->target, kernel->symbol);
@@ -336,7 +308,7 @@ static bool add_kernel(struct layout_state *l, const struct kernel *kernel, uint
     return true;
 }
 
-static void add_args(struct layout_state *l, const struct kernel *kernel)
+static void add_args(struct plan_layout *l, const struct kernel *kernel)
 {
     static const uint32_t kinds[] = {
         [ARG_BUFFER] = PLAN_ARG_BUFFER, [ARG_I32] = PLAN_ARG_I32, [ARG_I64] = PLAN_ARG_I64};
@@ -350,7 +322,7 @@ static void add_args(struct layout_state *l, const struct kernel *kernel)
     }
 }
 
-static bool add_launch(struct layout_state *l, const struct kernel *kernel)
+static bool add_launch(struct plan_layout *l, const struct kernel *kernel)
 {
     struct plan_step record = {.kind = PLAN_STEP_LAUNCH};
     if (!add_kernel(l, kernel, &record.u.launch.kernel))
@@ -366,7 +338,7 @@ static bool add_launch(struct layout_state *l, const struct kernel *kernel)
     return true;
 }
 
-static bool add_read(struct layout_state *l, struct value *v)
+static bool add_read(struct plan_layout *l, struct value *v)
 {
     struct plan_read record = {.buffer = buffer_of(l, v), .dtype = v->type};
     int64_t elements;
@@ -383,7 +355,7 @@ static bool add_read(struct layout_state *l, struct value *v)
 }
 
 /* A READ step runs the segment of scalars that its elements complete. */
-static bool add_read_step(struct layout_state *l, struct value *v, const uint32_t *begin)
+static bool add_read_step(struct plan_layout *l, struct value *v, const uint32_t *begin)
 {
     uint32_t number = (uint32_t)(l->own[PLAN_READS].length / sizeof(struct plan_read));
     struct plan_step record = {.kind = PLAN_STEP_READ_DIM,
@@ -395,7 +367,7 @@ static bool add_read_step(struct layout_state *l, struct value *v, const uint32_
     return add_read(l, v);
 }
 
-static void add_move(struct layout_state *l, uint32_t i)
+static void add_move(struct plan_layout *l, uint32_t i)
 {
     const struct step *step = &l->steps[i];
     struct plan_step record = {.nodes = plan_string(l->b, origin_of(l, step->value))};
@@ -416,14 +388,14 @@ static void add_move(struct layout_state *l, uint32_t i)
     PLAN_PUSH(&l->own[PLAN_STEPS], &record);
 }
 
-static int later(struct layout_state *l, int segment, const struct dim *d)
+static int later(struct plan_layout *l, int segment, const struct dim *d)
 {
     int other = scalar_segment(l->scalars, d);
     return other > segment ? other : segment;
 }
 
 /* A step may only use sizes that the READ steps before it made known. */
-static bool check_order(struct layout_state *l, uint32_t i, int reads_done)
+static bool check_order(struct plan_layout *l, uint32_t i, int reads_done)
 {
     const struct step *step = &l->steps[i];
     int latest = 0;
@@ -446,7 +418,7 @@ static bool check_order(struct layout_state *l, uint32_t i, int reads_done)
     return latest <= reads_done;
 }
 
-static bool add_steps(struct layout_state *l, const uint32_t *begin)
+static bool add_steps(struct plan_layout *l, const uint32_t *begin)
 {
     int reads_done = 0;
     for (uint32_t i = 0; i < l->n_steps; i++) {
@@ -469,133 +441,7 @@ static bool add_steps(struct layout_state *l, const uint32_t *begin)
     return true;
 }
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
-
-static bool is_activation(const struct buffer *buffer)
-{
-    return buffer->kind == PLAN_BUFFER_ARENA && buffer->used;
-}
-
-static int64_t round_up(int64_t bytes)
-{
-    return (bytes + PLAN_BUFFER_ALIGN - 1) / PLAN_BUFFER_ALIGN * PLAN_BUFFER_ALIGN;
-}
-
-/* Most bytes alive at one step, by sweeping over where each buffer begins and ends. */
-static int64_t peak_of(const struct layout_state *l)
-{
-    int64_t *change = ARENA_ARRAY(l->g->arena, (size_t)l->n_steps + 2, int64_t);
-    for (uint32_t i = 0; i < l->n_buffers; i++) {
-        int64_t bytes = 0;
-        if (is_activation(&l->buffers[i]) && dim_is_const(l->buffers[i].size, &bytes)) {
-            change[l->buffers[i].first] += round_up(bytes);
-            change[l->buffers[i].last + 1] -= round_up(bytes);
-        }
-    }
-    int64_t alive = 0, most = 0;
-    for (uint32_t i = 0; i <= l->n_steps; i++) {
-        alive += change[i];
-        most = alive > most ? alive : most;
-    }
-    return most;
-}
-
-/*
- * The peak as a formula: the greatest of the steps' sums. Sums that another provably reaches are
- * left out; if more than a few remain they are added up, which bounds the peak from above.
- */
-static const char *peak_formula(struct layout_state *l)
-{
-    struct graph *g = l->g;
-    const struct dim **alive = ARENA_ARRAY(g->arena, (size_t)l->n_steps + 1, const struct dim *);
-    for (uint32_t i = 0; i <= l->n_steps; i++)
-        alive[i] = dim_const(g->dims, 0);
-    const struct dim *all = dim_const(g->dims, 0);
-    for (uint32_t i = 0; i < l->n_buffers; i++) {
-        if (!is_activation(&l->buffers[i]))
-            continue;
-        all = dim_add(g->dims, all, l->buffers[i].size);
-        for (uint32_t s = l->buffers[i].first; s <= l->buffers[i].last; s++)
-            alive[s] = dim_add(g->dims, alive[s], l->buffers[i].size);
-    }
-    const struct dim *kept[MAX_FORMULAS];
-    int n = 0;
-    bool bounded = true;
-    for (uint32_t s = 0; s < l->n_steps && bounded; s++) {
-        bool reached = false;
-        int still = 0;
-        for (int k = 0; k < n && !reached; k++)
-            reached = dim_le(g->dims, alive[s], kept[k]);
-        if (reached)
-            continue;
-        for (int k = 0; k < n; k++)
-            if (!dim_le(g->dims, kept[k], alive[s]))
-                kept[still++] = kept[k];
-        n = still;
-        bounded = n < MAX_FORMULAS;
-        if (bounded)
-            kept[n++] = alive[s];
-    }
-    struct text text = {0};
-    if (!bounded || !n) {
-        dim_print(&text, g->dims, all);
-    } else {
-        text_printf(&text, "%s", n > 1 ? "max(" : "");
-        for (int k = 0; k < n; k++) {
-            text_printf(&text, "%s", k ? ", " : "");
-            dim_print(&text, g->dims, kept[k]);
-        }
-        text_printf(&text, "%s", n > 1 ? ")" : "");
-    }
-    const char *formula = text.failed ? "" : arena_strdup(g->arena, text.data ? text.data : "0");
-    text_free(&text);
-    return formula;
-}
-
-/* Offsets for all activations when their sizes are known; else the runtime places them. */
-static bool place(struct layout_state *l, struct planner_item *items, int64_t *arena_bytes)
-{
-    *arena_bytes = 0;
-    for (uint32_t i = 0; i < l->n_buffers; i++) {
-        const struct buffer *buffer = &l->buffers[i];
-        items[i] = (struct planner_item){
-            .first = buffer->first, .last = buffer->last, .alias = UINT32_MAX};
-        if (is_activation(buffer) && !dim_is_const(buffer->size, &items[i].size))
-            *arena_bytes = -1;
-    }
-    if (*arena_bytes < 0)
-        return true;
-    uint32_t *scratch = ARENA_ARRAY(l->g->arena, (size_t)l->n_buffers + 1, uint32_t);
-    if (planner_place(items, l->n_buffers, PLAN_BUFFER_ALIGN, scratch, arena_bytes))
-        return true;
-    diag_error(l->b->diag, STATUS_LIMIT, NULL, "activations need more than 2^63 bytes");
-    return false;
-}
-
-static bool add_buffers(struct layout_state *l, int64_t *arena_bytes)
-{
-    struct planner_item *items =
-        ARENA_ARRAY(l->g->arena, (size_t)l->n_buffers + 1, struct planner_item);
-    if (!place(l, items, arena_bytes))
-        return false;
-    for (uint32_t i = 0; i < l->n_buffers; i++) {
-        const struct buffer *buffer = &l->buffers[i];
-        bool placed = buffer->kind == PLAN_BUFFER_ARENA && *arena_bytes >= 0;
-        struct plan_buffer record = {.kind = buffer->kind,
-                                     .index = buffer->index,
-                                     .size = slot(l, buffer->size),
-                                     .alignment = PLAN_BUFFER_ALIGN,
-                                     .first = buffer->first,
-                                     .last = buffer->last,
-                                     .offset = placed ? items[i].offset : -1,
-                                     .alias = PLAN_NONE};
-        PLAN_PUSH(&l->own[PLAN_BUFFERS], &record);
-    }
-    return true;
-}
-
-static void add_scalars(struct layout_state *l, uint32_t *bind, const uint32_t **begin)
+static void add_scalars(struct plan_layout *l, uint32_t *bind, const uint32_t **begin)
 {
     uint32_t n;
     const struct plan_scalar *code = scalar_code(l->scalars, &n, begin);
@@ -610,8 +456,7 @@ static void add_scalars(struct layout_state *l, uint32_t *bind, const uint32_t *
 
 bool plan_add_program(struct plan_builder *b, int index)
 {
-    struct layout_state l = {
-        .b = b, .g = b->g, .own = b->own[index], .program = b->programs[index]};
+    struct plan_layout l = {.b = b, .g = b->g, .own = b->own[index], .program = b->programs[index]};
     struct plan_program record = {0};
     const uint32_t *begin;
     arrange_steps(&l);
@@ -622,12 +467,9 @@ bool plan_add_program(struct plan_builder *b, int index)
         return false;
     add_scalars(&l, &record.bind_scalars, &begin);
     collect_origins(&l);
-    if (!add_steps(&l, begin) || !add_buffers(&l, &record.arena_bytes))
+    if (!add_steps(&l, begin) || !plan_place_buffers(&l, &record))
         return false;
     record.main_steps = l.n_steps;
-    bool fixed = record.arena_bytes >= 0;
-    record.peak_bytes = fixed ? peak_of(&l) : -1;
-    record.peak_formula = fixed ? 0 : plan_string(b, peak_formula(&l));
     PLAN_PUSH(&l.own[PLAN_PROGRAM], &record);
     return true;
 }

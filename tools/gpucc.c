@@ -104,6 +104,8 @@ static void say_kernels(struct build *b)
         else
             say(b, "%-8s %-40s PTX only%s", c->target->name, c->kernel->symbol,
                 c->cached ? " (cached)" : "");
+        if (c->binary.log)
+            say(b, "NVRTC remarks:\n%s", c->binary.log);
     }
 }
 
