@@ -954,6 +954,7 @@ static void guard(struct decoder *d, const struct instance *at, uint32_t first)
     for (size_t i = 0; i < n; i++) { /* the order of references is that of instructions */
         uint32_t insn = first + (uint32_t)i;
         d->k->code[insn].guard_not = g->negate;
+        d->k->code[insn].guard = 0; /* there is one; its slot comes later */
         size_t at_ref = d->n_refs;
         if (!grow(d, &d->scratch, &d->refs, d->n_refs, &d->refs_cap, sizeof *d->refs)) {
             return;

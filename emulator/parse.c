@@ -949,9 +949,13 @@ static void target(struct parser *p)
 
 static void version(struct parser *p)
 {
-    uint64_t major = count(p);
+    uint64_t major = 0, minor = 0; /* not a number: 9.0 would be read as one */
+    skip(p);
+    for (; isdigit((unsigned char)*p->p) && major < 100; p->p++) {
+        major = 10 * major + (uint64_t)(*p->p - '0');
+    }
     expect(p, '.');
-    uint64_t minor = count(p);
+    minor = count(p);
     if (major < 1 || major > 99 || minor > 9) {
         fail(p, "unknown PTX version");
         return;
