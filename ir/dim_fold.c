@@ -8,9 +8,73 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_TERMS = 256, MOST_DIVISION_STEPS = 64, MOST_LOOK_INSIDE = 4 };
+enum {
+    MOST_TERMS = 256,
+    MOST_DIVISION_STEPS = 64,
+    MOST_LOOK_INSIDE = 4,
+    MOST_REMAINDER_TERMS = 12,
+    MOST_SHIFT = 16
+};
 
 /* -- Sums and products -- */
+
+static int varying_terms(const struct dim *d)
+{
+    return d->n_terms - (d->n_terms > 0 && d->terms[d->n_terms - 1].n_atoms == 0);
+}
+
+/* sum with its term f * floordiv(x, q) written as c * (mod(x, q) - x), where f = -c * q; sum itself
+ * where that is no shorter. */
+static const struct dim *as_remainder(struct dim_table *t, const struct dim *sum,
+                                      const struct dim_term *term, const struct dim *x, int64_t q)
+{
+    if (term->coefficient % q != 0)
+        return sum;
+    const struct dim *f = dim_const(t, term->coefficient);
+    const struct dim *c = dim_const(t, -(term->coefficient / q));
+    const struct dim *rest = dim_sub(t, sum, dim_mul(t, f, term->atoms[0]));
+    const struct dim *remainder = dim_sub(t, dim_mod(t, x, dim_const(t, q)), x);
+    const struct dim *shorter = dim_add(t, rest, dim_mul(t, c, remainder));
+    return varying_terms(shorter) < varying_terms(sum) ? shorter : sum;
+}
+
+static bool is_quotient(const struct dim_term *term, int64_t *k)
+{
+    return term->n_atoms == 1 && term->atoms[0]->kind == DIM_FLOORDIV &&
+           dim_is_const(term->atoms[0]->b, k) && *k > 1;
+}
+
+/* x - k * floordiv(x, k) as mod(x, k); x may itself be floordiv(y, p) + c, which the floordiv of it
+ * has absorbed: floordiv(y, p) - 2 * floordiv(y, 2 * p). */
+static const struct dim *fold_remainders(struct dim_table *t, const struct dim *sum)
+{
+    if (sum->n_terms < 2 || sum->n_terms > MOST_REMAINDER_TERMS || sum->overflows)
+        return sum;
+    for (int i = 0; i < sum->n_terms; i++) {
+        const struct dim_term *term = &sum->terms[i];
+        int64_t k, p;
+        if (!is_quotient(term, &k))
+            continue;
+        const struct dim *folded = as_remainder(t, sum, term, term->atoms[0]->a, k);
+        for (int j = 0; folded == sum && j < sum->n_terms; j++) {
+            if (j == i || !is_quotient(&sum->terms[j], &p) || k % p != 0 || k == p)
+                continue;
+            for (int64_t shift = 0; shift < k / p && shift < MOST_SHIFT; shift++) {
+                const struct dim *x = dim_add(t, sum->terms[j].atoms[0], dim_const(t, shift));
+                if (dim_floordiv(t, x, dim_const(t, k / p)) == term->atoms[0])
+                    folded = as_remainder(t, sum, term, x, k / p);
+            }
+        }
+        if (folded != sum)
+            return folded;
+    }
+    return sum;
+}
+
+static const struct dim *make_sum(struct dim_table *t, int n, struct dim_term *terms)
+{
+    return fold_remainders(t, dim_intern_sum(t, n, terms));
+}
 
 static const struct dim *add_scaled(struct dim_table *t, const struct dim *a, const struct dim *b,
                                     int64_t scale)
@@ -25,7 +89,7 @@ static const struct dim *add_scaled(struct dim_table *t, const struct dim *a, co
         if (__builtin_mul_overflow(term->coefficient, scale, &term->coefficient))
             return NULL;
     }
-    return dim_intern_sum(t, n, terms);
+    return make_sum(t, n, terms);
 }
 
 const struct dim *dim_add(struct dim_table *t, const struct dim *a, const struct dim *b)
@@ -95,7 +159,7 @@ const struct dim *dim_mul(struct dim_table *t, const struct dim *a, const struct
     for (int i = 0; i < n_x; i++)
         for (int k = 0; k < n_y; k++)
             terms[n++] = multiply_terms(t, &x[i], &y[k]);
-    return dim_intern_sum(t, n, terms);
+    return make_sum(t, n, terms);
 }
 
 /* -- Division -- */
@@ -123,7 +187,7 @@ static const struct dim *one_term(struct dim_table *t, struct dim_term term)
 {
     struct dim_term *copy = ARENA_NEW(t->arena, struct dim_term);
     *copy = term;
-    return dim_intern_sum(t, 1, copy);
+    return make_sum(t, 1, copy);
 }
 
 /* a = q * b + r as polynomials; r is what b's leading product does not divide. */
@@ -185,7 +249,7 @@ static const struct dim *floor_terms(struct dim_table *t, const struct dim *a, i
         terms[i] = a->terms[i];
         terms[i].coefficient = floordiv64(terms[i].coefficient, k);
     }
-    return dim_intern_sum(t, a->n_terms, terms);
+    return make_sum(t, a->n_terms, terms);
 }
 
 /* The part of a whose coefficients k divides, already divided; *rest gets the remainder, whose
@@ -202,8 +266,8 @@ static const struct dim *take_multiples(struct dim_table *t, const struct dim *a
         whole[i].coefficient = exact || constant ? floordiv64(c, k) : 0;
         left[i].coefficient = exact ? 0 : constant ? floormod64(c, k) : c;
     }
-    *rest = dim_intern_sum(t, a->n_terms, left);
-    return dim_intern_sum(t, a->n_terms, whole);
+    *rest = make_sum(t, a->n_terms, left);
+    return make_sum(t, a->n_terms, whole);
 }
 
 static bool within(const struct dim *d, int64_t lower, int64_t upper)
@@ -253,6 +317,8 @@ const struct dim *dim_floordiv(struct dim_table *t, const struct dim *a, const s
     int64_t k;
     if (dim_is(b, 1))
         return a;
+    if (a->overflows || b->overflows)
+        return dim_intern_atom(t, DIM_FLOORDIV, a, b);
     if (dim_is_const(b, &k) && k > 1) {
         const struct dim *rest, *whole = take_multiples(t, a, k, &rest);
         return dim_is(rest, 0) ? whole : dim_add(t, whole, floordiv_rest(t, rest, k));
@@ -260,7 +326,7 @@ const struct dim *dim_floordiv(struct dim_table *t, const struct dim *a, const s
     if (a->kind == DIM_CONST && b->kind == DIM_CONST && b->value != 0 &&
         !(a->value == INT64_MIN && b->value == -1))
         return dim_const(t, floordiv64(a->value, b->value));
-    if (b->lower < 1 || a->overflows || b->overflows)
+    if (b->lower < 1)
         return dim_intern_atom(t, DIM_FLOORDIV, a, b);
     const struct dim *q, *r;
     divide_polynomials(t, a, b, &q, &r);
@@ -318,11 +384,13 @@ const struct dim *dim_mod(struct dim_table *t, const struct dim *a, const struct
         return dim_const(t, floormod64(a->value, b->value));
     if (dim_is(b, 1))
         return dim_const(t, 0);
+    if (a->overflows || b->overflows)
+        return dim_intern_atom(t, DIM_MOD, a, b);
     if (b->lower >= 1 && a->lower >= 0 && dim_le(t, dim_add(t, a, dim_const(t, 1)), b))
         return a;
     if (dim_is_const(b, &k) && k > 1)
         return mod_const(t, a, k);
-    if (b->lower < 1 || a->overflows || b->overflows)
+    if (b->lower < 1)
         return dim_intern_atom(t, DIM_MOD, a, b);
     const struct dim *q, *r;
     divide_polynomials(t, a, b, &q, &r);

@@ -55,6 +55,16 @@ static void mod_reduces_coefficients(void **state)
     check(state, "mod(n*m + n, m + 1)", "0");
 }
 
+static void what_a_floordiv_leaves_is_a_mod(void **state)
+{
+    check(state, "n - 2*floordiv(n, 2)", "mod(n, 2)");
+    check(state, "m + 6*floordiv(n, 3) - 2*n", "m - 2*mod(n, 3)");
+    check(state, "floordiv(n, 8) - 2*floordiv(n, 16)", "mod(floordiv(n, 8), 2)");
+    check(state, "floordiv(n, 2) - 2*floordiv(n + 2, 4)", "mod(floordiv(n, 2) + 1, 2) - 1");
+    check(state, "3*n - 2*floordiv(n, 2)", "3*n - 2*floordiv(n, 2)");
+    check(state, "floordiv(n - 2*floordiv(n, 2), 2)", "0");
+}
+
 static void min_and_max_are_decided_by_bounds(void **state)
 {
     check(state, "max(n, 0)", "n");
@@ -271,6 +281,7 @@ int main(void)
         RULE(floordiv_by_a_dim_needs_it_positive),
         RULE(floordivs_of_strided_layers_join),
         RULE(mod_reduces_coefficients),
+        RULE(what_a_floordiv_leaves_is_a_mod),
         RULE(min_and_max_are_decided_by_bounds),
         RULE(comparisons_are_decided_by_bounds),
         RULE(select_becomes_min_or_max_where_it_is_one),
