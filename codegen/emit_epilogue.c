@@ -88,7 +88,7 @@ static bool is_vector(struct emitter *e, const struct value *v, int width,
 static void store(struct emitter *e, struct value *v, struct value *target, int width,
                   const struct index **index)
 {
-    const char *name[4];
+    const char *name[4] = {0};
     const struct index *offset[4] = {NULL};
     for (int lane = 0; lane < width; lane++) {
         name[lane] = emit_value(e, v, index + lane * MAX_RANK);

@@ -54,10 +54,11 @@ void emit_thread_index(struct emitter *e, const char *name, const struct dim *n)
     emit_launch(e, dim_ceildiv(e->g->dims, n, dim_const(e->g->dims, threads)), threads, 0);
     emit_line(e, "const idx_t %s = %sblockIdx.x * %d + threadIdx.x;", name,
               e->wide ? "(idx_t)" : "", threads);
-    if (dim_is(dim_mod(e->g->dims, n, dim_const(e->g->dims, threads)), 0))
-        return;
-    emit_line(e, "if (%s >= %s)", name, emit_dim(e, n));
-    emit_line(e, "    return;");
+    if (!dim_is(dim_mod(e->g->dims, n, dim_const(e->g->dims, threads)), 0)) {
+        emit_line(e, "if (%s >= %s)", name, emit_dim(e, n));
+        emit_line(e, "    return;");
+    }
+    emit_line(e, "__builtin_assume(%s >= 0);", name); /* divisions need no care for the sign */
 }
 
 void emit_map(struct emitter *e, int n, struct value *const *v, struct value *const *target)

@@ -365,17 +365,33 @@ static void find_readers(const struct fusion *f, const struct node *node, struct
     }
 }
 
+/* Does the node continue, by scalar ops, a concat that no heavy core takes? Then they are one map.
+ */
+static bool continues_concat(const struct node *node, int depth)
+{
+    for (int i = 0; i < node->n_in && depth > 0; i++) {
+        const struct node *def = node->in[i]->def;
+        if (!def || def->kernel != KERNEL_UNASSIGNED)
+            continue;
+        if (def->op == OP_concat || (is_scalar(def) && continues_concat(def, depth - 1)))
+            return true;
+    }
+    return false;
+}
+
 /* May the node stand in front of this kernel's core at all? */
 static bool takes(const struct fusion *f, int kernel, const struct node *node)
 {
     const struct node *core = f->kernels[kernel].core;
     if (!has_room(f, kernel, node))
         return false;
-    if (!core || node->op != OP_concat)
+    if (!core)
         return true;
     /* A choice between sources in the inner loop of a heavy core costs more than the copy. */
     enum op_class class = op_info[core->op].class;
-    return class != OC_CONTRACT && class != OC_WINDOW && class != OC_SORT;
+    if (class != OC_CONTRACT && class != OC_WINDOW && class != OC_SORT)
+        return true;
+    return node->op != OP_concat && !(is_scalar(node) && continues_concat(node, 6));
 }
 
 static bool should_inline(const struct fusion *f, const struct node *node, const struct readers *r)

@@ -464,33 +464,37 @@ static bool run_once(struct driver *driver, struct nvrtc *nvrtc, struct arena *a
     return ok;
 }
 
+/* The same, with an arena of its own. */
+static bool run_at(struct driver *driver, struct nvrtc *nvrtc, const char *file,
+                   const struct text *text, int64_t base, bool *ran)
+{
+    struct arena arena = {0};
+    struct diag diag = {0};
+    jmp_buf oom;
+    arena.on_oom = &oom;
+    volatile bool ok = false;
+    if (setjmp(oom) == 0)
+        ok = run_once(driver, nvrtc, &arena, &diag, file, text, base, ran);
+    print_diag(&diag);
+    if (!ok)
+        fprintf(stderr, "%s: failed with free symbols near %d\n", file, (int)base);
+    diag_free(&diag);
+    arena_free(&arena);
+    return ok;
+}
+
 static bool run_file(struct driver *driver, struct nvrtc *nvrtc, const char *file,
                      const struct text *text)
 {
     static const int64_t bases[] = {0, 1, 6, 33};
-    bool ok = true, ran = false;
-    for (int i = 0; i < 4 && ok; i++) {
-        struct arena arena = {0};
-        struct diag diag = {0};
-        jmp_buf oom;
-        bool once = false;
-        arena.on_oom = &oom;
-        if (setjmp(oom) == 0)
-            ok = run_once(driver, nvrtc, &arena, &diag, file, text, bases[i], &ran);
-        else
-            ok = false;
-        once = !strstr(text->data, "symbol ");
-        print_diag(&diag);
-        if (!ok)
-            fprintf(stderr, "%s: failed with free symbols near %d\n", file, (int)bases[i]);
-        diag_free(&diag);
-        arena_free(&arena);
-        if (once)
-            break;
-    }
-    if (ok && !ran)
+    int n = strstr(text->data, "symbol ") ? 4 : 1;
+    bool ran = false;
+    for (int i = 0; i < n; i++)
+        if (!run_at(driver, nvrtc, file, text, bases[i], &ran))
+            return false;
+    if (!ran)
         fprintf(stderr, "%s: no choice of symbols meets its constraints\n", file);
-    return ok && ran;
+    return ran;
 }
 
 static bool read_file(const char *path, struct text *text)
