@@ -56,6 +56,8 @@ bool session_inputs_from_folder(struct session *session, const char *folder);
 bool session_inputs_from_options(struct session *session, bool seed_by_default);
 
 bool session_run(struct session *session);
+/* After a run: later ones take the inputs from where that one copied them to on the device. */
+bool session_keep_inputs(struct session *session);
 /* The output of the last run; its data is malloc'ed. */
 bool session_output(struct session *session, int output, struct tensor *tensor);
 

@@ -1,7 +1,7 @@
 #include "gpurun.h"
 #include "../emulator/gpucc_emu.h"
 #include "../ir/scalar.h"
-#include "../runtime/plan.h"
+#include "../runtime/context.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -280,6 +280,22 @@ bool session_run(struct session *session)
 {
     enum gpucc_status status = gpucc_context_run_sync(session->context);
     return status == GPUCC_OK || session_failed(session, status);
+}
+
+bool session_keep_inputs(struct session *session)
+{
+    const struct gpucc_context *context = session->context;
+    for (int i = 0; i < session->n_inputs; i++) {
+        uint32_t buffer = context->inputs[i].buffer;
+        if (buffer == PLAN_NONE || context->buffers[buffer].bytes == 0)
+            continue;
+        enum gpucc_status status = gpucc_context_bind_input(
+            session->context, i, GPUCC_DEVICE, (void *)(uintptr_t)context->buffers[buffer].staging,
+            (size_t)context->buffers[buffer].bytes);
+        if (status != GPUCC_OK)
+            return session_failed(session, status);
+    }
+    return true;
 }
 
 bool session_output(struct session *session, int output, struct tensor *tensor)

@@ -1,9 +1,7 @@
 /* gpurun test: data sets against their references; gpurun bench: how long runs take. */
 #include "gpurun.h"
-#include "../emulator/gpucc_emu.h"
 
 #include <dirent.h>
-#include <dlfcn.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
@@ -185,7 +183,8 @@ static void print_seconds(const char *label, double seconds)
 bool gpurun_bench(struct session *session)
 {
     const struct gpurun_options *o = session->options;
-    if (!session_inputs_from_options(session, true))
+    if (!session_inputs_from_options(session, true) || !session_run(session) ||
+        !session_keep_inputs(session))
         return false;
     int most = o->runs > 0 ? o->runs : MOST_RUNS, n = 0;
     double *times = malloc(sizeof *times * (size_t)most);
@@ -206,7 +205,7 @@ bool gpurun_bench(struct session *session)
     if (done) {
         double total = now() - start;
         qsort(times, (size_t)n, sizeof *times, by_value);
-        printf("runs:       %d, inputs from and outputs on %s\n", n, "the host");
+        printf("runs:       %d, with inputs and outputs on the device\n", n);
         print_seconds("median:    ", n % 2 ? times[n / 2] : (times[n / 2 - 1] + times[n / 2]) / 2);
         print_seconds("p99:       ", times[(int)((double)(n - 1) * 0.99)]);
         printf("throughput: %.4g runs/s\n", (double)n / total);
