@@ -9,19 +9,19 @@ static bool activation(struct call *c, struct value *v)
     return call_result(c, v ? build_cast(c->b, v, c->in[0]->type) : NULL);
 }
 
-static struct value *scalar_or_zero(struct call *c, struct value *x)
+static struct value *zero_of(struct call *c, struct value *x)
 {
     return v_number(c, x, 0);
 }
 
 static struct value *is_negative(struct call *c, struct value *x)
 {
-    return v_lt(c, x, scalar_or_zero(c, x));
+    return v_lt(c, x, zero_of(c, x));
 }
 
 bool lower_relu(struct call *c)
 {
-    return call_result(c, v_max(c, c->in[0], scalar_or_zero(c, c->in[0])));
+    return call_result(c, v_max(c, c->in[0], zero_of(c, c->in[0])));
 }
 
 bool lower_leaky_relu(struct call *c)
@@ -44,7 +44,7 @@ bool lower_thresholded_relu(struct call *c)
 {
     struct value *x = v_widen(c, c->in[0]);
     struct value *alpha = v_number(c, x, attr_float(c, "alpha", 1));
-    return activation(c, build_select(c->b, v_lt(c, alpha, x), x, scalar_or_zero(c, x)));
+    return activation(c, build_select(c->b, v_lt(c, alpha, x), x, zero_of(c, x)));
 }
 
 /* x < 0 ? a * (exp(x) - 1) : b * x */
@@ -75,18 +75,31 @@ bool lower_celu(struct call *c)
     return activation(c, build_select(c->b, is_negative(c, x), v_mul_number(c, bent, alpha), x));
 }
 
-bool lower_gelu(struct call *c)
+static struct value *gelu(struct call *c, struct value *x, bool by_tanh)
 {
-    static const char *const forms[] = {"none", "tanh", NULL};
-    struct value *x = v_widen(c, c->in[0]), *inner;
-    if (attr_choice(c, "approximate", forms, 0) == 0) {
-        inner = build_unary(c->b, OP_erf, v_mul_number(c, x, M_SQRT1_2));
-    } else {
+    struct value *inner;
+    if (by_tanh) {
         struct value *cube = v_mul(c, v_mul(c, x, x), x);
         inner = v_add(c, x, v_mul_number(c, cube, 0.044715));
         inner = build_unary(c->b, OP_tanh, v_mul_number(c, inner, sqrt(M_2_PI)));
+    } else {
+        inner = build_unary(c->b, OP_erf, v_mul_number(c, x, M_SQRT1_2));
     }
-    return activation(c, v_mul(c, v_mul_number(c, x, 0.5), v_add_number(c, inner, 1)));
+    return v_mul(c, v_mul_number(c, x, 0.5), v_add_number(c, inner, 1));
+}
+
+bool lower_gelu(struct call *c)
+{
+    static const char *const forms[] = {"none", "tanh", NULL};
+    return activation(c,
+                      gelu(c, v_widen(c, c->in[0]), attr_choice(c, "approximate", forms, 0) == 1));
+}
+
+/* ONNX Runtime's Gelu of x + bias; the variant tells the approximation by tanh. */
+bool lower_bias_gelu(struct call *c)
+{
+    struct value *x = c->in[1] ? v_add(c, c->in[0], c->in[1]) : c->in[0];
+    return activation(c, gelu(c, v_widen(c, x), c->row->variant));
 }
 
 /* min(max(alpha * x + beta, 0), 1) */

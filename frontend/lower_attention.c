@@ -206,3 +206,55 @@ bool lower_rotary_embedding(struct call *c)
     }
     return call_result(c, build_reshape(c->b, y, c->in[0]->rank, c->in[0]->shape));
 }
+
+/* Third number `part` of [B, S, 3 * width], as heads. */
+static struct value *packed_part(struct call *c, struct value *qkv, int part, int64_t heads)
+{
+    if (!qkv)
+        return NULL;
+    const struct dim *width = D(floordiv, qkv->shape[2], d_const(c, 3));
+    return split_heads(c, build_slice_axis(c->b, qkv, 2, D(mul, width, d_const(c, part)), width),
+                       heads);
+}
+
+/* ONNX Runtime's Attention: one product gives query, key and value. Its mask is one length per row
+ * of the batch, or one number per key. */
+bool lower_packed_attention(struct call *c)
+{
+    struct value *x = c->in[0], *mask = c->in[3];
+    int64_t heads = attr_int(c, "num_heads", 0);
+    if (c->in[4] || c->in[6] || attr_given(c, "qkv_hidden_sizes") || call_wants(c, 1))
+        return call_unsupported(c, "past keys, or sizes that differ");
+    if (x->rank != 3 || (mask && mask->rank != 1 && mask->rank != 2))
+        return call_unsupported(c, "an operand of rank %d, or a mask of another kind", x->rank);
+    struct value *qkv = build_matmul(c->b, x, c->in[1], x->type);
+    if (c->in[2])
+        qkv = v_add(c, qkv, c->in[2]);
+    struct value *q = packed_part(c, qkv, 0, heads), *k = packed_part(c, qkv, 1, heads);
+    struct value *v = packed_part(c, qkv, 2, heads);
+    if (!q || !k || !v)
+        return false;
+    struct value *score =
+        build_matmul(c->b, q, build_transpose(c->b, k, (int[]){0, 1, 3, 2}), DT_F32);
+    struct value *size = build_cast(c->b, build_dim(c->b, q->shape[3]), DT_F32);
+    double scale = attr_float(c, "scale", 0);
+    score = scale != 0 ? v_mul_number(c, score, scale)
+                       : v_mul(c, score, build_unary(c->b, OP_rsqrt, size));
+    if (c->in[5])
+        score = v_add(c, score, build_cast(c->b, c->in[5], DT_F32));
+    const struct dim *keys = x->shape[1], *plane[2] = {keys, keys};
+    if (mask && mask->rank == 1) {
+        struct value *column = build_iota(c->b, mask->type, 1, &keys, 0);
+        score = keep_where(c, v_lt(c, column, build_unsqueeze(c->b, mask, 0xe)), score);
+    } else if (mask) {
+        struct value *seen = v_lt(c, v_number(c, mask, 0), mask);
+        score = keep_where(c, build_unsqueeze(c->b, seen, 6), score);
+    }
+    if (attr_int(c, "unidirectional", 0))
+        score = keep_where(
+            c,
+            v_le(c, build_iota(c->b, DT_I64, 2, plane, 1), build_iota(c->b, DT_I64, 2, plane, 0)),
+            score);
+    score = score ? build_cast(c->b, build_softmax(c->b, score, 1u << 3, false), x->type) : NULL;
+    return call_result(c, merge_heads(c, build_matmul(c->b, score, v, x->type)));
+}

@@ -270,3 +270,51 @@ bool lower_softmax(struct call *c)
         return call_result(c, hardmax(c, x, axis));
     return call_result(c, build_softmax(c->b, x, 1u << axis, c->row->variant == OP_log_softmax));
 }
+
+/* Layer (or RMS) normalization over the last axis, then scale and bias, as one value. */
+static struct value *normalized(struct call *c, struct value *x, struct value *scale,
+                                struct value *bias, bool center)
+{
+    if (!x)
+        return NULL;
+    struct value *y = build_normalize(c->b, f32_or_wider(c, x), 1u << (x->rank - 1),
+                                      attr_float(c, "epsilon", (double)1e-12f), center);
+    return build_cast(c->b, scale_shift(c, y, scale, bias), x->type);
+}
+
+/* ONNX Runtime's x + skip (+ bias), normalized; variant 0 has no mean and no beta. Result 3 is the
+ * sum. */
+bool lower_skip_norm(struct call *c)
+{
+    bool center = c->row->variant != 0;
+    struct value *bias = c->in[center ? 4 : 3];
+    if (c->in[0]->rank < 1)
+        return call_error(c, "its operand is a scalar");
+    if (call_wants(c, 1) || call_wants(c, 2))
+        return call_unsupported(c, "its mean and deviation as outputs");
+    struct value *sum = v_add(c, c->in[0], c->in[1]);
+    if (bias)
+        sum = v_add(c, sum, bias);
+    if (call_wants(c, 3))
+        c->out[3] = sum;
+    return call_result(c, normalized(c, sum, c->in[2], center ? c->in[3] : NULL, center));
+}
+
+/* ONNX Runtime's sum of word, position and segment embeddings, normalized. */
+bool lower_embed_norm(struct call *c)
+{
+    struct value *ids = c->in[0], *segments = c->in[1], *mask = c->in[7], *places = c->in[8];
+    if (ids->rank != 2 || !c->in[5] || !c->in[6])
+        return call_error(c, "its ids have rank %d, or a scale is missing", ids->rank);
+    struct value *position = c->in[3], *sum = build_gather(c->b, c->in[2], ids, 0);
+    position = places ? build_gather(c->b, position, places, 0)
+                      : build_slice_axis(c->b, position, 0, d_const(c, 0), ids->shape[1]);
+    sum = v_add(c, sum, position);
+    if (segments && c->in[4])
+        sum = v_add(c, sum, build_gather(c->b, c->in[4], segments, 0));
+    const struct dim *batch = ids->shape[0];
+    c->out[1] = mask ? build_reduce(c->b, OP_reduce_sum, mask, 2, false)
+                     : build_expand(c->b, build_int(c->b, DT_I32, 0), 1, &batch);
+    c->out[2] = sum;
+    return call_result(c, normalized(c, sum, c->in[5], c->in[6], true));
+}

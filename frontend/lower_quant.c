@@ -4,8 +4,8 @@
 #include <math.h>
 
 /*
- * A scale or zero point in a shape that broadcasts to x: one element, one per index of `axis`, or
- * (block > 0) one per `block` neighbours along it.
+ * A scale or zero point (or NULL) in a shape that broadcasts to x: one element, one per index of
+ * `axis`, or (block > 0) one per `block` neighbours along it.
  */
 static struct value *spread(struct call *c, struct value *v, const struct value *x, int axis,
                             int64_t block)
@@ -176,4 +176,106 @@ bool lower_qlinear_conv(struct call *c)
               spread(c, c->in[6], x, 1, 0));
     struct value *real = v_mul(c, build_cast(c->b, y, DT_F32), factor);
     return call_result(c, to_quantized(c, real, spread(c, c->in[7], x, 1, 0), c->in[7]->type));
+}
+
+/* x as real numbers; inputs i, i + 1, i + 2 are x, its scale and its zero point. */
+static struct value *real_input(struct call *c, int i, int axis)
+{
+    struct value *x = c->in[i], *wide = centered(c, x, c->in[i + 2], axis);
+    return v_mul(c, build_cast(c->b, wide, DT_F32), spread(c, c->in[i + 1], x, axis, 0));
+}
+
+/* y to the type of the zero point in input i + 1, with the scale in input i. */
+static bool quantized_result(struct call *c, struct value *y, int i)
+{
+    struct value *zero = c->in[i + 1];
+    enum dtype type = zero ? zero->type : c->in[0]->type;
+    y = v_div(c, y, spread(c, c->in[i], c->in[0], 0, 0));
+    return call_result(c, to_quantized(c, y, spread(c, zero, c->in[0], 0, 0), type));
+}
+
+/* ONNX Runtime's elementwise operators on quantized numbers: x + y and x * y. */
+bool lower_qlinear_binary(struct call *c)
+{
+    return quantized_result(
+        c, build_binary(c->b, c->row->variant, real_input(c, 0, 0), real_input(c, 3, 0)), 6);
+}
+
+bool lower_qlinear_global_average(struct call *c)
+{
+    struct value *x = c->in[0];
+    bool last = attr_int(c, "channels_last", 0) != 0;
+    if (x->rank < 3)
+        return call_error(c, "its operand has rank %d", x->rank);
+    uint32_t axes = last ? ((1u << (x->rank - 1)) - 1) & ~1u : ((1u << x->rank) - 1) & ~3u;
+    return quantized_result(c, build_mean(c->b, real_input(c, 0, 0), axes, true), 3);
+}
+
+/* alpha * x * w + bias, where the bias is in units of alpha * both scales. */
+bool lower_qgemm(struct call *c)
+{
+    struct value *x = c->in[0], *w = c->in[3], *y;
+    bool turned = attr_int(c, "transB", 0) != 0;
+    if (x->rank != 2 || w->rank != 2)
+        return call_error(c, "operands of rank %d and %d, not 2", x->rank, w->rank);
+    struct value *a = centered(c, x, c->in[2], 0), *b = centered(c, w, c->in[5], turned ? 0 : 1);
+    a = attr_int(c, "transA", 0) ? build_transpose(c->b, a, (int[]){1, 0}) : a;
+    b = turned ? build_transpose(c->b, b, (int[]){1, 0}) : b;
+    y = build_matmul(c->b, a, b, DT_I32);
+    if (c->in[6])
+        y = v_add(c, y, c->in[6]);
+    struct value *factor = v_mul(c, spread(c, c->in[1], x, 1, 0), spread(c, c->in[4], x, 1, 0));
+    y = v_mul(c, build_cast(c->b, y, DT_F32), factor);
+    y = v_mul_number(c, y, attr_float(c, "alpha", 1));
+    return c->in[7] ? quantized_result(c, y, 7) : call_result(c, y);
+}
+
+/* Bytes […, n] of two 4-bit numbers each, low half first: u8 […, 2 n]. */
+static struct value *unpack_nibbles(struct call *c, struct value *v)
+{
+    struct value *half[2] = {v_and(c, v, v_number(c, v, 15)),
+                             build_binary(c->b, OP_shr, v, v_number(c, v, 4))};
+    const struct dim *shape[MAX_RANK];
+    if (!half[0] || !half[1] || v->rank < 1 || v->rank >= MAX_RANK)
+        return NULL;
+    for (int i = 0; i < v->rank; i++)
+        shape[i] = v->shape[i];
+    shape[v->rank - 1] = D(mul, shape[v->rank - 1], d_const(c, 2));
+    for (int i = 0; i < 2; i++)
+        half[i] = build_unsqueeze(c->b, half[i], 1u << v->rank);
+    return build_reshape(c->b, build_concat(c->b, 2, half, v->rank), v->rank, shape);
+}
+
+/* x [..., K] times weights [N, K] that are stored as 4-bit numbers in blocks along K. */
+bool lower_matmul_nbits(struct call *c)
+{
+    struct value *x = c->in[0], *zero = c->in[3];
+    int64_t k = attr_int(c, "K", 0), n = attr_int(c, "N", 0), block = attr_int(c, "block_size", 0);
+    if (attr_int(c, "bits", 4) != 4 || c->in[4])
+        return call_unsupported(c, "weights of other than 4 bits, or in groups");
+    if (k < 1 || n < 1 || block < 1 || k > INT32_MAX || n > INT32_MAX || block > INT32_MAX)
+        return call_error(c, "K, N or block_size is missing");
+    int64_t blocks = (k + block - 1) / block;
+    const struct dim *shape[3] = {d_const(c, n), d_const(c, blocks), d_const(c, block)};
+    const struct dim *per_block[3] = {shape[0], shape[1], d_const(c, 1)};
+    const struct dim *flat[2] = {shape[0], d_const(c, blocks * block)};
+    struct value *w = unpack_nibbles(
+        c, build_reshape(c->b, c->in[1], 3,
+                         (const struct dim *[]){shape[0], shape[1], d_const(c, (block + 1) / 2)}));
+    w = build_cast(c->b, w, DT_F32);
+    if (zero && zero->type == DT_U8) {
+        /* packed as well, each row of blocks filled up to a byte */
+        const struct dim *packed[2] = {shape[0], d_const(c, (blocks + 1) / 2)};
+        zero = unpack_nibbles(c, build_reshape(c->b, zero, 2, packed));
+        zero = build_slice_axis(c->b, zero, 1, d_const(c, 0), shape[1]);
+    }
+    if (zero)
+        zero = build_cast(c->b, build_reshape(c->b, zero, 3, per_block), DT_F32);
+    w = v_sub(c, w, c->in[3] ? zero : v_number(c, w, 8));
+    struct value *scale = build_cast(c->b, build_reshape(c->b, c->in[2], 3, per_block), DT_F32);
+    w = build_reshape(c->b, v_mul(c, w, scale), 2, flat);
+    w = build_slice_axis(c->b, w, 1, d_const(c, 0), d_const(c, k));
+    w = build_transpose(c->b, build_cast(c->b, w, x->type), (int[]){1, 0});
+    struct value *y = build_matmul(c->b, x, w, x->type);
+    return call_result(c, c->in[5] ? v_add(c, y, c->in[5]) : y);
 }
