@@ -2,8 +2,8 @@
  * Builder: one short call per op, used by the frontend's lowerings and by passes.
  *
  * Every function appends nodes at b->before (NULL: the end) and returns the result, or NULL after
- * reporting an error with graph->origin as place. A NULL operand gives NULL at once without a further
- * message, so that a lowering may be written as one expression.
+ * reporting an error with graph->origin as place. A NULL operand gives NULL at once without a
+ * further message, so that a lowering may be written as one expression.
  */
 #ifndef GPUCC_IR_BUILD_H
 #define GPUCC_IR_BUILD_H
@@ -12,15 +12,16 @@
 
 struct builder { struct graph *g; struct node *before; };
 
-/* Scalars: one function per row of ops.def, with 1 to 3 operands. Operands broadcast to one another as
- * in numpy (expand nodes are inserted, constraints recorded); types must agree already. */
+/* Scalars: one function per row of ops.def, with 1 to 3 operands. Operands broadcast to one another
+ * as in numpy (expand nodes are inserted, constraints recorded); types must agree already. */
 struct value *build_scalar(struct builder *b, enum op op, struct value *x, struct value *y,
                            struct value *z);
 #define build_unary(b, op, x)        build_scalar(b, op, x, NULL, NULL)
 #define build_binary(b, op, x, y)    build_scalar(b, op, x, y, NULL)
 struct value *build_select(struct builder *b, struct value *c, struct value *x, struct value *y);
 struct value *build_cast(struct builder *b, struct value *x, enum dtype to); /* x itself if same */
-struct value *build_cast_wrap(struct builder *b, struct value *x, enum dtype to); /* saturate false */
+/* With saturate false. */
+struct value *build_cast_wrap(struct builder *b, struct value *x, enum dtype to);
 struct value *build_bitcast(struct builder *b, struct value *x, enum dtype to);
 
 /* Constants. build_constant keeps a pointer to bytes (arena or mapped model). */
@@ -51,14 +52,16 @@ struct value *build_slice_axis(struct builder *b, struct value *x, int axis,
 struct value *build_pad(struct builder *b, struct value *x, const struct dim *const *low,
                         const struct dim *const *high, enum pad_mode mode, struct value *fill);
 struct value *build_concat(struct builder *b, int n, struct value *const *x, int axis);
-struct value *build_unsqueeze(struct builder *b, struct value *x, uint32_t axes); /* of the result */
+/* axes of the result. */
+struct value *build_unsqueeze(struct builder *b, struct value *x, uint32_t axes);
 struct value *build_squeeze(struct builder *b, struct value *x, uint32_t axes);
 /* The shape two or more shapes broadcast to (numpy), with constraints recorded; rank or -1. */
 int build_broadcast_shape(struct builder *b, int n, struct value *const *x,
                           const struct dim **shape);
 
 /* Reductions and rows: axes is a bit mask; keep = reduced axes stay with size 1. */
-struct value *build_reduce(struct builder *b, enum op op, struct value *x, uint32_t axes, bool keep);
+struct value *build_reduce(struct builder *b, enum op op, struct value *x, uint32_t axes,
+                           bool keep);
 struct value *build_mean(struct builder *b, struct value *x, uint32_t axes, bool keep);
 struct value *build_arg(struct builder *b, enum op op, struct value *x, int axis, bool last,
                         bool keep);

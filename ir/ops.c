@@ -3,8 +3,8 @@
 
 #include <stddef.h>
 
-/* Within ATTRS_<op>(FIELD_OF(op)) each A(kind, field) becomes FIELD_OF(op)(kind, field): the first half
- * names the struct, FIELD then closes the offsetof. */
+/* Within ATTRS_<op>(FIELD_OF(op)) each A(kind, field) becomes FIELD_OF(op)(kind, field): the first
+ * half names the struct, FIELD then closes the offsetof. */
 /* clang-format off */
 #define FIELD_OF(op)       {.offset = __builtin_offsetof(struct attr_##op, FIELD
 #define FIELD(k, f) f), .name = #f, .kind = AK_##k},

@@ -77,7 +77,7 @@ static bool reports(const char *path, const char *data, size_t length)
     return same;
 }
 
-/* -- The tables of docs/ir.md -- */
+/* -- docs/ir.md: its first example, and its tables -- */
 
 static void append_escaped(struct text *out, const char *s)
 {
@@ -124,6 +124,12 @@ static void tensor_table(struct text *out)
     }
 }
 
+static bool check_example(const char *path, const char *data)
+{
+    const char *start = strstr(data, "```\n"), *end = start ? strstr(start + 4, "```\n") : NULL;
+    return end && round_trip(path, start + 4, (size_t)(end - start) - 4);
+}
+
 static bool check_docs(const char *path, const char *data, bool bless)
 {
     struct text out = {0};
@@ -165,7 +171,8 @@ int main(int argc, char **argv)
     else if (strcmp(argv[1], "error") == 0)
         ok = reports(argv[2], data, length);
     else if (strcmp(argv[1], "ops") == 0)
-        ok = check_docs(argv[2], data, argc > 3 && strcmp(argv[3], "--bless") == 0);
+        ok = check_example(argv[2], data) &&
+             check_docs(argv[2], data, argc > 3 && strcmp(argv[3], "--bless") == 0);
     free(data);
     return ok ? 0 : 1;
 }
