@@ -1,10 +1,13 @@
 /*
  * Text files against the parser, the printer and the verifier:
  *
- *   round FILE   the file parses, verifies, and prints as the very same bytes
- *   error FILE   its first line is "; error: line:column: message" or "; error: message", and
- * parsing or verifying reports just that first ops FILE     the tables of ops between the marks in
- * docs/ir.md are what ops.def says; with --bless they are rewritten
+ *   round FILE   The file parses, verifies, and prints as the very same bytes.
+ *
+ *   error FILE   Its first line is "; error: line:column: message" or "; error: message", and
+ *                parsing or verifying reports just that first.
+ *
+ *   ops FILE     docs/ir.md: its first example goes round, and its tables of ops are what ops.def
+ *                says; with --bless they are rewritten.
  */
 #include <stdio.h>
 #include <stdlib.h>
