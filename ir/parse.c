@@ -337,8 +337,6 @@ static struct constant *parse_constant(struct parser *ps, enum dtype type, const
 
 static void parse_attr(struct parser *ps, const struct attr_field *field, union attr *attr)
 {
-    static const char *const pad_modes[] = {"constant", "reflect", "edge", "wrap"};
-    static const char *const combines[] = {"none", "add", "mul", "min", "max"};
     void *p = (char *)attr + field->offset;
     char *end;
     switch (field->kind) {
@@ -361,8 +359,10 @@ static void parse_attr(struct parser *ps, const struct attr_field *field, union 
     case AK_DIMS: *(struct dims *)p = parse_dims(ps); break;
     case AK_INTS: *(struct ints *)p = parse_ints(ps); break;
     case AK_PERM: *(struct perm *)p = parse_perm(ps); break;
-    case AK_PADMODE: *(enum pad_mode *)p = (enum pad_mode)parse_choice(ps, pad_modes, 4); break;
-    case AK_COMBINE: *(enum combine *)p = (enum combine)parse_choice(ps, combines, 5); break;
+    case AK_PADMODE:
+        *(enum pad_mode *)p = (enum pad_mode)parse_choice(ps, text_pad_modes, 4);
+        break;
+    case AK_COMBINE: *(enum combine *)p = (enum combine)parse_choice(ps, text_combines, 5); break;
     case AK_CONSTANT:
         *(struct constant **)p = parse_constant(ps, attr->constant.type, &attr->constant.shape);
         break;
@@ -461,9 +461,7 @@ static void parse_source(struct parser *ps)
 
 static void parse_check(struct parser *ps)
 {
-    static const char *const kinds[] = {
-        [MUST_EQUAL] = "equal", [MUST_BROADCAST] = "broadcast", [MUST_LESS_EQUAL] = "less_equal"};
-    int kind = parse_choice(ps, kinds, 3);
+    int kind = parse_choice(ps, text_constraints, 3);
     const struct dim *a = parse_dim(ps);
     expect(ps, ",");
     const struct dim *b = parse_dim(ps);

@@ -9,8 +9,10 @@
 
 enum { MOST_LITERAL_ELEMENTS = 64 };
 
-static const char *const pad_mode_names[] = {"constant", "reflect", "edge", "wrap"};
-static const char *const combine_names[] = {"none", "add", "mul", "min", "max"};
+const char *const text_pad_modes[4] = {"constant", "reflect", "edge", "wrap"};
+const char *const text_combines[5] = {"none", "add", "mul", "min", "max"};
+const char *const text_constraints[3] = {
+    [MUST_EQUAL] = "equal", [MUST_BROADCAST] = "broadcast", [MUST_LESS_EQUAL] = "less_equal"};
 
 void text_quoted(struct text *out, const char *s)
 {
@@ -151,8 +153,8 @@ static void print_attr(struct text *out, const struct graph *g, const struct nod
     case AK_DIMS: print_dims(out, g->dims, dims->n, dims->d); break;
     case AK_INTS: print_ints(out, ints->n, ints->v); break;
     case AK_PERM: print_perm(out, p); break;
-    case AK_PADMODE: text_printf(out, "%s", pad_mode_names[*(const enum pad_mode *)p]); break;
-    case AK_COMBINE: text_printf(out, "%s", combine_names[*(const enum combine *)p]); break;
+    case AK_PADMODE: text_printf(out, "%s", text_pad_modes[*(const enum pad_mode *)p]); break;
+    case AK_COMBINE: text_printf(out, "%s", text_combines[*(const enum combine *)p]); break;
     case AK_CONSTANT: print_constant(out, node->out[0], *(struct constant *const *)p); break;
     }
 }
@@ -240,10 +242,8 @@ static void print_sources(struct text *out, const struct graph *g)
 /* In front of the nodes: what must be equal counts as equal in their types. */
 static void print_constraints(struct text *out, const struct graph *g)
 {
-    static const char *const kinds[] = {
-        [MUST_EQUAL] = "equal", [MUST_BROADCAST] = "broadcast", [MUST_LESS_EQUAL] = "less_equal"};
     for (const struct constraint *c = g->constraints; c; c = c->next) {
-        text_printf(out, "check %s ", kinds[c->kind]);
+        text_printf(out, "check %s ", text_constraints[c->kind]);
         dim_print(out, g->dims, c->a);
         text_printf(out, ", ");
         dim_print(out, g->dims, c->b);
