@@ -326,6 +326,7 @@ static inline uint32_t small_encode(float x, struct small_float f, bool saturate
         code = ((uint32_t)(exponent - lowest) << f.mantissa) +
                shift_to_even(significand, 23 - f.mantissa);
     if (code > f.max) {
+        saturate = saturate || !f.nan;
         if (!saturate && !f.infinity)
             return f.unsigned_zero ? f.nan : sign | f.nan;
         code = saturate ? f.max : f.infinity;
