@@ -174,6 +174,8 @@ bool family_window(struct codegen *c, const struct group *group)
     for (int i = 0; i < w.spatial; i++)
         if (__builtin_mul_overflow(taps, w.kernel->v[i], &taps) || taps > INT32_MAX)
             emit_unsupported(e, w.node, "a window of more than 2^31 elements");
+    if (!dtype_is_float(w.x->type) && (op == OP_pool_mean || op == OP_pool_lp))
+        emit_unsupported(e, w.node, "means and norms are of floats");
     const struct dim *results = value_elements(e->g, w.y);
 
     emit_define(e, "RESULTS", "%s", emit_dim(e, results));
