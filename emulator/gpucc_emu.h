@@ -59,6 +59,12 @@ int gpucc_emu_configure(const struct gpucc_emu_options *options);
  */
 const char *gpucc_emu_last_error(void);
 
+/*
+ * A launch that failed leaves the context unusable: every later call returns its error, as with a
+ * GPU. This makes the device usable again; memory and modules stay.
+ */
+void gpucc_emu_forgive(void);
+
 struct gpucc_emu_counters {
     uint64_t launches, copies, fills; /* device operations; a zero-sized one counts, too */
     uint64_t copied_bytes, filled_bytes;

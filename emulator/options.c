@@ -58,6 +58,14 @@ API const char *gpucc_emu_last_error(void)
     return driver.error;
 }
 
+API void gpucc_emu_forgive(void)
+{
+    driver_lock();
+    driver.sticky = CUDA_SUCCESS;
+    driver.error[0] = 0;
+    driver_unlock();
+}
+
 /* ---- Counters: structures of nothing but 64-bit sums ---- */
 
 void gpucc_emu_add(struct gpucc_emu_counters *to, const struct gpucc_emu_counters *more)
