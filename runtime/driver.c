@@ -23,7 +23,9 @@ static const struct symbol {
 enum gpucc_status rt_driver_open(const char *path, struct driver *driver)
 {
     memset(driver, 0, sizeof *driver);
-    driver->library = dlopen(path != NULL ? path : SYSTEM_DRIVER, RTLD_NOW | RTLD_LOCAL);
+    /* Once opened, a driver stays: it may have threads, exit handlers and state of its own. */
+    driver->library =
+        dlopen(path != NULL ? path : SYSTEM_DRIVER, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (driver->library == NULL)
         return rt_fail(GPUCC_ENVIRONMENT, "no GPU driver: %s", dlerror());
     for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
@@ -56,8 +58,8 @@ enum gpucc_status rt_driver_status(const struct driver *driver, int result, cons
         return GPUCC_OK;
     enum gpucc_status status = result == DRIVER_OUT_OF_MEMORY ? GPUCC_LIMIT : GPUCC_ENVIRONMENT;
     const char *explanation = driver->explain != NULL ? driver->explain() : "";
-    if (explanation[0] != 0)
-        return rt_fail(status, "%s: %s", doing, explanation);
+    if (explanation[0] != 0) /* it says what was being done, too */
+        return rt_fail(status, "%s", explanation);
     const char *name = NULL, *text = NULL;
     driver->error_name(result, &name);
     driver->error_string(result, &text);

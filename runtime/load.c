@@ -1,5 +1,6 @@
 #include "load.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,9 +22,9 @@ static enum gpucc_status load_module(const struct gpucc_plan *plan, const struct
     if (result == 0)
         return GPUCC_OK;
     log[sizeof log - 1] = 0;
-    enum gpucc_status status = rt_driver_status(driver, result, "loading");
-    rt_fail_within("kernel %s: %s%s", symbol, log, log[0] != 0 ? ": " : "");
-    return status;
+    char doing[sizeof log + 128];
+    snprintf(doing, sizeof doing, "loading kernel %s%s%s", symbol, log[0] != 0 ? ": " : "", log);
+    return rt_driver_status(driver, result, doing);
 }
 
 static bool same_code(const struct plan_kernel *a, const struct plan_kernel *b)
