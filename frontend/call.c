@@ -351,8 +351,13 @@ struct value *v_number(struct call *c, struct value *x, double number)
 {
     if (!x)
         return NULL;
-    return dtype_is_float(x->type) ? build_float(c->b, x->type, number)
-                                   : build_int(c->b, x->type, (int64_t)number);
+    if (dtype_is_float(x->type))
+        return build_float(c->b, x->type, number);
+    /* A factor of the model may be anything; beyond 2^62 no integer formula of ours has a meaning.
+     */
+    double limit = 4611686018427387904.0;
+    number = number > limit ? limit : number < -limit ? -limit : number;
+    return build_int(c->b, x->type, number == number ? (int64_t)number : 0);
 }
 
 struct value *v_widen(struct call *c, struct value *x)

@@ -10,8 +10,9 @@
 #include <string.h>
 
 enum {
+    NEWEST_OPSET = 27,    /* of ONNX's own domain, that operators.def was written for */
     MAX_SCOPE_DEPTH = 64, /* functions and branches inside one another */
-    MAX_NODES = 4 << 20,  /* nodes after inlining */
+    MAX_NODES = 1 << 19,  /* nodes after inlining */
 };
 
 const struct name_entry *scope_find(const struct scope *scope, const char *name)
@@ -193,6 +194,8 @@ static bool lower_node(struct call *c, const char *domain)
     c->opset = opset_of(c->scope, domain);
     c->row = f ? NULL : operator_find(domain, c->node->op_type, c->opset, &known);
     if (!f && !c->row) {
+        if (known && c->opset == 0)
+            return call_error(c, "the model imports no opset of its domain");
         if (known)
             return call_unsupported(c, "gpucc does not know the operator in this opset");
         return call_unsupported(c, "gpucc does not know the operator%s%s", *domain ? " of " : "",
@@ -272,6 +275,9 @@ struct graph *frontend_load(struct arena *arena, struct diag *diag, struct model
     g->name = proto->graph->name ? proto->graph->name : "";
     if (proto->n_opset_import == 0)
         diag_error(diag, STATUS_BAD_MODEL, model->name, "the model names no opset");
+    if (opset_of(&scope, "") > NEWEST_OPSET)
+        diag_warning(diag, model->name, "opset %lld is newer than the newest gpucc knows, %d",
+                     (long long)opset_of(&scope, ""), NEWEST_OPSET);
 
     bool ok = import_initializers(&im, &scope, proto->graph);
     ok &= import_inputs(&im, &scope, proto->graph);

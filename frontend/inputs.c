@@ -179,6 +179,11 @@ static bool import_input(struct input_walk *w, struct scope *scope,
         if (!shape[i])
             return false;
     }
+    if (names_find(&scope->names, info->name)) {
+        diag_error(im->diag, STATUS_BAD_MODEL, im->model->name, "input '%s' is listed twice",
+                   info->name);
+        return false;
+    }
     struct value *v = graph_add_input(im->graph, info->name, (enum dtype)type->elem_type,
                                       (int)type->shape->n_dim, shape);
     names_put(im->arena, &scope->names, info->name, v);

@@ -27,7 +27,7 @@ static struct value *likelihood_loss(struct call *c, struct value *scores, struc
         counts = build_gather(b, weight, target, 0);
     if (attr_given(c, "ignore_index")) {
         struct value *ignored =
-            v_eq(c, target, v_number(c, target, (double)attr_int(c, "ignore_index", 0)));
+            v_eq(c, target, build_int(b, target->type, attr_int(c, "ignore_index", 0)));
         counts = build_select(b, ignored, zero, counts ? counts : v_number(c, scores, 1));
         loss = build_select(b, ignored, zero, loss);
     }

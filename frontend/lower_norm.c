@@ -71,7 +71,7 @@ bool lower_batch_norm(struct call *c)
     return call_result(c, build_cast(c->b, v_add(c, v_mul(c, x, s), t), c->in[0]->type));
 }
 
-/* y * scale + bias in y's type; both may be NULL only together with their input being omitted. */
+/* y * scale + bias in y's type; without a bias where it is omitted. */
 static struct value *scale_shift(struct call *c, struct value *y, struct value *scale,
                                  struct value *bias)
 {

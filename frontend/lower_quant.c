@@ -16,7 +16,7 @@ static struct value *spread(struct call *c, struct value *v, const struct value 
     if (value_elements_const(v, &n) && n == 1)
         return build_reshape(c->b, v, 0, NULL);
     if (block <= 0) {
-        if (v->rank != 1)
+        if (v->rank != 1 || axis >= x->rank)
             return call_error(c, "a scale or zero point has rank %d", v->rank), NULL;
         return build_unsqueeze(c->b, v, ((1u << (x->rank - axis - 1)) - 1) << 1);
     }

@@ -222,6 +222,9 @@ static bool sizes_from_scales(struct call *c, struct value *scales, int n, struc
         scales->def && scales->def->op == OP_constant ? scales->def->attr.constant.data : NULL;
     const struct dim *d[MAX_ELEMENTS], *in[MAX_RANK] = {NULL};
     bool known = k && scales->type == DT_F32;
+    int64_t count;
+    if (!value_elements_const(scales, &count) || count != n)
+        return call_error(c, "it has not one scale per axis that it resizes");
     for (int i = 0; i < n; i++) {
         in[i] = a[i].in;
         a[i].scale = pick(c, scales, i);
@@ -367,10 +370,7 @@ bool lower_upsample(struct call *c)
         int64_t count = given ? (int64_t)given->n_floats : 0;
         scales = build_constant(c->b, DT_F32, 1, &count, count ? (void *)given->floats : "", NULL);
     }
-    int64_t elements;
     if (n < 0 || !scales || c->failed)
         return false;
-    if (!value_elements_const(scales, &elements) || elements != n)
-        return call_error(c, "it has not one scale per axis");
     return sizes_from_scales(c, scales, n, a) && resize_all(c, &r, n, a);
 }

@@ -221,18 +221,24 @@ static struct value *flattened(struct call *c, struct value *v)
 bool lower_max_unpool(struct call *c)
 {
     struct value *x = c->in[0];
+    const int64_t *kernel;
+    const struct dim *shape[MAX_RANK], *given[MAX_ELEMENTS], *sizes[MAX_RANK];
+    const struct dim *all = d_const(c, 1), *one = all;
     int n = x->rank - 2;
-    int64_t stride[MAX_RANK], pads[2 * MAX_RANK], kernel[MAX_RANK];
-    const struct dim *shape[MAX_RANK], *given[MAX_ELEMENTS], *all = d_const(c, 1);
-    if (n < 1 || !attr_ints_exactly(c, "kernel_shape", n, 1, kernel) ||
-        !attr_ints_exactly(c, "strides", n, 1, stride) ||
-        !attr_ints_exactly(c, "pads", 2 * n, 0, pads))
-        return n < 1 ? call_error(c, "its operand has rank %d", x->rank) : false;
+    struct window w;
+    if (n < 1 || attr_ints(c, "kernel_shape", &kernel) != n)
+        return call_error(c, "kernel_shape does not fit an operand of rank %d", x->rank);
+    for (int i = 0; i < n; i++)
+        sizes[i] = d_const(c, kernel[i]);
+    if (!window_attributes(c, n, sizes, &w))
+        return false;
     for (int i = 0; i < x->rank; i++) {
         shape[i] = x->shape[i];
-        if (i >= 2)
-            shape[i] = D(add, D(mul, D(sub, shape[i], d_const(c, 1)), d_const(c, stride[i - 2])),
-                         d_const(c, kernel[i - 2] - pads[i - 2] - pads[n + i - 2]));
+        if (i >= 2) {
+            const struct dim *reach = D(mul, D(sub, shape[i], one), d_const(c, w.stride.v[i - 2]));
+            shape[i] = D(sub, D(add, reach, w.extent[i - 2]),
+                         d_const(c, w.pads[i - 2] + w.pads[n + i - 2]));
+        }
         all = D(mul, all, shape[i]);
     }
     struct value *zeros = build_expand(c->b, v_number(c, x, 0), 1, &all);
