@@ -203,10 +203,9 @@ static const char *float_cast(struct emitter *e, const struct node *node, const 
 const char *emit_cast_text(struct emitter *e, const struct node *node, const char *a)
 {
     enum dtype from = node->in[0]->type, to = node->out[0]->type;
-    if (node->op == OP_bitcast) {
-        const char *source = emit_storage_type(from), *result = emit_storage_type(to);
-        return arena_printf(e->g->arena, "g_bits<%s>(%s(%s))", result, source, a);
-    }
+    if (node->op == OP_bitcast)
+        return arena_printf(e->g->arena, "g_bits<%s>(%s)", emit_storage_type(to),
+                            emit_stored(e, from, a));
     if (!cuda_type[to].storage || dtype_info[to].cls == DC_O || dtype_info[from].cls == DC_O) {
         emit_unsupported(e, node, "from %s to %s", dtype_info[from].text, dtype_info[to].text);
         return a;

@@ -394,6 +394,17 @@ static void choose_symbols(const struct graph *g, int64_t base, int64_t *symbols
     }
 }
 
+/* Inputs whose elements are symbols hold the values chosen for them. */
+static void set_elements(const struct graph *g, const int64_t *symbols, struct tensor *inputs)
+{
+    for (int s = 0; s < g->n_symbols; s++) {
+        const struct symbol_source *source = &g->symbols[s];
+        if (source->kind == SYMBOL_ELEMENT && !source->value->def &&
+            source->element < tensor_elements(&inputs[source->value->index]))
+            set_element(&inputs[source->value->index], source->element, (double)symbols[s]);
+    }
+}
+
 static bool constraints_hold(const struct graph *g, const int64_t *symbols)
 {
     for (const struct constraint *c = g->constraints; c; c = c->next) {
@@ -447,6 +458,8 @@ static bool run_once(struct driver *driver, struct nvrtc *nvrtc, struct arena *a
             fill(&inputs[i], &state);
     }
     r.inputs = inputs;
+    if (ok)
+        set_elements(r.g, r.symbols, inputs);
     struct tensor *expected = ARENA_ARRAY(arena, (size_t)r.g->n_outputs + 1, struct tensor);
     ok = ok && eval_graph(r.g, r.inputs, expected);
     r.expected = expected;
