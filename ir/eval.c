@@ -291,7 +291,7 @@ static bool run_node(struct eval *e, const struct node *node)
     return ok;
 }
 
-/* The slot's value as a tensor of the caller's. */
+/* The slot's value as a tensor of the caller's: its memory itself where nobody else needs it. */
 static bool take_result(struct eval *e, const struct value *v, struct tensor *out)
 {
     const struct array *a = &slot_of(e, v)->a;
@@ -302,6 +302,12 @@ static bool take_result(struct eval *e, const struct value *v, struct tensor *ou
     *out = (struct tensor){.type = a->type, .rank = a->rank};
     memcpy(out->shape, a->shape, sizeof(out->shape));
     out->size = (size_t)array_elements(a) * dtype_size(a->type);
+    struct buffer *buffer = a->buffer;
+    if (buffer->owned && buffer->arrays == 1 && a->data == buffer->data && array_is_dense(a)) {
+        out->data = buffer->data;
+        buffer->owned = false; /* the value may be another output, too: that one copies */
+        return true;
+    }
     out->data = malloc(out->size ? out->size : 1);
     if (!out->data)
         return limit(e, NULL);

@@ -178,9 +178,10 @@ void array_densify(struct eval_call *c, struct array *a)
 #define C_FLOATS(X) X(F32, float) X(F64, double)
 #define C_INTS(X)                                                                                  \
     X(I8, int8_t)                                                                                  \
-    X(I16, int16_t) X(I32, int32_t) X(I64, int64_t) X(U8, uint8_t) X(U16, uint16_t)                \
-        X(U32, uint32_t) X(U64, uint64_t) X(BOOL, uint8_t) X(I4, int8_t) X(I2, int8_t)             \
-            X(U4, uint8_t) X(U2, uint8_t)
+    X(I16, int16_t)                                                                                \
+    X(I32, int32_t) X(I64, int64_t) X(U8, uint8_t) X(U16, uint16_t) X(U32, uint32_t)               \
+        X(U64, uint64_t) X(BOOL, uint8_t) X(I4, int8_t) X(I2, int8_t) X(U4, uint8_t)               \
+            X(U2, uint8_t)
 /* Narrow floats: storage, to float, from float x. */
 #define NARROW_FLOATS(X)                                                                           \
     X(F16, uint16_t, f16_to_float(v), float_to_f16(x))                                             \
