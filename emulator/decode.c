@@ -342,11 +342,9 @@ static uint32_t destination(struct decoder *d, const struct instance *at, const 
 
 static void want_operands(struct decoder *d, uint32_t low, uint32_t high)
 {
-    static const struct operand none[16];
     if (d->s->n_operands < low || d->s->n_operands > high) {
         decode_fail(d, "%" PRIu32 " operands where %" PRIu32 " are wanted", d->s->n_operands, low);
     }
-    (void)none;
 }
 
 /* ---- Forms with an operand string ---- */
@@ -470,10 +468,7 @@ static void decode_mov(struct decoder *d, const struct instance *at, const struc
         refer(d, FIELD_D, dest, true, NULL);
         return;
     }
-    uint32_t a = source_register(d, at, from, letter == 'f' ? 'w' : letter == 'd' ? 'l' : letter);
-    if (from->kind == OPERAND_F64 || (from->kind == OPERAND_F32 && letter == 'f')) {
-        a = source(d, at, from, letter);
-    }
+    uint32_t a = source_register(d, at, from, letter);
     uint32_t dest = destination(d, at, to, letter);
     if (!d->failed && d->regs[a].cls != cls) {
         decode_fail(d, "the source has %s", class_name(d->regs[a].cls));
@@ -950,7 +945,7 @@ static void guard(struct decoder *d, const struct instance *at, uint32_t first)
         decode_fail(d, "the guard is not a predicate");
         return;
     }
-    size_t old = d->n_refs, n = d->k->n_code - first;
+    size_t n = d->k->n_code - first;
     for (size_t i = 0; i < n; i++) { /* the order of references is that of instructions */
         uint32_t insn = first + (uint32_t)i;
         d->k->code[insn].guard_not = g->negate;
@@ -967,7 +962,6 @@ static void guard(struct decoder *d, const struct instance *at, uint32_t first)
             (struct reference){insn, FIELD_GUARD, false, at->first_reg + g->reg, NULL};
         d->n_refs++;
     }
-    (void)old;
 }
 
 static bool ends_block(const struct insn *in)
