@@ -452,6 +452,19 @@ bool eval_constant(struct graph *g, const struct value *v, struct tensor *out)
     return ok;
 }
 
+bool eval_is_portable(const struct node *node)
+{
+    if (node->n_out == 0 || node->out[0]->type != DT_F64)
+        return true;
+    switch (node->op) {
+    case OP_pow:
+    case OP_softmax:
+    case OP_log_softmax:
+    case OP_pool_lp: return false;
+    default: return node->op < OP_exp || node->op > OP_softplus; /* rows of ops.def side by side */
+    }
+}
+
 /* ---- Tensors. */
 
 void tensor_free(struct tensor *t)

@@ -1,8 +1,8 @@
 /*
  * The reference evaluator: every op in plain loops with wide accumulators (floats sum in double,
- * integers wrap in their own type). It folds constants, it is the oracle for kernels, and it computes
- * packed weights while a plan is written. Slow and right; elementwise ops and copies of large
- * contiguous tensors are fast enough to rewrite 100 MB of weights in well under a second.
+ * integers wrap in their own type). It folds constants, it is the oracle for kernels, and it
+ * computes packed weights while a plan is written. Slow and right; elementwise ops and copies of
+ * large contiguous tensors are fast enough to rewrite 100 MB of weights in well under a second.
  */
 #ifndef GPUCC_IR_EVAL_H
 #define GPUCC_IR_EVAL_H
@@ -13,8 +13,8 @@ struct tensor {
     enum dtype type;
     int rank;
     int64_t shape[MAX_RANK];
-    size_t size;                    /* bytes */
-    void *data;                     /* row-major, dense; owner is the one who made the tensor */
+    size_t size; /* bytes */
+    void *data;  /* row-major, dense; owner is the one who made the tensor */
 };
 
 /*
@@ -23,9 +23,13 @@ struct tensor {
  */
 bool eval_graph(struct graph *g, const struct tensor *inputs, struct tensor *outputs);
 
-/* The value of v, which must depend on const nodes alone. out->data is malloc'ed. Intermediate values
- * are freed as soon as they are used. */
+/* The value of v, which must depend on const nodes alone. out->data is malloc'ed. Intermediate
+ * values are freed as soon as they are used. */
 bool eval_constant(struct graph *g, const struct value *v, struct tensor *out);
+
+/* Whether the node's numbers are the same with every C library. f64 functions of libm are not: they
+ * differ in the last bit, and what is computed at compile time must not differ by machine. */
+bool eval_is_portable(const struct node *node);
 
 void tensor_free(struct tensor *t);
 int64_t tensor_elements(const struct tensor *t);
