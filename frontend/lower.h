@@ -86,8 +86,8 @@ const struct dim *call_dim(struct call *c, int input);
 /* All elements of an input, when they are constants; their count, or -1 when they are not (nothing
  * is reported). */
 int call_known(struct call *c, int input, int64_t v[MAX_ELEMENTS]);
-/* The dim depends on elements of tensors, so that it may be negative to mean something else; one that
- * comes from sizes alone is a size. */
+/* The dim depends on elements of tensors, so that it may be negative to mean something else; one
+ * that comes from sizes alone is a size. */
 bool dim_from_data(struct call *c, const struct dim *d);
 /* axis (of [-rank, rank)) as a dim, made non-negative. */
 const struct dim *dim_axis(struct call *c, const struct dim *axis, int rank);

@@ -1,22 +1,9 @@
 /* Sampling at computed places: GridSample, AffineGrid; and their kin that write to computed places.
  */
+#include "sample.h"
 #include "window.h"
 
 #include <math.h>
-
-enum sample_mode { SAMPLE_LINEAR, SAMPLE_NEAREST, SAMPLE_CUBIC };
-enum sample_padding { PADDING_ZEROS, PADDING_BORDER, PADDING_REFLECTION };
-
-struct sampling {
-    enum sample_mode mode;
-    enum sample_padding padding;
-    bool corners;             /* -1 and 1 are the centres of the outer elements, not their edges */
-    int n;                    /* spatial axes */
-    struct value *flat;       /* X as [N, C, all spatial] */
-    const struct dim *points; /* per image */
-    const struct dim *size[MAX_RANK];
-    struct value *at[MAX_RANK]; /* f32 [N, points]: position along each spatial axis */
-};
 
 static struct value *size_f32(struct call *c, const struct dim *d)
 {
@@ -98,11 +85,17 @@ static struct value *interpolate(struct call *c, const struct sampling *s, struc
         at[axis] = v_add_number(c, base, t - (taps == 4));
         struct value *weight = build_unsqueeze(c->b, tap_weight(c, s, fraction, t), 2);
         struct value *term = v_mul(c, interpolate(c, s, at, axis + 1), weight);
-        sum = sum ? v_add(c, sum, term) : term;
+        sum = !sum ? term : s->greatest ? v_max(c, sum, term) : v_add(c, sum, term);
         if (!sum)
             return NULL;
     }
     return sum;
+}
+
+struct value *sample_between(struct call *c, const struct sampling *s)
+{
+    struct value *at[MAX_RANK];
+    return s->flat ? interpolate(c, s, at, 0) : NULL;
 }
 
 /* Positions of the points along axis i: column n - 1 - i of the grid, from [-1, 1] to elements. */
@@ -161,7 +154,7 @@ bool lower_grid_sample(struct call *c)
         s.at[i] = grid_positions(c, &s, grid, i);
     for (int i = 0; i < s.n; i++)
         at[i] = build_unary(c->b, OP_round, s.at[i]);
-    y = s.flat ? s.mode == SAMPLE_NEAREST ? sample_at(c, &s, at) : interpolate(c, &s, at, 0) : NULL;
+    y = s.flat ? s.mode == SAMPLE_NEAREST ? sample_at(c, &s, at) : sample_between(c, &s) : NULL;
     return call_result(c, build_reshape(c->b, build_cast(c->b, y, x->type), x->rank, out));
 }
 
