@@ -515,8 +515,87 @@ static void weights_are_uploaded_once(void **state)
     stop(&f);
 }
 
-RUN_TESTS(TEST(static_plan_runs_without_allocating), TEST(without_graphs_the_steps_are_issued),
-          TEST(free_dim_runs_at_any_size),
+/* x → y by three launches through two buffers at the given offsets of a fixed arena. */
+static unsigned char *plan_fixed_arena(int64_t first, int64_t second, int64_t arena, size_t *size)
+{
+    struct plan_builder b;
+    int64_t n = 100;
+    builder_init(&b, "sm_90a", 90);
+    builder_tensor(&b, 0, "x", 1, 1, &n);
+    builder_tensor(&b, 1, "y", 1, 1, &n);
+    uint32_t elements = builder_const(&b, 100), bytes = builder_const(&b, 400);
+    uint32_t one = builder_const(&b, 1), kernel = builder_kernel(&b, "add_one", add_one_ptx, 32);
+    builder_add(&b, PLAN_SHAPES, &elements, sizeof elements);
+    uint32_t at[] = {builder_buffer(&b, PLAN_BUFFER_INPUT, 0, bytes),
+                     builder_buffer(&b, PLAN_BUFFER_ARENA, 0, bytes),
+                     builder_buffer(&b, PLAN_BUFFER_ARENA, 0, bytes),
+                     builder_buffer(&b, PLAN_BUFFER_OUTPUT, 0, bytes)};
+    struct plan_buffer *buffers = (void *)b.sections[PLAN_BUFFERS].data;
+    for (int i = 0; i < 3; i++) {
+        struct plan_arg args[] = {{PLAN_ARG_BUFFER, at[i], PLAN_NONE, 0},
+                                  {PLAN_ARG_BUFFER, at[i + 1], PLAN_NONE, 0},
+                                  {PLAN_ARG_I32, elements, 0, 0}};
+        builder_launch(&b, kernel, one, args, 3);
+        buffers[at[i]].last = (uint32_t)i;
+        buffers[at[i + 1]].first = buffers[at[i + 1]].last = (uint32_t)i;
+    }
+    buffers[at[1]].offset = first;
+    buffers[at[2]].offset = second;
+    b.program.arena_bytes = b.program.peak_bytes = arena;
+    unsigned char *plan = builder_finish(&b, size);
+    builder_free(&b);
+    return plan;
+}
+
+static void fixed_arena_is_used_as_the_plan_says(void **state)
+{
+    (void)state;
+    struct fixture f;
+    size_t size;
+    float x[100] = {7}, y[100];
+    unsigned char *bytes = plan_fixed_arena(0, 512, 1024, &size);
+    start(&f, bytes, size);
+    OK(gpucc_context_create(f.plan, f.device, &f.context));
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, x, sizeof x));
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_HOST, y, sizeof y));
+    OK(gpucc_context_run_sync(f.context));
+    assert_float_equal(y[0], 10, 0);
+    assert_float_equal(y[99], 3, 0);
+    stop(&f);
+}
+
+static void buffer_beyond_the_fixed_arena_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t second, arena;
+        enum gpucc_status opens, runs;
+    } cases[] = {
+        {512, 768, GPUCC_OK, GPUCC_BAD_PLAN},
+        {1024, 1024, GPUCC_OK, GPUCC_BAD_PLAN},
+        {1280, 1024, GPUCC_BAD_PLAN, GPUCC_OK},
+        {500, 1024, GPUCC_BAD_PLAN, GPUCC_OK}, /* not aligned */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t size;
+        struct fixture f;
+        struct gpucc_plan *plan;
+        unsigned char *bytes = plan_fixed_arena(0, cases[i].second, cases[i].arena, &size);
+        if (cases[i].opens != GPUCC_OK) {
+            assert_int_equal(gpucc_plan_open_memory(bytes, size, 0, &plan), cases[i].opens);
+            free(bytes);
+            continue;
+        }
+        start(&f, bytes, size);
+        assert_int_equal(gpucc_context_create(f.plan, f.device, &f.context), cases[i].runs);
+        assert_error("does not fit the arena");
+        stop(&f);
+    }
+}
+
+RUN_TESTS(TEST(fixed_arena_is_used_as_the_plan_says),
+          TEST(buffer_beyond_the_fixed_arena_is_refused), TEST(static_plan_runs_without_allocating),
+          TEST(without_graphs_the_steps_are_issued), TEST(free_dim_runs_at_any_size),
           TEST(reserved_context_allocates_nothing_for_smaller_shapes),
           TEST(device_memory_is_used_in_place), TEST(unbound_output_stays_with_the_context),
           TEST(contexts_share_the_loaded_program), TEST(wrong_use_is_an_error_that_names_the_input),
