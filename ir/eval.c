@@ -105,11 +105,17 @@ bool eval_fails(struct eval_call *c, enum status status, const char *failure)
     return false;
 }
 
+/* Offsets beyond this are no tensor's; sums of a few of them do not overflow. */
+#define MOST_OFFSET (INT64_C(1) << 60)
+
 bool eval_dims(struct eval_call *c, struct dims dims, int64_t *values)
 {
-    for (int i = 0; i < dims.n; i++)
+    for (int i = 0; i < dims.n; i++) {
         if (!dim_eval(dims.d[i], c->symbols, &values[i]))
             return eval_fails(c, STATUS_BAD_MODEL, "a dim of its attributes cannot be computed");
+        if (values[i] > MOST_OFFSET || values[i] < -MOST_OFFSET)
+            return eval_fails(c, STATUS_LIMIT, "a dim of its attributes is beyond all tensors");
+    }
     return true;
 }
 

@@ -52,10 +52,9 @@ bool eval_op_iota(struct eval_call *c)
 
 bool eval_op_size(struct eval_call *c)
 {
-    struct dims dim = {1, &c->node->attr.size.value};
     int64_t value;
-    if (!eval_dims(c, dim, &value))
-        return false;
+    if (!dim_eval(c->node->attr.size.value, c->symbols, &value))
+        return eval_fails(c, STATUS_BAD_MODEL, "its value cannot be computed");
     array_alloc(c, &c->out[0]);
     memcpy(c->out[0].data, &value, sizeof(value));
     return true;

@@ -115,6 +115,19 @@ static void huge_results_are_refused(void **state)
     world_close(&w);
 }
 
+static void padding_beyond_all_tensors_is_refused(void **state)
+{
+    (void)state;
+    struct world w;
+    struct tensor out;
+    world_open(&w, "graph \"test\"\n%0 = constant {type=f32, shape=[1], data=[0]}\n"
+                   "%1 = pad %0 {low=[-9223372036854775807], high=[9223372036854775807], mode=edge}"
+                   "\noutput \"y\" = %1\n");
+    assert_false(eval_graph(w.g, NULL, &out));
+    assert_int_equal(w.diag.status, STATUS_LIMIT);
+    world_close(&w);
+}
+
 static void constants_without_elements_are_an_error(void **state)
 {
     (void)state;
@@ -174,6 +187,7 @@ int main(void)
         cmocka_unit_test(broken_constraints_are_reported),
         cmocka_unit_test(elements_of_a_result_become_sizes),
         cmocka_unit_test(huge_results_are_refused),
+        cmocka_unit_test(padding_beyond_all_tensors_is_refused),
         cmocka_unit_test(constants_without_elements_are_an_error),
         cmocka_unit_test(one_constant_is_evaluated_by_itself),
         cmocka_unit_test(long_chains_of_shared_constants_are_quick),
