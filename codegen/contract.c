@@ -389,12 +389,13 @@ static void emit_tiles(const struct contraction *c, const struct tile *tile)
     emit_define(e, "EXTENT_K", "%s", emit_dim(e, c->k));
     emit_define(e, "GUARD_M", "%d", !dim_divisible(c->m, tile->m));
     emit_define(e, "GUARD_N", "%d", !dim_divisible(c->n, tile->n));
-    emit_define(e, "GUARD_K", "%d", !dim_divisible(c->k, tile->k));
+    emit_define(e, "GUARD_K", "%d", !dim_divisible(c->k, tile->k * tile->slices));
     emit_define(e, "TILE_M", "%d", tile->m);
     emit_define(e, "TILE_N", "%d", tile->n);
     emit_define(e, "TILE_K", "%d", tile->k);
     emit_define(e, "THREAD_M", "%d", tile->thread_m);
     emit_define(e, "THREAD_N", "%d", tile->thread_n);
+    emit_define(e, "SLICES", "%d", tile->slices);
     define_operand(e, "A", a);
     define_operand(e, "B", b);
     emit_define(e, "C_VECTOR", "%d", width);
@@ -403,7 +404,7 @@ static void emit_tiles(const struct contraction *c, const struct tile *tile)
     emit_store(c, width);
     const struct dim *blocks = dim_ceildiv(dims, c->m, dim_const(dims, tile->m));
     blocks = dim_mul(dims, blocks, dim_ceildiv(dims, c->n, dim_const(dims, tile->n)));
-    emit_launch(e, dim_mul(dims, blocks, c->batches), tile_threads(tile), 0);
+    emit_launch(e, dim_mul(dims, blocks, c->batches), tile_threads(tile) * tile->slices, 0);
     emit_skeleton(e, "contract.cuh");
 }
 
@@ -493,8 +494,7 @@ bool family_contract(struct codegen *g, const struct group *group)
                         cost_guess(e->g, c.k)};
     bool floats = is_float(c.a) && is_float(c.b) && is_float(c.y);
     int depth = filter_depth(&c);
-    struct tile tile = *cost_tile(e->target, &x, depth > 0);
-    tile.k = depth > 0 ? depth : tile.k;
+    struct tile tile = cost_tile(e->target, &x, depth);
     if (!floats || dim_is(c.k, 0) || cost_prefers_direct(&x))
         emit_direct(&c, &x);
     else

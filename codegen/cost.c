@@ -8,21 +8,21 @@ enum { TYPICAL_SYMBOL = 32 };
 enum { LARGE = 1 << 15 };
 
 /* clang-format off */
-/*   m    n   k thread percent */
+/*   m    n   k thread percent, slices */
 static const struct tile tiles[] = {
-    {128, 128,  8, 8, 8, 100},
-    {128,  64,  8, 8, 8, 104},
-    { 64, 128,  8, 8, 8, 104},
-    { 64,  64,  8, 8, 8, 112},
-    {128,  32,  8, 8, 8, 116},
-    { 32, 128,  8, 8, 8, 116},
-    { 64,  32,  8, 8, 4, 130},
-    { 32,  64,  8, 4, 8, 130},
-    { 16, 128,  8, 4, 8, 140},
-    {128,  16,  8, 8, 4, 140},
-    { 32,  32,  8, 4, 8, 160},
-    { 32,  32, 16, 4, 4, 170},
-    { 16,  64, 16, 4, 4, 180},
+    {128, 128,  8, 8, 8, 100, 1},
+    {128,  64,  8, 8, 8, 104, 1},
+    { 64, 128,  8, 8, 8, 104, 1},
+    { 64,  64,  8, 8, 8, 112, 1},
+    {128,  32,  8, 8, 8, 116, 1},
+    { 32, 128,  8, 8, 8, 116, 1},
+    { 64,  32,  8, 8, 4, 130, 1},
+    { 32,  64,  8, 4, 8, 130, 1},
+    { 16, 128,  8, 4, 8, 140, 1},
+    {128,  16,  8, 8, 4, 140, 1},
+    { 32,  32,  8, 4, 8, 160, 1},
+    { 32,  32, 16, 4, 4, 170, 1},
+    { 16,  64, 16, 4, 4, 180, 1},
 };
 /* clang-format on */
 
@@ -36,23 +36,50 @@ static int64_t ceil_div(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-/* Time of the multiprocessor that has most to do, in products of the best tile times 100. */
+/* Shared memory of a block of contract.cuh that all launches may have, and what the tile takes of
+ * it: two tiles of each operand, and afterwards all slices' sums. */
+enum { SHARED_BYTES = 48 << 10, TILE_PAD = 4 };
+
+static bool fits(const struct tile *t)
+{
+    int tiles = 2 * t->k * (t->m + t->n + 2 * TILE_PAD), sums = t->slices > 1 ? t->m * t->n : 0;
+    return t->slices * 4 * (tiles > sums ? tiles : sums) <= SHARED_BYTES;
+}
+
+/*
+ * Time of the multiprocessor that has most to do, in products of the best tile times 100. Its
+ * schedulers need BUSY_WARPS warps to hide latency: with fewer, time goes up in proportion. Filling
+ * the first tiles and storing the results take about as long as ENDS rounds of the loop.
+ */
 static int64_t tile_cost(const struct target *target, const struct extents *x, const struct tile *t)
 {
+    enum { BUSY_WARPS = 8, ENDS = 2 };
     int64_t tiles_m = ceil_div(at_most(x->m, LARGE), t->m);
     int64_t tiles_n = ceil_div(at_most(x->n, LARGE), t->n);
     int64_t blocks = tiles_m * tiles_n * at_most(x->batches, LARGE);
-    return ceil_div(blocks, target->multiprocessors) * t->m * t->n * t->percent;
+    int64_t share = ceil_div(blocks, target->multiprocessors);
+    int64_t warps = at_most(share * t->slices * tile_threads(t) / 32, BUSY_WARPS);
+    int64_t rounds = ceil_div(at_most(x->k, LARGE), t->k * t->slices) + ENDS;
+    return share * t->m * t->n * rounds * t->k * t->slices / 8 * t->percent * BUSY_WARPS / warps;
 }
 
-const struct tile *cost_tile(const struct target *target, const struct extents *x, bool wide)
+struct tile cost_tile(const struct target *target, const struct extents *x, int filter_depth)
 {
-    const struct tile *best = NULL;
+    enum { MOST_SLICES = 8 };
+    struct tile best = tiles[0];
+    int64_t best_cost = INT64_MAX;
     for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
-        if (wide && tiles[i].n < tile_threads(&tiles[i]))
+        struct tile tile = tiles[i];
+        if (filter_depth && tile.n < tile_threads(&tile))
             continue;
-        if (!best || tile_cost(target, x, &tiles[i]) < tile_cost(target, x, best))
-            best = &tiles[i];
+        tile.k = filter_depth ? filter_depth : tile.k;
+        for (tile.slices = 1; tile.slices <= MOST_SLICES && fits(&tile); tile.slices *= 2) {
+            int64_t cost = tile_cost(target, x, &tile);
+            if (cost < best_cost) {
+                best = tile;
+                best_cost = cost;
+            }
+        }
     }
     return best;
 }

@@ -12,8 +12,10 @@ struct tile {
     int m, n, k;            /* results and depth of a block's tile */
     int thread_m, thread_n; /* results of a thread; multiples of 4 */
     int percent;            /* time per product, of the best tile's */
+    int slices;             /* groups of threads that share the work along K */
 };
 
+/* Threads of one slice. */
 static inline int tile_threads(const struct tile *t)
 {
     return t->m / t->thread_m * (t->n / t->thread_n);
@@ -24,8 +26,9 @@ struct extents {
     int64_t batches, m, n, k;
 };
 
-/* The tile with which the target finishes first; wide: among those with n >= tile_threads. */
-const struct tile *cost_tile(const struct target *target, const struct extents *x, bool wide);
+/* The tile with which the target finishes first. filter_depth: the tile's k, which then has
+ * n >= tile_threads; 0: any. */
+struct tile cost_tile(const struct target *target, const struct extents *x, int filter_depth);
 /* Too little is shared for tiles: one thread or one warp per result is better. */
 bool cost_prefers_direct(const struct extents *x);
 
