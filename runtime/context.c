@@ -138,6 +138,8 @@ static void destroy_on_device(struct gpucc_context *context)
         driver->graph_exec_destroy(context->graph);
     for (uint32_t i = 0; i < context->program->n_segments; i++)
         rt_device_free(context->device, context->regions[i].memory);
+    for (uint32_t i = 0; i < context->program->n_buffers && context->buffers != NULL; i++)
+        rt_device_free(context->device, context->buffers[i].own);
     if (context->loaded != NULL)
         rt_unload(context->plan, context->loaded);
 }

@@ -13,6 +13,8 @@ struct buffer_state {
     uint64_t address;                   /* on the device, for this run */
     int64_t bytes;                      /* its size slot */
     uint64_t staging;                   /* INPUT, OUTPUT: the context's own memory for it */
+    uint64_t own;                       /* its own allocation where the device isolates buffers … */
+    int64_t own_bytes;                  /* … and the size of that */
     uint32_t segment;                   /* whose scalars compute its size */
 };
 

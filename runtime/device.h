@@ -8,6 +8,8 @@ struct gpucc_device {
     struct driver driver;
     int ordinal;
     void *primary;                      /* retained CUcontext */
+    bool isolate;                       /* every buffer and weight in an allocation of its own: a
+                                           driver that checks bounds sees straying into another */
     struct gpucc_device_info info;
 };
 

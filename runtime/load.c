@@ -81,29 +81,48 @@ static enum gpucc_status check_parameters(const struct gpucc_plan *plan,
     return GPUCC_OK;
 }
 
-static enum gpucc_status upload_weights(const struct gpucc_plan *plan, struct loaded *loaded)
+static enum gpucc_status upload(const struct gpucc_device *device, const void *bytes, uint64_t size,
+                                uint64_t *pointer)
 {
-    const struct driver *driver = &loaded->device->driver;
-    if (plan->n_weight_data == 0)
-        return GPUCC_OK;
-    enum gpucc_status status =
-        rt_device_alloc(loaded->device, (int64_t)plan->n_weight_data, "weights", &loaded->weights);
-    if (status != GPUCC_OK)
+    const struct driver *driver = &device->driver;
+    enum gpucc_status status = rt_device_alloc(device, (int64_t)size, "weights", pointer);
+    if (status != GPUCC_OK || size == 0)
         return status;
-    int result =
-        driver->copy_to_device(loaded->weights, plan->weight_data, plan->n_weight_data, NULL);
-    if (result == 0)
-        result = driver->stream_synchronize(NULL);
-    return rt_driver_status(driver, result, "uploading the weights");
+    return rt_driver_status(driver, driver->copy_to_device(*pointer, bytes, size, NULL),
+                            "uploading the weights");
 }
 
-static void unload(struct loaded *loaded)
+static enum gpucc_status upload_weights(const struct gpucc_plan *plan, struct loaded *loaded)
+{
+    const struct gpucc_device *device = loaded->device;
+    enum gpucc_status status = GPUCC_OK;
+    if (!device->isolate)
+        status = upload(device, plan->weight_data, plan->n_weight_data, &loaded->weights);
+    for (uint32_t i = 0; i < plan->n_weights && status == GPUCC_OK; i++) {
+        const struct plan_weight *weight = &plan->weights[i];
+        if (device->isolate)
+            status = upload(device, plan->weight_data + weight->offset, weight->bytes,
+                            &loaded->weight_at[i]);
+        else
+            loaded->weight_at[i] = loaded->weights + weight->offset;
+    }
+    if (status != GPUCC_OK)
+        return status;
+    return rt_driver_status(&device->driver, device->driver.stream_synchronize(NULL),
+                            "uploading the weights");
+}
+
+static void unload(const struct gpucc_plan *plan, struct loaded *loaded)
 {
     const struct driver *driver = &loaded->device->driver;
     for (uint32_t i = 0; loaded->modules != NULL && i < loaded->program->n_kernels; i++)
         if (loaded->modules[i] != NULL)
             driver->module_unload(loaded->modules[i]);
     rt_device_free(loaded->device, loaded->weights);
+    bool isolated = loaded->device->isolate && loaded->weight_at != NULL;
+    for (uint32_t i = 0; isolated && i < plan->n_weights; i++)
+        rt_device_free(loaded->device, loaded->weight_at[i]);
+    free(loaded->weight_at);
     free(loaded->modules);
     free(loaded->functions);
     free(loaded);
@@ -119,8 +138,9 @@ static enum gpucc_status load_new(struct gpucc_plan *plan, const struct gpucc_de
     loaded->program = program;
     loaded->modules = calloc(program->n_kernels + (size_t)1, sizeof *loaded->modules);
     loaded->functions = calloc(program->n_kernels + (size_t)1, sizeof *loaded->functions);
+    loaded->weight_at = calloc(plan->n_weights + (size_t)1, sizeof *loaded->weight_at);
     enum gpucc_status status = GPUCC_OK;
-    if (loaded->modules == NULL || loaded->functions == NULL)
+    if (loaded->modules == NULL || loaded->functions == NULL || loaded->weight_at == NULL)
         status = rt_fail(GPUCC_LIMIT, "out of memory");
     if (status == GPUCC_OK)
         status = load_kernels(plan, loaded);
@@ -129,7 +149,7 @@ static enum gpucc_status load_new(struct gpucc_plan *plan, const struct gpucc_de
     if (status == GPUCC_OK)
         status = upload_weights(plan, loaded);
     if (status != GPUCC_OK) {
-        unload(loaded);
+        unload(plan, loaded);
         return status;
     }
     loaded->next = plan->loaded;
@@ -164,7 +184,7 @@ void rt_unload(struct gpucc_plan *plan, struct loaded *loaded)
         while (*link != loaded)
             link = &(*link)->next;
         *link = loaded->next;
-        unload(loaded);
+        unload(plan, loaded);
     }
     pthread_mutex_unlock(&plan->lock);
 }

@@ -11,7 +11,8 @@ struct loaded {
     int contexts;                       /* how many use it; guarded by the plan's lock */
     void **modules;                     /* by kernel; NULL: that of the kernel before */
     void **functions;                   /* by kernel */
-    uint64_t weights;                   /* WEIGHT_DATA on the device */
+    uint64_t weights;                   /* WEIGHT_DATA on the device; 0: each has its own place */
+    uint64_t *weight_at;                /* by WEIGHTS record: address */
     struct loaded *next;
 };
 

@@ -55,7 +55,7 @@ static enum gpucc_status set_sizes(struct gpucc_context *context, uint32_t segme
             const struct plan_weight *weight = &context->plan->weights[p->buffers[i].index];
             if ((uint64_t)state->bytes > weight->bytes)
                 return rt_fail(GPUCC_BAD_PLAN, "buffer %u is larger than its weights", i);
-            state->address = context->loaded->weights + weight->offset;
+            state->address = context->loaded->weight_at[p->buffers[i].index];
         }
     }
     return GPUCC_OK;
@@ -116,20 +116,62 @@ static bool place_staging(struct gpucc_context *context, uint32_t segment, int64
     return true;
 }
 
-static enum gpucc_status grow(struct gpucc_context *context, struct region *region, int64_t bytes)
+/* Replaces memory of which *size bytes are there by `bytes` of it, once nobody uses it any more. */
+static enum gpucc_status replace(struct gpucc_context *context, int64_t bytes, uint64_t *memory,
+                                 int64_t *size)
 {
     const struct gpucc_device *device = context->device;
-    if (bytes <= region->capacity)
-        return GPUCC_OK;
     int result = device->driver.stream_synchronize(context->last_stream);
     if (result != 0)
         return rt_driver_status(&device->driver, result, "waiting for the last run");
-    rt_device_free(device, region->memory);
-    region->capacity = 0;
-    enum gpucc_status status = rt_device_alloc(device, bytes, "activations", &region->memory);
+    rt_device_free(device, *memory);
+    *size = 0;
+    enum gpucc_status status = rt_device_alloc(device, bytes, "activations", memory);
     if (status == GPUCC_OK)
-        region->capacity = bytes;
+        *size = bytes;
     return status;
+}
+
+/* The segment's buffers in one allocation: the arena, then staging. */
+static enum gpucc_status give_region(struct gpucc_context *context, uint32_t segment, int64_t bytes)
+{
+    const struct program *p = context->program;
+    struct region *region = &context->regions[segment];
+    enum gpucc_status status = GPUCC_OK;
+    if (bytes > region->capacity)
+        status = replace(context, bytes, &region->memory, &region->capacity);
+    for (uint32_t i = 0; i < p->n_buffers && status == GPUCC_OK; i++) {
+        struct buffer_state *state = &context->buffers[i];
+        if (state->segment != segment)
+            continue;
+        if (p->buffers[i].kind == PLAN_BUFFER_ARENA)
+            state->address = region->memory + (uint64_t)context->items[context->item_of[i]].offset;
+        else if (p->buffers[i].kind != PLAN_BUFFER_WEIGHT)
+            state->address = state->staging += region->memory;
+    }
+    return status;
+}
+
+/* The same, with an allocation for each buffer. */
+static enum gpucc_status give_each(struct gpucc_context *context, uint32_t segment)
+{
+    const struct program *p = context->program;
+    for (uint32_t i = 0; i < p->n_buffers; i++) {
+        struct buffer_state *state = &context->buffers[i];
+        if (state->segment != segment || p->buffers[i].kind == PLAN_BUFFER_WEIGHT ||
+            p->buffers[i].alias != PLAN_NONE)
+            continue;
+        enum gpucc_status status = GPUCC_OK;
+        if (state->bytes != state->own_bytes)
+            status = replace(context, state->bytes, &state->own, &state->own_bytes);
+        if (status != GPUCC_OK)
+            return status;
+        state->address = state->staging = state->own;
+    }
+    for (uint32_t i = 0; i < p->n_buffers; i++)
+        if (context->buffers[i].segment == segment && p->buffers[i].alias != PLAN_NONE)
+            context->buffers[i].address = context->buffers[p->buffers[i].alias].address;
+    return GPUCC_OK;
 }
 
 enum gpucc_status rt_place_segment(struct gpucc_context *context, uint32_t segment,
@@ -149,20 +191,10 @@ enum gpucc_status rt_place_segment(struct gpucc_context *context, uint32_t segme
     if (status == GPUCC_OK && !place_staging(context, segment, &total))
         status = rt_fail(GPUCC_LIMIT, "the inputs and outputs are too large");
     if (status == GPUCC_OK)
-        status = grow(context, region, total);
-    if (status != GPUCC_OK)
-        return status;
-    for (uint32_t i = 0; i < p->n_buffers; i++) {
-        struct buffer_state *state = &context->buffers[i];
-        if (state->segment != segment)
-            continue;
-        if (p->buffers[i].kind == PLAN_BUFFER_ARENA)
-            state->address = region->memory + (uint64_t)context->items[context->item_of[i]].offset;
-        else if (p->buffers[i].kind != PLAN_BUFFER_WEIGHT)
-            state->address = state->staging += region->memory;
-    }
-    region->placed = true;
-    return GPUCC_OK;
+        status = context->device->isolate ? give_each(context, segment)
+                                          : give_region(context, segment, total);
+    region->placed = status == GPUCC_OK;
+    return status;
 }
 
 enum gpucc_status rt_bind_segment(struct gpucc_context *context, uint32_t segment)

@@ -22,7 +22,7 @@ struct gpurun_options {
     const char *inputs_folder, *outputs_folder;
     bool seeded;
     uint64_t seed;
-    bool skip_hash, json, race, statistics;
+    bool skip_hash, json, race, isolate, statistics;
     int threads;                    /* emulator: 0 = all cores */
     double rtol, atol;
     int warm_up, runs;              /* bench; runs 0: for about a second */

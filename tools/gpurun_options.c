@@ -23,6 +23,7 @@ enum {
     OPT_WARM_UP,
     OPT_RUNS,
     OPT_RACE,
+    OPT_ISOLATE,
     OPT_THREADS,
     OPT_STATS,
     OPT_VERSION
@@ -55,6 +56,7 @@ static const struct option_row {
     {"warm-up", required_argument, OPT_WARM_UP, BENCH},
     {"runs", required_argument, OPT_RUNS, BENCH},
     {"race", no_argument, OPT_RACE, ON_DEVICE},
+    {"isolate", no_argument, OPT_ISOLATE, ON_DEVICE},
     {"threads", required_argument, OPT_THREADS, ON_DEVICE},
     {"stats", no_argument, OPT_STATS, ON_DEVICE},
     {"help", no_argument, 'h', ALL},
@@ -87,6 +89,8 @@ void gpurun_help(void)
           "  --rtol R, --atol A   allow |a-b| <= A + R*|b| (default 1e-3, 1e-7)\n"
           "  --warm-up N, --runs N  runs before the timing, and timed ones\n"
           "  --race               emulator: look for races on shared memory\n"
+          "  --isolate            emulator: every buffer in an allocation of its own, so that\n"
+          "                       an access beyond it is seen even if another follows\n"
           "  --threads N          emulator: host threads (default: all cores)\n"
           "  --stats              emulator: print its counters\n"
           "  --skip-hash          do not check the plan's hashes (all else is checked)\n"
@@ -186,6 +190,7 @@ static bool apply(int code, char *argument, struct gpurun_options *o)
         return done;
     case OPT_SKIP_HASH: return o->skip_hash = true;
     case OPT_JSON: return o->json = true;
+    case OPT_ISOLATE: return o->isolate = true;
     case OPT_RACE: return o->race = true;
     case OPT_STATS: return o->statistics = true;
     case OPT_VERSION: return o->version = true;
@@ -234,8 +239,8 @@ static bool check(struct diag *diag, struct gpurun_options *o, int n_rest)
         return usage(diag, "%s takes one PLAN", commands[o->command]);
     if ((o->n_inputs > 0) + (o->inputs_folder != NULL) + o->seeded > 1)
         return usage(diag, "--input, --inputs and --seed%s exclude each other", "");
-    if (!o->emulator && (o->race || o->threads > 0 || o->statistics))
-        return usage(diag, "--race, --threads and --stats need --device=emu%s", "");
+    if (!o->emulator && (o->race || o->isolate || o->threads > 0 || o->statistics))
+        return usage(diag, "--race, --isolate, --threads and --stats need --device=emu%s", "");
     return true;
 }
 

@@ -81,8 +81,10 @@ static bool open_device(struct session *session)
     }
     enum gpucc_status status =
         gpucc_device_open(o->emulator ? emulator : NULL, o->ordinal, &session->device);
-    if (status == GPUCC_OK)
+    if (status == GPUCC_OK) {
+        session->device->isolate = o->isolate;
         return true;
+    }
     diag_error(session->diag, (enum status)status, NULL, "%s%s", gpucc_last_error(),
                o->emulator ? "" : "; --device=emu runs the plan on the emulator");
     return false;

@@ -230,6 +230,12 @@ class Gpurun(unittest.TestCase):
         for word in ("median:", "p99:", "throughput:"):
             self.assertIn(word, text)
 
+    def test_isolated_buffers_show_a_read_beyond_one(self):
+        plan = self.plan("stray")
+        self.right("run", plan, "--seed", 1)
+        self.wrong(6, "out-of-bounds load of 4 bytes", "run", plan, "--seed", 1, "--isolate")
+        self.right("run", self.plan("add"), "--seed", 1, "--isolate")
+
     def test_statistics_of_the_emulator(self):
         text = self.right("run", self.plan("add"), "--seed", 1, "--stats", "--race", "--threads", 1)
         self.assertIn("launches 2", text)

@@ -4,6 +4,7 @@
  *   make_plan add FILE            x f32[n] → y = x + 2
  *   make_plan add:N FILE          the same with n = N
  *   make_plan copy:DTYPE FILE     x → y = x; ONNX's type code, shape [2, n]
+ *   make_plan stray FILE          x f32[4] → y f32[5] = x + 1: a read beyond x
  */
 #include "plan_builder.h"
 
@@ -35,6 +36,27 @@ static unsigned char *plan_copy(int dtype, int64_t element_bytes, size_t *size)
     return plan;
 }
 
+static unsigned char *plan_stray(size_t *size)
+{
+    struct plan_builder b;
+    int64_t four = 4, five = 5;
+    builder_init(&b, "sm_90a", 90);
+    builder_tensor(&b, 0, "x", 1, 1, &four);
+    builder_tensor(&b, 1, "y", 1, 1, &five);
+    uint32_t n = builder_const(&b, five);
+    builder_add(&b, PLAN_SHAPES, &n, sizeof n);
+    uint32_t x = builder_buffer(&b, PLAN_BUFFER_INPUT, 0, builder_const(&b, 4 * four));
+    uint32_t y = builder_buffer(&b, PLAN_BUFFER_OUTPUT, 0, builder_const(&b, 4 * five));
+    struct plan_arg args[] = {{PLAN_ARG_BUFFER, x, PLAN_NONE, 0},
+                              {PLAN_ARG_BUFFER, y, PLAN_NONE, 0},
+                              {PLAN_ARG_I32, n, 0, 0}};
+    builder_launch(&b, builder_kernel(&b, "add_one", add_one_ptx, 32), builder_const(&b, 1), args,
+                   3);
+    unsigned char *plan = builder_finish(&b, size);
+    builder_free(&b);
+    return plan;
+}
+
 /* Bytes of an element in a buffer. */
 static int64_t element_bytes(int dtype)
 {
@@ -49,9 +71,13 @@ int main(int argc, char **argv)
     size_t size;
     const char *colon = strchr(argv[1], ':');
     int number = colon != NULL ? atoi(colon + 1) : -1;
-    unsigned char *plan = strncmp(argv[1], "copy", 4) == 0
-                              ? plan_copy(number, element_bytes(number), &size)
-                              : plan_add_two(number, "sm_90a", 90, &size);
+    unsigned char *plan;
+    if (strncmp(argv[1], "copy", strlen("copy")) == 0)
+        plan = plan_copy(number, element_bytes(number), &size);
+    else if (strcmp(argv[1], "stray") == 0)
+        plan = plan_stray(&size);
+    else
+        plan = plan_add_two(number, "sm_90a", 90, &size);
     FILE *file = fopen(argv[2], "wb");
     if (file == NULL || fwrite(plan, 1, size, file) != size || fclose(file) != 0)
         return 7;
