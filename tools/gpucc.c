@@ -82,6 +82,20 @@ static void say(struct build *b, const char *format, ...)
     va_end(args);
 }
 
+/* Most memory this program held, in KiB; getrusage would count the shell it was forked from. */
+static long peak_memory(void)
+{
+    long peak = 0;
+    char line[128];
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status && fgets(line, sizeof line, status))
+        if (sscanf(line, "VmHWM: %ld", &peak) == 1)
+            break;
+    if (status)
+        fclose(status);
+    return peak;
+}
+
 static void print_messages(struct build *b)
 {
     clear_progress(b);
@@ -287,7 +301,7 @@ static bool build(struct build *b)
     if (!plan_write(o->output, b->graph, b->programs, o->targets.n, &b->compiled, b->nvrtc,
                     &b->diag))
         return false;
-    say(b, "wrote %s", o->output);
+    say(b, "wrote %s; peak memory %ld KiB", o->output, peak_memory());
     return !o->depfile || write_depfile(b);
 }
 

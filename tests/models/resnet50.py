@@ -7,7 +7,7 @@ sense on a machine that does nothing else. Prints one line of numbers.
 import argparse
 import os
 import pathlib
-import resource
+import re
 import sys
 import tempfile
 import time
@@ -27,11 +27,12 @@ SIZE_FACTOR = 1.03  # of the weights
 
 
 def timed(function, *arguments):
+    """Seconds, and what went to stderr."""
     start = time.monotonic()
     code, _, errors = function(*arguments)
     if code:
         raise SystemExit(harness.describe(code, errors))
-    return time.monotonic() - start
+    return time.monotonic() - start, errors
 
 
 def main():
@@ -49,9 +50,10 @@ def main():
         onnx.save(model, path)
         weights = sum(numpy_helper.to_array(w).nbytes for w in model.graph.initializer)
 
-        cold = timed(tools.run, gpucc, path, "-o", folder / "cold.plan", "--target=sm_90a")
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-        warm = timed(tools.run, gpucc, path, "-o", folder / "warm.plan", "--target=sm_90a", "-j", 1)
+        options = "--target=sm_90a", "-v"
+        cold, log = timed(tools.run, gpucc, path, "-o", folder / "cold.plan", *options)
+        peak = int(re.search(r"peak memory (\d+) KiB", log)[1]) << 10
+        warm, _ = timed(tools.run, gpucc, path, "-o", folder / "warm.plan", "-j", 1, *options)
         same = (folder / "cold.plan").read_bytes() == (folder / "warm.plan").read_bytes()
         size = (folder / "cold.plan").stat().st_size
 
@@ -59,7 +61,7 @@ def main():
         inputs.mkdir()
         image = np.random.default_rng(7).standard_normal((1, 3, 224, 224)).astype(np.float32)
         (inputs / "input_0.pb").write_bytes(numpy_helper.from_array(image).SerializeToString())
-        run = timed(tools.run, gpurun, "run", folder / "cold.plan", "--device=emu", "--inputs", inputs,
+        run, _ = timed(tools.run, gpurun, "run", folder / "cold.plan", "--device=emu", "--inputs", inputs,
                     "--outputs", outputs)
         found = harness.load_tensor(outputs / "output_0.pb")
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
