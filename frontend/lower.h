@@ -158,6 +158,23 @@ static inline struct value *v_mul_number(struct call *c, struct value *x, double
  */
 struct value *v_widen(struct call *c, struct value *x);
 
+/* Variants in operators.def that are no ops of ir/ops.def. */
+enum reduction {
+    REDUCE_SUM,
+    REDUCE_MEAN,
+    REDUCE_MAX,
+    REDUCE_MIN,
+    REDUCE_PROD,
+    REDUCE_L1,
+    REDUCE_L2,
+    REDUCE_LOG_SUM,
+    REDUCE_LOG_SUM_EXP,
+    REDUCE_SUM_SQUARE,
+};
+enum window_form { WINDOW_HANN, WINDOW_HAMMING, WINDOW_BLACKMAN };
+enum norm_form { NORM_LAYER, NORM_RMS };
+enum gelu_form { GELU_EXACT, GELU_TANH };
+
 /* Every lowering that the table names. */
 #define OPERATOR(domain, name, since, until, least, most, lower, variant) bool lower(struct call *);
 #include "operators.def"

@@ -99,7 +99,7 @@ bool lower_gelu(struct call *c)
 bool lower_bias_gelu(struct call *c)
 {
     struct value *x = c->in[1] ? v_add(c, c->in[0], c->in[1]) : c->in[0];
-    return activation(c, gelu(c, v_widen(c, x), c->row->variant));
+    return activation(c, gelu(c, v_widen(c, x), c->row->variant == GELU_TANH));
 }
 
 /* min(max(alpha * x + beta, 0), 1) */

@@ -1,4 +1,4 @@
-/* Products of matrices. */
+/* Products of matrices, and determinants. */
 #include "lower.h"
 
 #include <math.h>
@@ -37,4 +37,41 @@ bool lower_gemm(struct call *c)
     if (c->in[2])
         y = v_add(c, y, scaled(c, c->in[2], attr_float(c, "beta", 1)));
     return call_result(c, y);
+}
+
+/* Cofactors along the first row; the matrices must be small, and their size known. */
+static struct value *determinant(struct call *c, struct value *const *m, int n, int stride)
+{
+    if (n == 1)
+        return m[0];
+    struct value *sum = NULL, *minor[16];
+    for (int k = 0; k < n; k++) {
+        for (int i = 1; i < n; i++)
+            for (int j = 0, to = 0; j < n; j++)
+                if (j != k)
+                    minor[(i - 1) * (n - 1) + to++] = m[i * stride + j];
+        struct value *term = v_mul(c, m[k], determinant(c, minor, n - 1, n - 1));
+        sum = k == 0 ? term : k % 2 ? v_sub(c, sum, term) : v_add(c, sum, term);
+    }
+    return sum;
+}
+
+bool lower_det(struct call *c)
+{
+    struct value *x = c->in[0], *element[16];
+    int64_t n, m;
+    if (x->rank < 2 || !dim_is_const(x->shape[x->rank - 1], &n) ||
+        !dim_is_const(x->shape[x->rank - 2], &m) || n < 1 || n > 4)
+        return call_unsupported(c, "matrices larger than 4 x 4, or of free size");
+    if (n != m)
+        return call_error(c, "its matrices are not square");
+    for (int i = 0; i < n * n; i++) {
+        struct value *row =
+            build_slice_axis(c->b, x, x->rank - 2, d_const(c, i / n), d_const(c, 1));
+        row = build_slice_axis(c->b, row, x->rank - 1, d_const(c, i % n), d_const(c, 1));
+        element[i] = build_squeeze(c->b, row, 3u << (x->rank - 2));
+        if (!element[i])
+            return false;
+    }
+    return call_result(c, determinant(c, element, (int)n, (int)n));
 }

@@ -286,7 +286,7 @@ static struct value *normalized(struct call *c, struct value *x, struct value *s
  * sum. */
 bool lower_skip_norm(struct call *c)
 {
-    bool center = c->row->variant != 0;
+    bool center = c->row->variant == NORM_LAYER;
     struct value *bias = c->in[center ? 4 : 3];
     if (c->in[0]->rank < 1)
         return call_error(c, "its operand is a scalar");

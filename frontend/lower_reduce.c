@@ -5,8 +5,6 @@
  */
 #include "lower.h"
 
-enum reduction { SUM, MEAN, MAX, MIN, PROD, L1, L2, LOG_SUM, LOG_SUM_EXP, SUM_SQUARE };
-
 /* What is reduced, and how the result is shaped. */
 struct plan {
     struct value *x; /* operand in the view to reduce */
@@ -19,7 +17,7 @@ struct plan {
  */
 static int reduction_axes(struct call *c, const struct dim *axes[MAX_ELEMENTS])
 {
-    int moved = c->row->variant == SUM ? 13 : 18;
+    int moved = c->row->variant == REDUCE_SUM ? 13 : 18;
     if (c->opset >= moved)
         return c->in[1] ? call_dims(c, 1, axes) : 0;
     const int64_t *given;
@@ -71,22 +69,22 @@ static struct value *log_sum_exp(struct call *c, struct value *x, uint32_t axes)
 
 static struct value *reduce(struct call *c, enum reduction kind, struct value *x, uint32_t axes)
 {
-    static const enum op ops[] = {[SUM] = OP_reduce_sum,
-                                  [MAX] = OP_reduce_max,
-                                  [MIN] = OP_reduce_min,
-                                  [PROD] = OP_reduce_prod};
+    static const enum op ops[] = {[REDUCE_SUM] = OP_reduce_sum,
+                                  [REDUCE_MAX] = OP_reduce_max,
+                                  [REDUCE_MIN] = OP_reduce_min,
+                                  [REDUCE_PROD] = OP_reduce_prod};
     struct builder *b = c->b;
     switch (kind) {
-    case SUM:
-    case MAX:
-    case MIN:
-    case PROD: return build_reduce(b, ops[kind], x, axes, true);
-    case MEAN: return build_mean(b, x, axes, true);
-    case L1: return build_reduce(b, OP_reduce_sum, build_unary(b, OP_abs, x), axes, true);
-    case SUM_SQUARE: return build_reduce(b, OP_reduce_sum, v_mul(c, x, x), axes, true);
-    case L2: return build_unary(b, OP_sqrt, reduce(c, SUM_SQUARE, x, axes));
-    case LOG_SUM: return build_unary(b, OP_log, reduce(c, SUM, x, axes));
-    case LOG_SUM_EXP: return log_sum_exp(c, x, axes);
+    case REDUCE_SUM:
+    case REDUCE_MAX:
+    case REDUCE_MIN:
+    case REDUCE_PROD: return build_reduce(b, ops[kind], x, axes, true);
+    case REDUCE_MEAN: return build_mean(b, x, axes, true);
+    case REDUCE_L1: return build_reduce(b, OP_reduce_sum, build_unary(b, OP_abs, x), axes, true);
+    case REDUCE_SUM_SQUARE: return build_reduce(b, OP_reduce_sum, v_mul(c, x, x), axes, true);
+    case REDUCE_L2: return build_unary(b, OP_sqrt, reduce(c, REDUCE_SUM_SQUARE, x, axes));
+    case REDUCE_LOG_SUM: return build_unary(b, OP_log, reduce(c, REDUCE_SUM, x, axes));
+    case REDUCE_LOG_SUM_EXP: return log_sum_exp(c, x, axes);
     }
     return NULL;
 }
@@ -107,9 +105,10 @@ bool lower_reduce(struct call *c)
         return false;
     /* Formulas of several ops are computed in f32 at least; roots and logs of integers in f64. */
     enum dtype type = p.x->type;
-    bool formula = kind == L2 || kind == LOG_SUM || kind == LOG_SUM_EXP || kind == SUM_SQUARE;
+    bool formula = kind == REDUCE_L2 || kind == REDUCE_LOG_SUM || kind == REDUCE_LOG_SUM_EXP ||
+                   kind == REDUCE_SUM_SQUARE;
     struct value *x = formula ? v_widen(c, p.x) : p.x;
-    if (formula && kind != SUM_SQUARE && !dtype_is_float(type))
+    if (formula && kind != REDUCE_SUM_SQUARE && !dtype_is_float(type))
         x = build_cast(c->b, x, DT_F64);
     struct value *y = build_cast(c->b, reduce(c, kind, x, p.axes), type);
     return call_result(c, build_reshape(c->b, y, p.rank, p.shape));

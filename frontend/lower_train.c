@@ -7,14 +7,15 @@ struct parameter {
     struct value *x, *gradient, *state[2];
 };
 
-static bool read_parameters(struct call *c, int states, int *n)
+/* Count of parameters that have this many states each, or -1 after reporting. */
+static int count_parameters(struct call *c, int states)
 {
-    int kinds = 2 + states;
-    if (c->n_in < 2 + kinds || (c->n_in - 2) % kinds)
-        return call_error(c, "%d inputs are not 2 and %d per parameter", c->n_in, kinds);
-    *n = (c->n_in - 2) / kinds;
-    return (1 + states) * *n <= c->n_out ||
-           call_error(c, "%d outputs for %d parameters", c->n_out, *n);
+    int kinds = 2 + states, n = (c->n_in - 2) / kinds;
+    if (n < 1 || 2 + n * kinds != c->n_in)
+        return call_error(c, "%d inputs are not 2 and %d per parameter", c->n_in, kinds), -1;
+    if ((1 + states) * n > c->n_out)
+        return call_error(c, "%d outputs for %d parameters", c->n_out, n), -1;
+    return n;
 }
 
 /* The gradient with that of the regularization term. */
@@ -41,9 +42,7 @@ static struct value *root(struct call *c, struct value *v)
 
 bool lower_adagrad(struct call *c)
 {
-    int n;
-    if (!read_parameters(c, 1, &n))
-        return false;
+    int n = count_parameters(c, 1);
     for (int i = 0; i < n; i++) {
         struct parameter p = parameter(c, i, n);
         struct value *decay = v_mul_number(c, setting(c, 1, &p), attr_float(c, "decay_factor", 0));
@@ -53,7 +52,7 @@ bool lower_adagrad(struct call *c)
         c->out[i] = v_sub(c, p.x, v_div(c, v_mul(c, rate, p.gradient), scale));
         c->out[n + i] = h;
     }
-    return true;
+    return n > 0;
 }
 
 bool lower_momentum(struct call *c)
@@ -61,9 +60,7 @@ bool lower_momentum(struct call *c)
     static const char *const modes[] = {"standard", "nesterov", NULL};
     bool nesterov = attr_choice(c, "mode", modes, 0) == 1;
     double alpha = attr_float(c, "alpha", 0), beta = attr_float(c, "beta", 0);
-    int n;
-    if (!read_parameters(c, 1, &n))
-        return false;
+    int n = count_parameters(c, 1);
     for (int i = 0; i < n; i++) {
         struct parameter p = parameter(c, i, n);
         struct value *steps = setting(c, 1, &p);
@@ -75,7 +72,7 @@ bool lower_momentum(struct call *c)
         c->out[i] = v_sub(c, p.x, v_mul(c, setting(c, 0, &p), step));
         c->out[n + i] = v;
     }
-    return true;
+    return n > 0;
 }
 
 /* a old + (1 - a) new */
@@ -89,9 +86,7 @@ bool lower_adam(struct call *c)
     double alpha = attr_float(c, "alpha", (double)0.9f);
     double beta = attr_float(c, "beta", (double)0.999f);
     double after = attr_float(c, "norm_coefficient_post", 0);
-    int n;
-    if (!read_parameters(c, 2, &n))
-        return false;
+    int n = count_parameters(c, 2);
     for (int i = 0; i < n; i++) {
         struct parameter p = parameter(c, i, n);
         struct value *rate = setting(c, 0, &p), *steps = setting(c, 1, &p);
@@ -111,5 +106,5 @@ bool lower_adam(struct call *c)
         c->out[n + i] = v;
         c->out[2 * n + i] = h;
     }
-    return true;
+    return n > 0;
 }

@@ -1,4 +1,4 @@
-/* Concat, Split, Slice, Pad: parts of tensors, at places that may be graph inputs. */
+/* Parts of tensors put elsewhere: Concat, Split, Slice, Pad and their kin. Places may be inputs. */
 #include "lower.h"
 
 #include <string.h>
@@ -217,4 +217,72 @@ bool lower_pad(struct call *c)
     if (mode == PAD_CONSTANT && !fill)
         return false;
     return call_result(c, build_pad(c->b, c->in[0], low, high, mode, fill));
+}
+
+/* Blocks of channels become blocks of the image: which of the split axes goes where. */
+bool lower_depth_to_space(struct call *c)
+{
+    static const char *const modes[] = {"DCR", "CRD", NULL};
+    struct value *x = c->in[0];
+    int64_t size = attr_int(c, "blocksize", 0);
+    if (x->rank != 4 || size < 1 || size > INT16_MAX)
+        return call_error(c, "blocksize %lld for an operand of rank %d", (long long)size, x->rank);
+    const struct dim *s = d_const(c, size),
+                     *depth = D(floordiv, x->shape[1], d_const(c, size * size));
+    bool depth_first = attr_choice(c, "mode", modes, 0) == 0;
+    const struct dim *split[6] = {
+        x->shape[0], depth_first ? s : depth, s, depth_first ? depth : s, x->shape[2], x->shape[3]};
+    const int *perm = depth_first ? (int[]){0, 3, 4, 1, 5, 2} : (int[]){0, 1, 4, 2, 5, 3};
+    const struct dim *joined[4] = {x->shape[0], depth, D(mul, x->shape[2], s),
+                                   D(mul, x->shape[3], s)};
+    struct value *v = build_transpose(c->b, build_reshape(c->b, x, 6, split), perm);
+    return call_result(c, build_reshape(c->b, v, 4, joined));
+}
+
+bool lower_space_to_depth(struct call *c)
+{
+    struct value *x = c->in[0];
+    int64_t size = attr_int(c, "blocksize", 0);
+    if (x->rank != 4 || size < 1 || size > INT16_MAX)
+        return call_error(c, "blocksize %lld for an operand of rank %d", (long long)size, x->rank);
+    const struct dim *s = d_const(c, size);
+    const struct dim *h = D(floordiv, x->shape[2], s), *w = D(floordiv, x->shape[3], s);
+    const struct dim *split[6] = {x->shape[0], x->shape[1], h, s, w, s};
+    const struct dim *joined[4] = {x->shape[0], D(mul, x->shape[1], d_const(c, size * size)), h, w};
+    struct value *v =
+        build_transpose(c->b, build_reshape(c->b, x, 6, split), (int[]){0, 3, 5, 1, 2, 4});
+    return call_result(c, build_reshape(c->b, v, 4, joined));
+}
+
+/* Each axis named is cropped or padded with zeros, around its middle, to the size asked for. */
+bool lower_center_crop_pad(struct call *c)
+{
+    struct value *x = c->in[0];
+    const struct dim *wanted[MAX_ELEMENTS], *zero = d_const(c, 0), *two = d_const(c, 2);
+    const struct dim *start[MAX_RANK], *step[MAX_RANK], *size[MAX_RANK], *low[MAX_RANK],
+        *high[MAX_RANK];
+    const int64_t *given;
+    int n = call_dims(c, 1, wanted), n_axes = attr_ints(c, "axes", &given);
+    if (n < 0)
+        return false;
+    if (n != (n_axes ? n_axes : x->rank))
+        return call_error(c, "%d sizes for %d axes", n, n_axes ? n_axes : x->rank);
+    for (int i = 0; i < x->rank; i++) {
+        start[i] = low[i] = high[i] = zero;
+        step[i] = d_const(c, 1);
+        size[i] = x->shape[i];
+    }
+    for (int k = 0; k < n; k++) {
+        int axis = call_axis(c, n_axes ? given[k] : k, x->rank);
+        if (axis < 0)
+            return false;
+        const struct dim *d = x->shape[axis], *s = wanted[k];
+        start[axis] = D(floordiv, D(max, D(sub, d, s), zero), two);
+        size[axis] = D(min, d, s);
+        const struct dim *missing = D(sub, s, size[axis]);
+        low[axis] = D(floordiv, missing, two);
+        high[axis] = D(sub, missing, low[axis]);
+    }
+    struct value *v = build_slice(c->b, x, start, step, size);
+    return call_result(c, build_pad(c->b, v, low, high, PAD_CONSTANT, v_number(c, x, 0)));
 }
