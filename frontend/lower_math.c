@@ -13,6 +13,8 @@ static struct value *align_operand(struct call *c, struct value *x, struct value
 {
     if (c->opset >= 7 || !attr_int(c, "broadcast", 0))
         return y;
+    if (y->rank == 0)
+        return y;
     int axis = call_axis(c, attr_int(c, "axis", x->rank - y->rank), x->rank);
     if (axis < 0 || axis + y->rank > x->rank)
         return call_error(c, "its operands do not broadcast"), NULL;
