@@ -141,7 +141,8 @@ GPUCC_API enum gpucc_status gpucc_context_output_shape(struct gpucc_context *con
 enum gpucc_memory { GPUCC_HOST, GPUCC_DEVICE /* address of the device's primary context */ };
 
 /* The buffer stays the caller's and is used by every run until it is bound anew; bytes is its size,
- * checked when a run starts. NULL is allowed for tensors without elements. An output needs no
+ * checked when a run starts, as is the alignment of device memory (16 bytes as a rule; what
+ * cuMemAlloc gives is always enough). NULL is allowed for tensors without elements. An output needs no
  * buffer: then the context keeps it (below). Unbind an output by binding NULL with 0 bytes. */
 GPUCC_API enum gpucc_status gpucc_context_bind_input(struct gpucc_context *context, int input,
                                                      enum gpucc_memory memory, const void *buffer,

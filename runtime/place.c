@@ -216,6 +216,10 @@ enum gpucc_status rt_bind_segment(struct gpucc_context *context, uint32_t segmen
                                (binding->pointer == NULL && state->bytes > 0)))
             return rt_fail(GPUCC_USAGE, "%s '%s' needs %" PRId64 " bytes, but %zu are bound", what,
                            name, state->bytes, binding->pointer != NULL ? binding->bytes : 0);
+        if (binding->bound && binding->memory == GPUCC_DEVICE &&
+            (uintptr_t)binding->pointer % buffer->alignment != 0)
+            return rt_fail(GPUCC_USAGE, "%s '%s' must be %u-byte aligned on the device", what, name,
+                           buffer->alignment);
         uint64_t address = binding->bound && binding->memory == GPUCC_DEVICE
                                ? (uint64_t)(uintptr_t)binding->pointer
                                : state->staging;

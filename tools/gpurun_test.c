@@ -66,7 +66,7 @@ static bool test_output(struct session *session, const char *folder, int output)
     struct tensor got, wanted;
     gpucc_plan_describe_output(session->plan, output, &info);
     snprintf(path, sizeof path, "%s/output_%d.pb", folder, output);
-    if (access(path, F_OK) != 0)
+    if (output > 0 && access(path, F_OK) != 0)
         return true; /* data sets may leave outputs out at the end */
     if (!session_output(session, output, &got))
         return false;

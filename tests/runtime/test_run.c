@@ -182,7 +182,11 @@ static void device_memory_is_used_in_place(void **state)
 {
     (void)state;
     struct fixture f;
-    float x[5] = {1, 2, 3, 4, 5}, y[5], other[5]; /* the mock's device memory is the host's */
+    /* The mock's device memory is the host's. */
+    _Alignas(16) float x[5] = {1, 2, 3, 4, 5};
+    _Alignas(16) float y[5];
+    _Alignas(16) float other[5];
+    _Alignas(16) float room[8];
     start_add_two(&f, 5);
     OK(gpucc_context_bind_input(f.context, 0, GPUCC_DEVICE, x, sizeof x));
     OK(gpucc_context_bind_output(f.context, 0, GPUCC_DEVICE, y, sizeof y));
@@ -197,6 +201,9 @@ static void device_memory_is_used_in_place(void **state)
     OK(gpucc_context_run(f.context, NULL));
     assert_float_equal(other[4], 7, 0);
     assert_int_equal(f.mock->graph_launches, 1);
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_DEVICE, room + 1, sizeof other));
+    assert_int_equal(gpucc_context_run(f.context, NULL), GPUCC_USAGE);
+    assert_error("output 'y' must be 16-byte aligned");
     stop(&f);
 }
 
