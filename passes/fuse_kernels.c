@@ -271,6 +271,8 @@ static int space_behind(const struct node *node, int kernel, struct spaces *spac
 static bool is_stored(const struct fusion *f, const struct value *v, int kernel)
 {
     for (;; v = v->def->in[0]) {
+        if (!v->def || v->def->kernel != kernel)
+            return false; /* no result of this kernel */
         if (is_wanted(f->g, v))
             return true;
         for (const struct use *use = v->uses; use; use = use->next)
