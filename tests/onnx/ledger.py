@@ -57,7 +57,8 @@ def reason(code, errors):
     """A stable reason: no folder, no number that a later build may change."""
     text = harness.describe(code, errors)
     text = re.sub(r"(/[^\s:]+)+/", "", text)
-    text = re.sub(r"^(\w[\w ]*): gpu(cc|run): ", r"\1: ", text)
+    text = re.sub(r" ([\w.-]+\.plan|model\.onnx|gpucc|gpurun):", "", text)
+    text = re.sub(r"node '[^']*' \((\w[\w.]*), opset \d+\)", r"\1", text)
     return re.sub(r"\s+", " ", text)[:160]
 
 
@@ -89,6 +90,7 @@ def main():
     parser.add_argument("--target", default="sm_90a")
     parser.add_argument("--only", default="")
     parser.add_argument("--group", choices=GROUPS)
+    parser.add_argument("--every", type=int, default=1, help="a sample: every N-th test")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--bless", action="store_true")
     options = parser.parse_args()
@@ -98,7 +100,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         chosen = [(g, f) for g, f in tests(work)
-                  if options.only in f.name and options.group in (None, g)]
+                  if options.only in f.name and options.group in (None, g)][::options.every]
         outcomes = harness.parallel(lambda t: run_one(tools, work, *t), chosen, options.jobs)
         for (group, folder), (outcome, errors) in zip(chosen, outcomes):
             now[group, folder.name] = outcome
