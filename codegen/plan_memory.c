@@ -119,10 +119,11 @@ bool plan_place_buffers(struct plan_layout *l, struct plan_program *record)
     for (uint32_t i = 0; i < l->n_buffers; i++) {
         const struct plan_live_buffer *buffer = &l->buffers[i];
         bool placed = buffer->kind == PLAN_BUFFER_ARENA && fixed;
+        bool bound = buffer->kind == PLAN_BUFFER_INPUT || buffer->kind == PLAN_BUFFER_OUTPUT;
         struct plan_buffer row = {.kind = buffer->kind,
                                   .index = buffer->index,
                                   .size = scalar_slot(l->scalars, buffer->size),
-                                  .alignment = PLAN_BUFFER_ALIGN,
+                                  .alignment = bound ? PLAN_IO_ALIGN : PLAN_BUFFER_ALIGN,
                                   .first = buffer->first,
                                   .last = buffer->last,
                                   .offset = placed ? items[i].offset : -1,

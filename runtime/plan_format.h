@@ -32,6 +32,8 @@ enum {
     PLAN_MAX_ARGS = 1024,               /* of one launch */
     PLAN_MAX_DEPTH = 16,                /* IF and LOOP steps inside each other */
     PLAN_BUFFER_ALIGN = 256,            /* of every buffer in the arena, and at least of weights */
+    PLAN_IO_ALIGN = 16,                 /* of inputs and outputs: what a kernel may assume of memory
+                                           that a caller binds, the widest vector access */
     PLAN_WEIGHT_ALIGN = 4096            /* of the WEIGHT_DATA section in the file */
 };
 
