@@ -40,6 +40,29 @@ static struct value *repeat_heads(struct call *c, struct value *x, const struct 
     return build_reshape(c->b, x, 4, joined);
 }
 
+/* q [B, H, S, D] times k [B, h, T, D], transposed and scaled: by attribute `scale`, or where that
+ * is not given (or 0) by 1 / sqrt(D). */
+static struct value *scores(struct call *c, struct value *q, struct value *k, enum dtype type)
+{
+    struct value *keys =
+        build_transpose(c->b, repeat_heads(c, k, q->shape[1]), (int[]){0, 1, 3, 2});
+    struct value *score = build_matmul(c->b, q, keys, type);
+    double scale = attr_float(c, "scale", 0);
+    if (scale != 0)
+        return v_mul_number(c, score, scale);
+    struct value *size = build_cast(c->b, build_dim(c->b, q->shape[3]), type);
+    return v_mul(c, score, build_unary(c->b, OP_rsqrt, size));
+}
+
+/* cap * tanh(score / cap), where attribute `softcap` asks for it. */
+static struct value *capped(struct call *c, struct value *score)
+{
+    double cap = attr_float(c, "softcap", 0);
+    if (cap <= 0)
+        return score;
+    return v_mul_number(c, build_unary(c->b, OP_tanh, v_mul_number(c, score, 1 / cap)), cap);
+}
+
 /* score where `keep`, else -inf. */
 static struct value *keep_where(struct call *c, struct value *keep, struct value *score)
 {
@@ -107,20 +130,10 @@ bool lower_attention(struct call *c)
     c->out[1] = k;
     c->out[2] = v;
 
-    struct value *keys =
-        build_transpose(c->b, repeat_heads(c, k, q->shape[1]), (int[]){0, 1, 3, 2});
-    struct value *score = build_matmul(c->b, q, keys, wide);
-    if (attr_given(c, "scale"))
-        score = v_mul_number(c, score, attr_float(c, "scale", 1));
-    else if (score)
-        score = v_mul(
-            c, score,
-            build_unary(c->b, OP_rsqrt, build_cast(c->b, build_dim(c->b, q->shape[3]), wide)));
+    struct value *score = scores(c, q, k, wide);
     int64_t mode = attr_int(c, "qk_matmul_output_mode", RAW);
-    double cap = attr_float(c, "softcap", 0);
     struct value *report = score;
-    if (cap > 0)
-        score = v_mul_number(c, build_unary(c->b, OP_tanh, v_mul_number(c, score, 1 / cap)), cap);
+    score = capped(c, score);
     report = mode == SOFTCAPPED ? score : report;
     score = masked(c, score);
     report = mode == WITH_MASK ? score : report;
@@ -162,13 +175,39 @@ static struct value *rotary_cache(struct call *c, struct value *cache, int axis,
     return build_cast(c->b, build_unsqueeze(c->b, cache, 1u << axis), type);
 }
 
-/* Pairs (x1, x2) of the first rotary_embedding_dim elements are turned by the angle of their
- * position. */
+/*
+ * Turns the pairs (x1, x2) among the first `size` elements of x [B, H, S, D] (or [B, S, H, D]) by
+ * angles whose cosine and sine broadcast to them; the rest stays.
+ */
+static struct value *rotate(struct call *c, struct value *x, struct value *cosine,
+                            struct value *sine, const struct dim *size, bool interleaved)
+{
+    if (!x || !cosine || !sine)
+        return NULL;
+    const struct dim *zero = d_const(c, 0), *half = D(floordiv, size, d_const(c, 2));
+    struct value *wide = build_cast(c->b, x, cosine->type);
+    struct value *a = last_axis(c, wide, zero, interleaved ? 2 : 1, half);
+    struct value *b =
+        last_axis(c, wide, interleaved ? d_const(c, 1) : half, interleaved ? 2 : 1, half);
+    struct value *pair[2] = {v_sub(c, v_mul(c, cosine, a), v_mul(c, sine, b)),
+                             v_add(c, v_mul(c, sine, a), v_mul(c, cosine, b))};
+    const struct dim *d[4] = {x->shape[0], x->shape[1], x->shape[2], size};
+    for (int i = 0; i < 2 && interleaved; i++)
+        pair[i] = build_unsqueeze(c->b, pair[i], 1u << 4);
+    if (!pair[0] || !pair[1])
+        return NULL;
+    struct value *y = build_concat(c->b, 2, pair, interleaved ? 4 : 3);
+    y = build_cast(c->b, build_reshape(c->b, y, 4, d), x->type);
+    if (size == x->shape[3])
+        return y;
+    struct value *rest = last_axis(c, x, size, 1, D(sub, x->shape[3], size));
+    return y && rest ? build_concat(c->b, 2, (struct value *[]){y, rest}, 3) : NULL;
+}
+
 bool lower_rotary_embedding(struct call *c)
 {
     struct value *x = c->in[0];
     int64_t heads = attr_int(c, "num_heads", 0), turned = attr_int(c, "rotary_embedding_dim", 0);
-    bool interleaved = attr_int(c, "interleaved", 0) != 0;
     int axis = x->rank == 4 ? 1 : 2;
     if (x->rank == 3 && heads > 0) {
         const struct dim *h = d_const(c, heads);
@@ -177,33 +216,10 @@ bool lower_rotary_embedding(struct call *c)
     }
     if (!x || x->rank != 4)
         return !x ? false : call_error(c, "its operand has rank %d", x->rank);
-    const struct dim *size = turned > 0 ? d_const(c, turned) : x->shape[3], *zero = d_const(c, 0);
-    const struct dim *half = D(floordiv, size, d_const(c, 2));
     enum dtype type = x->type == DT_F64 ? DT_F64 : DT_F32;
-    struct value *cosine = rotary_cache(c, c->in[1], axis, type);
-    struct value *sine = rotary_cache(c, c->in[2], axis, type);
-    struct value *wide = build_cast(c->b, x, type);
-    struct value *a = last_axis(c, wide, zero, interleaved ? 2 : 1, half);
-    struct value *b =
-        last_axis(c, wide, interleaved ? d_const(c, 1) : half, interleaved ? 2 : 1, half);
-    struct value *pair[3] = {v_sub(c, v_mul(c, cosine, a), v_mul(c, sine, b)),
-                             v_add(c, v_mul(c, sine, a), v_mul(c, cosine, b))};
-    if (!pair[0] || !pair[1])
-        return false;
-    struct value *y;
-    if (interleaved) {
-        const struct dim *d[4] = {x->shape[0], x->shape[1], x->shape[2], size};
-        for (int i = 0; i < 2; i++)
-            pair[i] = build_unsqueeze(c->b, pair[i], 1u << 4);
-        y = build_reshape(c->b, build_concat(c->b, 2, pair, 4), 4, d);
-    } else {
-        y = build_concat(c->b, 2, pair, 3);
-    }
-    y = build_cast(c->b, y, x->type);
-    if (y && turned > 0) {
-        struct value *rest = last_axis(c, x, size, 1, D(sub, x->shape[3], size));
-        y = rest ? build_concat(c->b, 2, (struct value *[]){y, rest}, 3) : NULL;
-    }
+    struct value *y =
+        rotate(c, x, rotary_cache(c, c->in[1], axis, type), rotary_cache(c, c->in[2], axis, type),
+               turned > 0 ? d_const(c, turned) : x->shape[3], attr_int(c, "interleaved", 0) != 0);
     return call_result(c, build_reshape(c->b, y, c->in[0]->rank, c->in[0]->shape));
 }
 
@@ -234,12 +250,7 @@ bool lower_packed_attention(struct call *c)
     struct value *v = packed_part(c, qkv, 2, heads);
     if (!q || !k || !v)
         return false;
-    struct value *score =
-        build_matmul(c->b, q, build_transpose(c->b, k, (int[]){0, 1, 3, 2}), DT_F32);
-    struct value *size = build_cast(c->b, build_dim(c->b, q->shape[3]), DT_F32);
-    double scale = attr_float(c, "scale", 0);
-    score = scale != 0 ? v_mul_number(c, score, scale)
-                       : v_mul(c, score, build_unary(c->b, OP_rsqrt, size));
+    struct value *score = scores(c, q, k, DT_F32);
     if (c->in[5])
         score = v_add(c, score, build_cast(c->b, c->in[5], DT_F32));
     const struct dim *keys = x->shape[1], *plane[2] = {keys, keys};
@@ -257,4 +268,101 @@ bool lower_packed_attention(struct call *c)
             score);
     score = score ? build_cast(c->b, build_softmax(c->b, score, 1u << 3, false), x->type) : NULL;
     return call_result(c, merge_heads(c, build_matmul(c->b, score, v, x->type)));
+}
+
+/* Inputs of ONNX Runtime's GroupQueryAttention behind query, key, value. */
+enum { GQA_PAST_KEY = 3, GQA_PAST_VALUE, GQA_LAST, GQA_TOTAL, GQA_COSINE, GQA_SINE, GQA_PLACES };
+
+/* Keys or values [B, h, S, D] written behind each row's own past, at `place` i64 [B, 1, S, 1]. */
+static struct value *append_to_cache(struct call *c, struct value *past, struct value *now,
+                                     struct value *place)
+{
+    if (!past || !now || !place)
+        return now;
+    const struct dim *zero = d_const(c, 0), *low[4] = {zero, zero, zero, zero};
+    const struct dim *high[4] = {zero, zero, now->shape[2], zero};
+    struct value *room = build_pad(c->b, past, low, high, PAD_CONSTANT, v_number(c, past, 0));
+    struct value *operands[3] = {room, build_expand(c->b, place, 4, now->shape), now};
+    union attr attr = {.scatter_elements = {2, COMBINE_NONE}};
+    return room ? build_tensor(c->b, OP_scatter_elements, 3, operands, &attr) : NULL;
+}
+
+/* Rows of the angles' cache at places [B, 1, S, 1]: f32 [B, 1, S, D / 2]. */
+static struct value *angles_at(struct call *c, int input, struct value *place)
+{
+    struct value *row = build_squeeze(c->b, place, 10);
+    struct value *v = row ? build_gather(c->b, c->in[input], row, 0) : NULL;
+    return build_cast(c->b, build_unsqueeze(c->b, v, 2), DT_F32);
+}
+
+/* Query, key and value as heads; packed in one operand where the others are omitted. */
+static void read_heads(struct call *c, int64_t heads, int64_t kv_heads, struct value **v)
+{
+    const struct dim *at = d_const(c, 0);
+    for (int i = 0; i < 3; i++) {
+        struct value *x = c->in[i];
+        if (!c->in[1]) {
+            const struct dim *size =
+                D(mul, D(floordiv, c->in[0]->shape[2], d_const(c, heads + 2 * kv_heads)),
+                  d_const(c, i ? kv_heads : heads));
+            x = build_slice_axis(c->b, c->in[0], 2, at, size);
+            at = D(add, at, size);
+        }
+        v[i] = x ? split_heads(c, x, i ? kv_heads : heads) : NULL;
+    }
+}
+
+/*
+ * Causal attention with a cache of keys and values. Row b has seqlens_k[b] + 1 keys in all, the new
+ * ones last. Past and present are buffers of their own: present has room for both.
+ */
+bool lower_group_query_attention(struct call *c)
+{
+    int64_t heads = attr_int(c, "num_heads", 0), kv_heads = attr_int(c, "kv_num_heads", 0);
+    int64_t window = attr_int(c, "local_window_size", -1);
+    struct value *part[3];
+    if (c->in[0]->rank != 3 || heads < 1 || kv_heads < 1 || !c->in[GQA_LAST])
+        return call_error(c, "its operand has rank %d, or a count of heads is missing",
+                          c->in[0]->rank);
+    if (c->n_in > GQA_PLACES || attr_given(c, "smooth_softmax"))
+        return call_unsupported(c, "positions, biases or sinks of its own");
+    read_heads(c, heads, kv_heads, part);
+    if (!part[0] || !part[1] || !part[2])
+        return false;
+    const struct dim *queries = c->in[0]->shape[1], *batch = c->in[0]->shape[0];
+    const struct dim *row_shape[1] = {batch};
+    struct value *last =
+        build_cast(c->b, build_reshape(c->b, c->in[GQA_LAST], 1, row_shape), DT_I64);
+    struct value *past = v_sub(c, v_add_number(c, last, 1), build_dim(c->b, queries));
+    past = build_unsqueeze(c->b, v_max(c, past, v_number(c, past, 0)), 14);
+    const struct dim *place_shape[4] = {batch, d_const(c, 1), queries, d_const(c, 1)};
+    struct value *place = v_add(c, build_iota(c->b, DT_I64, 4, place_shape, 2), past);
+    for (int i = 0; i < 2 && attr_int(c, "do_rotary", 0); i++) {
+        if (!c->in[GQA_COSINE] || !c->in[GQA_SINE])
+            return call_error(c, "its cosines or sines are missing");
+        struct value *cosine = angles_at(c, GQA_COSINE, place);
+        if (!cosine)
+            return false;
+        part[i] = rotate(c, part[i], cosine, angles_at(c, GQA_SINE, place),
+                         D(mul, cosine->shape[3], d_const(c, 2)),
+                         attr_int(c, "rotary_interleaved", 0) != 0);
+    }
+    const struct dim *total = call_dim(c, GQA_TOTAL);
+    struct value *k = append_to_cache(c, c->in[GQA_PAST_KEY], part[1], place);
+    struct value *v = append_to_cache(c, c->in[GQA_PAST_VALUE], part[2], place);
+    if (!total || !part[0] || !k || !v ||
+        !graph_constrain(c->b->g, MUST_EQUAL, k->shape[2], total,
+                         "%s: past and new keys must make up the total", c->b->g->origin))
+        return false;
+    c->out[1] = k;
+    c->out[2] = v;
+    struct value *score = capped(c, scores(c, part[0], k, DT_F32));
+    struct value *column = build_iota(c->b, DT_I64, 1, &k->shape[2], 0);
+    score = keep_where(c, v_le(c, column, place), score);
+    if (window > 0)
+        score = keep_where(c, v_lt(c, v_add_number(c, place, -(double)window), column), score);
+    score = score ? build_softmax(c->b, score, 1u << 3, false) : NULL;
+    struct value *y = build_matmul(c->b, build_cast(c->b, score, v->type),
+                                   repeat_heads(c, v, d_const(c, heads)), v->type);
+    return call_result(c, merge_heads(c, y));
 }
