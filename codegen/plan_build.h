@@ -17,12 +17,20 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* What was streamed already: identical bytes are stored once. */
+struct plan_known {
+    XXH128_hash_t hash;
+    uint64_t bytes, offset;
+};
+
 /* A weight: a constant that some kernel reads, in order of first use over all programs. */
 struct plan_weights {
     struct value **at;
     uint32_t n, cap;
-    uint32_t *number;            /* by value id: index into at, or PLAN_NONE */
-    struct plan_weight *records; /* offsets and hashes are filled while the bytes are streamed */
+    uint32_t *number;               /* by value id: index into at, or PLAN_NONE */
+    struct plan_weight *records;    /* offsets and hashes are filled while the bytes are streamed */
+    struct plan_known *known;       /* n of them … */
+    uint32_t n_known, mask, *table; /* … found by an open hash table of mask + 1 numbers */
 };
 
 /* Open hash table of the texts in STRINGS. */
@@ -60,7 +68,8 @@ bool plan_is_weight(const struct value *v);
 /* Fills the own[] sections of program `index`. False after reporting. */
 bool plan_add_program(struct plan_builder *b, int index);
 
-/* Makes RECIPES and the weights' records; the number of weights is final. */
+/* Makes RECIPES and the weights' records; the number of weights is final. From here on nothing is
+ * taken from the arena: while the file is open no jump to its on_oom may happen. */
 void plan_describe_weights(struct plan_builder *b);
 
 struct plan_stream { /* bytes going to WEIGHT_DATA */

@@ -85,6 +85,11 @@ void plan_describe_weights(struct plan_builder *b)
 {
     struct plan_weights *w = &b->weights;
     w->records = ARENA_ARRAY(b->g->arena, (size_t)w->n + 1, struct plan_weight);
+    w->known = ARENA_ARRAY(b->g->arena, (size_t)w->n + 1, struct plan_known);
+    for (w->mask = 63; w->mask < 2 * w->n; w->mask = 2 * w->mask + 1)
+        ;
+    w->table = ARENA_ARRAY(b->g->arena, (size_t)w->mask + 1, uint32_t);
+    memset(w->table, 0xff, ((size_t)w->mask + 1) * sizeof *w->table);
     uint32_t *printed = ARENA_ARRAY(b->g->arena, (size_t)b->g->next_id + 1, uint32_t);
     struct text *recipes = &b->shared[PLAN_RECIPES];
     for (uint32_t i = 0; i < w->n; i++) {
@@ -96,12 +101,6 @@ void plan_describe_weights(struct plan_builder *b)
 
 /* ---- bytes ------------------------------------------------------------------------------------
  */
-
-/* What was streamed, to store identical bytes once. */
-struct known {
-    XXH128_hash_t hash;
-    uint64_t bytes, offset;
-};
 
 static bool stream(struct plan_stream *s, const void *data, size_t size)
 {
@@ -116,15 +115,15 @@ static bool stream_padding(struct plan_stream *s)
     return stream(s, zeros, (size_t)(-s->offset % PLAN_BUFFER_ALIGN));
 }
 
-static uint32_t find_known(const struct known *known, const uint32_t *table, uint32_t mask,
-                           XXH128_hash_t hash, uint64_t bytes)
+/* Where in the table these bytes are, or belong. */
+static uint32_t find_known(const struct plan_weights *w, XXH128_hash_t hash, uint64_t bytes)
 {
-    uint32_t at = (uint32_t)hash.low64 & mask;
-    while (table[at] != PLAN_NONE) {
-        const struct known *k = &known[table[at]];
+    uint32_t at = (uint32_t)hash.low64 & w->mask;
+    while (w->table[at] != PLAN_NONE) {
+        const struct plan_known *k = &w->known[w->table[at]];
         if (XXH128_isEqual(k->hash, hash) && k->bytes == bytes)
             break;
-        at = (at + 1) & mask;
+        at = (at + 1) & w->mask;
     }
     return at;
 }
@@ -149,12 +148,6 @@ static bool weight_bytes(struct plan_builder *b, const struct value *v, struct t
 bool plan_stream_weights(struct plan_builder *b, struct plan_stream *s, const char *path)
 {
     struct plan_weights *w = &b->weights;
-    uint32_t capacity = 64;
-    while (capacity < 2 * w->n)
-        capacity *= 2;
-    struct known *known = ARENA_ARRAY(b->g->arena, (size_t)w->n + 1, struct known);
-    uint32_t *table = ARENA_ARRAY(b->g->arena, capacity, uint32_t), n_known = 0;
-    memset(table, 0xff, capacity * sizeof *table);
     for (uint32_t i = 0; i < w->n; i++) {
         struct tensor owned = {0};
         const void *data;
@@ -162,17 +155,17 @@ bool plan_stream_weights(struct plan_builder *b, struct plan_stream *s, const ch
         if (!weight_bytes(b, w->at[i], &owned, &data, &size))
             return false;
         XXH128_hash_t hash = XXH3_128bits(data, size);
-        uint32_t at = find_known(known, table, capacity - 1, hash, size);
+        uint32_t at = find_known(w, hash, size);
         bool written = true;
-        if (table[at] == PLAN_NONE) {
+        if (w->table[at] == PLAN_NONE) {
             written = stream_padding(s);
-            known[n_known] = (struct known){hash, size, s->offset};
-            table[at] = n_known++;
+            w->known[w->n_known] = (struct plan_known){hash, size, s->offset};
+            w->table[at] = w->n_known++;
             written = written && stream(s, data, size);
         }
         w->records[i].hash = XXH3_64bits(data, size);
         w->records[i].bytes = size;
-        w->records[i].offset = known[table[at]].offset;
+        w->records[i].offset = w->known[w->table[at]].offset;
         free(owned.data);
         if (!written) {
             diag_error(b->diag, STATUS_IO, path, "%s", strerror(errno));

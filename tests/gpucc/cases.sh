@@ -265,6 +265,20 @@ version_names_the_nvrtc_that_is_used() {
     same 1.plan 2.plan
 }
 
+graphs_survive_their_text_form_after_every_pass() {
+    "$gpucc" "$digits" --emit=ir -o plain.ir
+    "$gpucc" "$digits" --check-passes --emit=ir -o checked.ir
+    same plain.ir checked.ir
+}
+
+a_pass_can_be_left_out_and_its_graph_printed() {
+    "$gpucc" "$digits" --emit=ir -fno-fold-batch-norm --dump-after=simplify 2>dump.txt >without.ir
+    grep -q '; after simplify' dump.txt || fail "nothing was dumped"
+    "$gpucc" "$digits" --emit=ir >with.ir
+    cmp -s with.ir without.ir && fail "the pass was not left out"
+    return 0
+}
+
 an_output_that_cannot_be_written_is_an_io_error() {
     expect 7 'nowhere/p' "$gpucc" m.ir -o nowhere/p --target=portable
     expect 7 'p.d\|nowhere' "$gpucc" m.ir -o nowhere/p --target=portable -MD
