@@ -56,16 +56,27 @@ void write_file(const char *name, const void *bytes, size_t size)
         abort();
 }
 
-void load(struct loaded *l, const struct frontend_options *options)
+static void load_counted(struct loaded *l, const struct frontend_options *options, size_t n)
 {
     memset(l, 0, sizeof *l);
     l->arena.on_oom = &l->oom;
+    l->arena.countdown = n;
     l->model = model_open(&l->diag, path_of("model.onnx"));
     if (!l->model || setjmp(l->oom))
         return;
     l->graph = frontend_load(&l->arena, &l->diag, l->model, options);
     if (l->graph && !graph_verify(l->graph, "model"))
         l->graph = NULL;
+}
+
+void load(struct loaded *l, const struct frontend_options *options)
+{
+    load_counted(l, options, 0);
+}
+
+void load_with_failure(struct loaded *l, size_t n)
+{
+    load_counted(l, NULL, n);
 }
 
 void unload(struct loaded *l)

@@ -26,6 +26,8 @@ void write_file(const char *name, const void *bytes, size_t size);
 
 /* Loads folder/model.onnx. */
 void load(struct loaded *l, const struct frontend_options *options);
+/* The same, but the n-th allocation of the arena fails. */
+void load_with_failure(struct loaded *l, size_t n);
 void unload(struct loaded *l);
 /* Some message of l holds this text. */
 bool says(const struct loaded *l, const char *text);

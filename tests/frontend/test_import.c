@@ -462,6 +462,24 @@ static void a_shape_that_is_an_input_becomes_symbols(void **state)
     unload(&l);
 }
 
+static void memory_may_run_out_anywhere(void **state)
+{
+    (void)state;
+    Onnx__TensorProto *w = weights();
+    set_raw(w, four, sizeof four);
+    save_model(sum_model(w));
+    bool loaded = false;
+    size_t n = 1;
+    for (; !loaded && n < 100000; n++) {
+        struct loaded l;
+        load_with_failure(&l, n);
+        loaded = l.graph;
+        unload(&l);
+    }
+    assert_true(loaded);
+    assert_true(n > 10);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
 
 int main(void)
@@ -488,6 +506,7 @@ int main(void)
         TEST(nodes_may_stand_in_any_order),
         TEST(faults_of_a_node_name_it),
         TEST(a_shape_that_is_an_input_becomes_symbols),
+        TEST(memory_may_run_out_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
