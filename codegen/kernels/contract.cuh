@@ -176,7 +176,7 @@ struct sums {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1) KERNEL(PARAMS)
 {
     /* The sums take the place of the tiles when these are done. */
     constexpr int tile_bytes = SLICES * sizeof(tiles), sum_bytes = SLICES > 1 ? sizeof(sums) : 0;
