@@ -166,16 +166,18 @@ static bool compile(struct run *r, const struct kernel *k, void **module)
     return code == 0 || driver_error(r, k->symbol, code);
 }
 
+enum { MOST_ARGS = 4096 }; /* CUDA allows 32764 bytes */
+
 static bool launch(struct run *r, const struct kernel *k)
 {
     void *module = NULL, *function = NULL;
-    uint64_t values[512];
-    void *parameters[512];
+    uint64_t values[MOST_ARGS];
+    void *parameters[MOST_ARGS];
     int64_t grid[3];
     for (int i = 0; i < 3; i++)
         if (!dim_eval(k->grid[i], r->symbols, &grid[i]))
             return false;
-    for (int i = 0; i < k->n_args; i++) {
+    for (int i = 0; i < k->n_args && i < MOST_ARGS; i++) {
         const struct kernel_arg *arg = &k->args[i];
         int64_t value = 0;
         parameters[i] = &values[i];
