@@ -155,6 +155,16 @@ void compiled_free(struct compiled_set *set)
     *set = (struct compiled_set){0};
 }
 
+/* A line of CUDA comment for each line of text. */
+static void print_comment(struct text *out, const char *text)
+{
+    while (*text) {
+        size_t length = strcspn(text, "\n");
+        text_printf(out, "// %.*s\n", (int)length, text);
+        text += length + (text[length] == '\n');
+    }
+}
+
 void compiled_print_cuda(struct text *out, const struct compiled *c,
                          struct program *const *programs, int n_programs)
 {
@@ -168,9 +178,7 @@ void compiled_print_cuda(struct text *out, const struct compiled *c,
                             !strcmp(kernel->symbol, c->kernel->symbol) && kernel->comment;
             if (!launched || (last && !strcmp(last, kernel->comment)))
                 continue;
-            size_t length = strlen(kernel->comment);
-            bool ends = length && kernel->comment[length - 1] == '\n';
-            text_printf(out, "%s%s", kernel->comment, ends ? "" : "\n");
+            print_comment(out, kernel->comment);
             last = kernel->comment;
         }
     }
