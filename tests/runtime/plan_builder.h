@@ -64,6 +64,14 @@ void repair_hashes(unsigned char *plan, size_t size);
  */
 unsigned char *plan_add_two(int64_t n, const char *target, uint32_t sm, size_t *size);
 
+/* x f32[6] → y = the first count(x > 0) elements of x + 1; READ_DIM reads the count in between. For the
+ * mock driver alone, like the next. */
+unsigned char *plan_positive(size_t *size);
+
+/* x i64[4] → y: COPY, then a LOOP of three iterations that counts y up; in its second an IF fills 7 bytes
+ * of the last element with 1s before that. */
+unsigned char *plan_loop(size_t *size);
+
 extern const char add_one_ptx[];
 
 #endif

@@ -82,6 +82,16 @@ static void use(const unsigned char *bytes, size_t size, struct gpucc_device *de
     gpucc_plan_close(plan);
 }
 
+static unsigned char *make_plan(int kind, size_t *size)
+{
+    switch (kind) {
+    case 0: return plan_add_two(-1, "sm_90a", 90, size);
+    case 1: return plan_add_two(40, "sm_90a", 90, size);
+    case 2: return plan_positive(size);
+    default: return plan_loop(size);
+    }
+}
+
 static void damaged_plans_do_no_harm(void **state)
 {
     (void)state;
@@ -92,7 +102,7 @@ static void damaged_plans_do_no_harm(void **state)
     assert_int_equal(gpucc_device_open(MOCK_DRIVER, 0, &device), GPUCC_OK);
     for (int round = 0; round < ROUNDS; round++) {
         size_t size;
-        unsigned char *bytes = plan_add_two(round % 4 < 2 ? -1 : 40, "sm_90a", 90, &size);
+        unsigned char *bytes = make_plan(round / 2 % 4, &size);
         for (uint32_t i = 1 + random_below(3); i > 0; i--)
             mutate(bytes, size);
         if (round % 2 == 0)

@@ -312,51 +312,6 @@ static void wrong_arguments_for_a_kernel_are_refused(void **state)
 
 /* ---- data-dependent sizes, branches, loops ---- */
 
-/* y = the first count(x > 0) elements of x + 1; its size is read from the device in between. */
-static unsigned char *plan_positive(size_t *size)
-{
-    struct plan_builder b;
-    int64_t n = 6, free_dim = -1;
-    builder_init(&b, "sm_90a", 90);
-    builder_tensor(&b, 0, "x", 1, 1, &n);
-    builder_tensor(&b, 1, "y", 1, 1, &free_dim);
-    uint32_t six = builder_const(&b, 6), bytes = builder_const(&b, 24);
-    uint32_t eight = builder_const(&b, 8), one = builder_const(&b, 1);
-    uint32_t x = builder_buffer(&b, PLAN_BUFFER_INPUT, 0, bytes);
-    uint32_t count = builder_buffer(&b, PLAN_BUFFER_ARENA, 0, eight);
-    uint32_t read = ADD(&b, READS, .buffer = count, .dtype = 7, .elements = 1);
-    struct plan_arg args[] = {{PLAN_ARG_BUFFER, x, PLAN_NONE, 0},
-                              {PLAN_ARG_BUFFER, count, PLAN_NONE, 0},
-                              {PLAN_ARG_I32, six, 0, 0}};
-    builder_launch(&b, builder_kernel(&b, "positive", "positive", 32), one, args, 3);
-
-    uint32_t start = builder_const(&b, 4); /* the second segment */
-    uint32_t found = builder_scalar(&b, PLAN_SC_ELEMENT, read, 0);
-    struct plan_scalar *scalars = (void *)b.sections[PLAN_SCALARS].data;
-    scalars[found].value = 6; /* at most */
-    uint32_t found_bytes = builder_scalar(&b, PLAN_SC_MUL, found, start);
-    builder_add(&b, PLAN_SHAPES, &found, sizeof found);
-    uint32_t y = builder_buffer(&b, PLAN_BUFFER_OUTPUT, 0, found_bytes);
-    struct plan_step step = {.kind = PLAN_STEP_READ_DIM,
-                             .nodes = builder_string(&b, "c (NonZero)")};
-    step.u.read.read = read;
-    step.u.read.first_scalar = start;
-    b.program.bind_scalars = start;
-    builder_add(&b, PLAN_STEPS, &step, sizeof step);
-    struct plan_arg second[] = {{PLAN_ARG_BUFFER, x, PLAN_NONE, 0},
-                                {PLAN_ARG_BUFFER, y, PLAN_NONE, 0},
-                                {PLAN_ARG_I32, found, 0, 0}};
-    builder_launch(&b, builder_kernel(&b, "add_one", add_one_ptx, 32), found, second, 3);
-    struct plan_step *steps = (void *)b.sections[PLAN_STEPS].data;
-    steps[1].u.read.n_scalars =
-        (uint32_t)(b.sections[PLAN_SCALARS].size / sizeof(struct plan_scalar)) - start;
-    struct plan_buffer *buffers = (void *)b.sections[PLAN_BUFFERS].data;
-    buffers[count].last = 1;
-    unsigned char *plan = builder_finish(&b, size);
-    builder_free(&b);
-    return plan;
-}
-
 static void data_dependent_output_is_sized_in_the_run(void **state)
 {
     (void)state;
@@ -386,65 +341,14 @@ static void data_dependent_output_is_sized_in_the_run(void **state)
     stop(&f);
 }
 
-/* y = x + 2 * trips by a loop of an IF of a FILL and count_up; x: i64[4], trips from its first dim.
+/* y = x counted up three times by a loop, whose second iteration fills 7 bytes of the last element.
  */
 static void loops_and_branches_run_their_bodies(void **state)
 {
     (void)state;
     struct fixture f;
-    struct plan_builder b;
     size_t size;
-    int64_t n = 4;
-    builder_init(&b, "sm_90a", 90);
-    builder_tensor(&b, 0, "x", 7, 1, &n);
-    builder_tensor(&b, 1, "y", 7, 1, &n);
-    uint32_t four = builder_const(&b, 4), bytes = builder_const(&b, 32), one = builder_const(&b, 1);
-    uint32_t three = builder_const(&b, 3);
-    builder_add(&b, PLAN_SHAPES, &four, sizeof four);
-    uint32_t x = builder_buffer(&b, PLAN_BUFFER_INPUT, 0, bytes);
-    uint32_t y = builder_buffer(&b, PLAN_BUFFER_OUTPUT, 0, bytes);
-    struct plan_step copy = {.kind = PLAN_STEP_COPY}, loop = {.kind = PLAN_STEP_LOOP};
-    copy.u.copy.to = y;
-    copy.u.copy.from = x;
-    copy.u.copy.to_offset = copy.u.copy.from_offset = PLAN_NONE;
-    copy.u.copy.bytes = bytes;
-    loop.u.loop.trips = three;
-    loop.u.loop.again = PLAN_NONE;
-    loop.u.loop.first = 2;
-    loop.u.loop.n = 3;
-    builder_add(&b, PLAN_STEPS, &copy, sizeof copy);
-    uint32_t owner = builder_add(&b, PLAN_STEPS, &loop, sizeof loop);
-    struct plan_arg args[] = {{PLAN_ARG_BUFFER, y, PLAN_NONE, 0}, {PLAN_ARG_I32, four, 0, 0}};
-    uint32_t kernel = builder_kernel(&b, "count_up", "count_up", 32);
-    struct plan_step branch = {.kind = PLAN_STEP_IF}, scalars = {.kind = PLAN_STEP_READ_DIM};
-    /* body of the loop: scalars, IF (iteration == 1), count_up */
-    scalars.u.read.read = PLAN_NONE;
-    builder_add(&b, PLAN_STEPS, &scalars, sizeof scalars);
-    builder_add(&b, PLAN_STEPS, &branch, sizeof branch);
-    builder_launch(&b, kernel, one, args, 2);
-    uint32_t fill_bytes = builder_const(&b, 7), fill_offset = builder_const(&b, 24);
-    struct plan_step fill = {.kind = PLAN_STEP_FILL};
-    fill.u.fill.to = y;
-    fill.u.fill.to_offset = fill_offset;
-    fill.u.fill.bytes = fill_bytes; /* cut off inside a word */
-    fill.u.fill.pattern = 0x01010101;
-    builder_add(&b, PLAN_STEPS, &fill, sizeof fill);
-
-    b.program.main_steps = 2;
-    uint32_t first = builder_scalar(&b, PLAN_SC_LOOP_INDEX, owner, 0);
-    b.program.bind_scalars = first;
-    uint32_t equal = builder_scalar(&b, PLAN_SC_EQ, first, one);
-    struct plan_step *steps = (void *)b.sections[PLAN_STEPS].data;
-    steps[2].u.read.first_scalar = first;
-    steps[2].u.read.n_scalars = 2;
-    steps[3].u.branch.condition = equal;
-    steps[3].u.branch.first_then = 5;
-    steps[3].u.branch.n_then = 1;
-    struct plan_buffer *buffers = (void *)b.sections[PLAN_BUFFERS].data;
-    buffers[y].last = 1;
-    unsigned char *plan = builder_finish(&b, &size);
-    builder_free(&b);
-
+    unsigned char *plan = plan_loop(&size);
     int64_t in[4] = {10, 20, 30, 40}, out[4];
     start(&f, plan, size);
     OK(gpucc_context_create(f.plan, f.device, &f.context));
