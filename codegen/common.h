@@ -38,6 +38,9 @@ void define_key(struct emitter *e, enum dtype type);
  * evaluator's. */
 const char *sum_type(enum dtype type);
 
+/* LANES of reduce.cuh with ACROSS: the warps of a block of BLOCK_THREADS. */
+enum { ACROSS_LANES = 8 };
+
 /* ceil(results / per_block) blocks of `threads` threads. */
 void launch_over(struct emitter *e, const struct dim *results, int per_block, int threads);
 

@@ -428,22 +428,23 @@ static int filter_depth(const struct contraction *c)
 /* --- One result at a time ----------------------------------------------------------------------
  */
 
-static void emit_direct(const struct contraction *c, const struct extents *x)
+static void emit_direct(const struct contraction *c)
 {
     struct emitter *e = c->e;
     const struct dim *results = value_elements(e->g, c->y);
     const struct index *y[MAX_RANK], *at_a[MAX_RANK], *at_b[MAX_RANK];
     const char *sum = sum_type(c->y->type);
     bool contiguous = reading_of_b(c).along_k && reading_of_a(c).along_k;
-    int lanes = cost_lanes(e->target, x->batches * x->m * x->n, x->k, contiguous);
+    int64_t guess = cost_guess(e->g, results), k;
+    int lanes = cost_lanes(e->target, guess, cost_guess(e->g, c->k), contiguous);
     bool across = lanes > 1 && !contiguous;
-    int64_t k;
-    lanes = across ? 8 : lanes;
+    lanes = across ? ACROSS_LANES : lanes;
+    int threads = across ? BLOCK_THREADS : cost_block(e->target, guess, lanes);
     index_delinear(e->ix, index_var(e->ix, "result", results), c->y->rank, c->y->shape, y);
 
     emit_define(e, "RESULTS", "%s", emit_dim(e, results));
     emit_define(e, "LENGTH", "%s", emit_dim(e, c->k));
-    emit_define(e, "THREADS", "%d", BLOCK_THREADS);
+    emit_define(e, "THREADS", "%d", threads);
     emit_define(e, "LANES", "%d", lanes);
     emit_define(e, "ACROSS", "%d", across);
     emit_define(e, "UNROLL", "%d", dim_is_const(c->k, &k) && k > 0 && k <= 32 ? (int)k : 4);
@@ -471,7 +472,7 @@ static void emit_direct(const struct contraction *c, const struct extents *x)
     emit_epilogue(e, y);
     emit_function_end(e);
 
-    launch_over(e, results, BLOCK_THREADS / lanes, BLOCK_THREADS);
+    launch_over(e, results, threads / lanes, threads);
     emit_skeleton(e, "lanes.cuh");
     emit_skeleton(e, "reduce.cuh");
 }
@@ -496,7 +497,7 @@ bool family_contract(struct codegen *g, const struct group *group)
     int depth = filter_depth(&c);
     struct tile tile = cost_tile(e->target, &x, depth);
     if (!floats || dim_is(c.k, 0) || cost_prefers_direct(&x))
-        emit_direct(&c, &x);
+        emit_direct(&c);
     else
         emit_tiles(&c, &tile);
     return emit_finish(e);

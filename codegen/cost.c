@@ -104,6 +104,15 @@ int cost_lanes(const struct target *target, int64_t rows, int64_t length, bool c
     return BLOCK_THREADS;
 }
 
+int cost_block(const struct target *target, int64_t results, int lanes)
+{
+    int threads = BLOCK_THREADS;
+    while (threads > 32 && threads > lanes &&
+           ceil_div(at_most(results, INT32_MAX), threads / lanes) < target->multiprocessors)
+        threads /= 2;
+    return threads;
+}
+
 int64_t cost_guess(const struct graph *g, const struct dim *d)
 {
     int64_t value;

@@ -37,6 +37,10 @@ bool cost_prefers_direct(const struct extents *x);
 enum { BLOCK_THREADS = 256 };
 int cost_lanes(const struct target *target, int64_t rows, int64_t length, bool contiguous);
 
+/* Threads of a block, when `lanes` of them work on each of so many results: at most BLOCK_THREADS,
+ * and fewer where that puts more multiprocessors to work. */
+int cost_block(const struct target *target, int64_t results, int lanes);
+
 /* d's value where it is known; else with every symbol at what is typical of free dims, kept within
  * the symbol's bounds. At least 1. */
 int64_t cost_guess(const struct graph *g, const struct dim *d);

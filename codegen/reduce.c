@@ -2,8 +2,7 @@
 #include "common.h"
 #include "cost.h"
 
-/* Across: what neighbours in memory belongs to different results; see reduce.cuh. */
-enum { ACROSS_LANES = 8, MAX_UNROLL = 4 };
+enum { MAX_UNROLL = 4 };
 
 static bool is_arg(const struct node *node)
 {
@@ -103,14 +102,15 @@ bool family_reduce(struct codegen *c, const struct group *group)
     struct node *node = group->core;
     struct axes axes;
     axes_split(e->g, node->in[0], axes_of(node), &axes);
-    int lanes = cost_lanes(e->target, cost_guess(e->g, axes.rows), cost_guess(e->g, axes.length),
-                           axes.trailing);
+    int64_t rows = cost_guess(e->g, axes.rows);
+    int lanes = cost_lanes(e->target, rows, cost_guess(e->g, axes.length), axes.trailing);
     bool across = lanes > 1 && !axes.trailing;
     lanes = across ? ACROSS_LANES : lanes;
+    int threads = across ? BLOCK_THREADS : cost_block(e->target, rows, lanes);
 
     emit_define(e, "RESULTS", "%s", emit_dim(e, axes.rows));
     emit_define(e, "LENGTH", "%s", emit_dim(e, axes.length));
-    emit_define(e, "THREADS", "%d", BLOCK_THREADS);
+    emit_define(e, "THREADS", "%d", threads);
     emit_define(e, "LANES", "%d", lanes);
     emit_define(e, "ACROSS", "%d", across);
     emit_define(e, "UNROLL", "%d", MAX_UNROLL);
@@ -121,7 +121,7 @@ bool family_reduce(struct codegen *c, const struct group *group)
     define_operation(e, node);
     emit_term(e, &axes, node);
     emit_store(e, &axes, node);
-    launch_over(e, axes.rows, BLOCK_THREADS / lanes, BLOCK_THREADS);
+    launch_over(e, axes.rows, threads / lanes, threads);
     if (is_arg(node))
         emit_skeleton(e, "best.cuh");
     emit_skeleton(e, "lanes.cuh");

@@ -77,12 +77,15 @@ bool family_row(struct codegen *c, const struct group *group)
     struct axes axes;
     axes_split(e->g, x, axes_of(node), &axes);
     int width = vector_width(e, x, &axes);
-    int lanes = cost_lanes(e->target, cost_guess(e->g, axes.rows), cost_guess(e->g, axes.length),
-                           axes.trailing);
+    int64_t rows = cost_guess(e->g, axes.rows), length = cost_guess(e->g, axes.length);
+    int lanes = cost_lanes(e->target, rows, length, axes.trailing);
+    if (lanes == 32 && length > 32 * MOST_HELD)
+        lanes = BLOCK_THREADS; /* which can hold the row */
+    int threads = cost_block(e->target, rows, lanes);
 
     emit_define(e, "ROWS", "%s", emit_dim(e, axes.rows));
     emit_define(e, "LENGTH", "%s", emit_dim(e, axes.length));
-    emit_define(e, "THREADS", "%d", BLOCK_THREADS);
+    emit_define(e, "THREADS", "%d", threads);
     emit_define(e, "LANES", "%d", lanes);
     emit_define(e, "VECTOR", "%d", width);
     emit_define(e, "HELD", "%d", held_vectors(&axes, lanes, width));
@@ -96,7 +99,7 @@ bool family_row(struct codegen *c, const struct group *group)
     }
     emit_load(e, &axes, x, width);
     emit_store(e, &axes, y, width);
-    launch_over(e, axes.rows, BLOCK_THREADS / lanes, BLOCK_THREADS);
+    launch_over(e, axes.rows, threads / lanes, threads);
     emit_skeleton(e, "lanes.cuh");
     emit_skeleton(e, "row.cuh");
     emit_skeleton(e, node->op == OP_normalize ? "normalize.cuh" : "softmax.cuh");

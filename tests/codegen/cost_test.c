@@ -85,6 +85,15 @@ static void lanes_grow_with_the_row(void **state)
     assert_int_equal(cost_lanes(target, 1000000, 300, false), 1);
 }
 
+static void few_rows_are_spread_over_small_blocks(void **state)
+{
+    (void)state;
+    const struct target *target = target_find("sm_90a");
+    assert_int_equal(cost_block(target, 100000, 32), BLOCK_THREADS);
+    assert_int_equal(cost_block(target, 128, 32), 32);
+    assert_int_equal(cost_block(target, 1, BLOCK_THREADS), BLOCK_THREADS);
+}
+
 static void free_dims_are_guessed_within_their_bounds(void **state)
 {
     (void)state;
@@ -113,6 +122,7 @@ int main(void)
         cmocka_unit_test(sizes_beyond_any_memory_do_not_overflow),
         cmocka_unit_test(products_with_little_to_share_are_done_directly),
         cmocka_unit_test(lanes_grow_with_the_row),
+        cmocka_unit_test(few_rows_are_spread_over_small_blocks),
         cmocka_unit_test(free_dims_are_guessed_within_their_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
