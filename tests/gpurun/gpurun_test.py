@@ -236,6 +236,11 @@ class Gpurun(unittest.TestCase):
         self.wrong(6, "out-of-bounds load of 4 bytes", "run", plan, "--seed", 1, "--isolate")
         self.right("run", self.plan("add"), "--seed", 1, "--isolate")
 
+    def test_the_example_program_runs_a_plan(self):
+        done = subprocess.run([BUILD / "bin" / "run_plan", self.plan("add:5"),
+                               BUILD / "lib" / "libgpucc_emu.so"], capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stdout), (0, "y: 20 bytes, sum 10\n"), done.stderr)
+
     def test_statistics_of_the_emulator(self):
         text = self.right("run", self.plan("add"), "--seed", 1, "--stats", "--race", "--threads", 1)
         self.assertIn("launches 2", text)
