@@ -87,9 +87,9 @@ static inline enum layout resolve_shared(struct warp *w, const struct insn *in, 
         {
             u64 full = a[i] + imm64;
             offset[i] = (u32)full;
-            high |= mask >> i & 1 ? full >> 32 : 0;
+            high |= full; /* of any lane: the slow path looks only at those of the mask */
         }
-        if (__builtin_expect(high != 0, 0)) {
+        if (__builtin_expect(high >> 32 != 0, 0)) {
             u64 address[LANES];
             lane_addresses(w, in, address);
             check_shared(w, in, address, bytes, access);
@@ -170,34 +170,61 @@ static inline void blend(void *to, const void *from, u32 width, u32 mask)
     }
 }
 
-/* Four words of each lane into four registers. */
-static inline void load_words4(struct warp *w, const struct insn *in, const u64 host[LANES])
-{
-    float *d[4];
-    for (int k = 0; k < 4; k++) {
-        d[k] = REG(float, in->v[k]);
-    }
-#ifdef EMU_SSE
-    for (int i = 0; i < LANES; i += 4) {
-        __m128 p = _mm_loadu_ps((const float *)(uintptr_t)host[i]);
-        __m128 q = _mm_loadu_ps((const float *)(uintptr_t)host[i + 1]);
-        __m128 r = _mm_loadu_ps((const float *)(uintptr_t)host[i + 2]);
-        __m128 s = _mm_loadu_ps((const float *)(uintptr_t)host[i + 3]);
-        _MM_TRANSPOSE4_PS(p, q, r, s);
-        _mm_storeu_ps(d[0] + i, p);
-        _mm_storeu_ps(d[1] + i, q);
-        _mm_storeu_ps(d[2] + i, r);
-        _mm_storeu_ps(d[3] + i, s);
-    }
+/*
+ * Four words of each lane, at from(i), into four registers. Tells whether a word looks like the
+ * poison of fresh shared memory.
+ */
+#ifdef __AVX2__
+#define LOAD_WORDS4(from)                                                                          \
+    __m256i poison = _mm256_set1_epi32((int)(POISON * 0x01010101u)), hit = _mm256_setzero_si256(); \
+    for (int i = 0; i < LANES; i += 8) {                                                           \
+        __m256 r[4];                                                                               \
+        for (int k = 0; k < 4; k++) {                                                              \
+            r[k] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from(i + k))),         \
+                                        _mm_loadu_ps(from(i + 4 + k)), 1);                         \
+            hit = _mm256_or_si256(hit, _mm256_cmpeq_epi32(_mm256_castps_si256(r[k]), poison));     \
+        }                                                                                          \
+        __m256 p = _mm256_unpacklo_ps(r[0], r[1]), q = _mm256_unpackhi_ps(r[0], r[1]);             \
+        __m256 s = _mm256_unpacklo_ps(r[2], r[3]), t = _mm256_unpackhi_ps(r[2], r[3]);             \
+        _mm256_storeu_ps(d[0] + i, _mm256_shuffle_ps(p, s, 0x44));                                 \
+        _mm256_storeu_ps(d[1] + i, _mm256_shuffle_ps(p, s, 0xee));                                 \
+        _mm256_storeu_ps(d[2] + i, _mm256_shuffle_ps(q, t, 0x44));                                 \
+        _mm256_storeu_ps(d[3] + i, _mm256_shuffle_ps(q, t, 0xee));                                 \
+    }                                                                                              \
+    bool poisoned = !_mm256_testz_si256(hit, hit)
 #else
-    for (int i = 0; i < LANES; i++) {
-        float v[4];
-        memcpy(v, (const void *)(uintptr_t)host[i], sizeof v);
-        for (int k = 0; k < 4; k++) {
-            d[k][i] = v[k];
-        }
+#define LOAD_WORDS4(from)                                                                          \
+    bool poisoned = false;                                                                         \
+    for (int i = 0; i < LANES; i++) {                                                              \
+        u32 v[4];                                                                                  \
+        memcpy(v, from(i), sizeof v);                                                              \
+        for (int k = 0; k < 4; k++) {                                                              \
+            memcpy(d[k] + i, &v[k], sizeof v[k]);                                                  \
+            poisoned |= v[k] == POISON * 0x01010101u;                                              \
+        }                                                                                          \
     }
 #endif
+
+static inline void load_words4(struct warp *w, const struct insn *in, const u64 host[LANES])
+{
+    float *d[4] = {REG(float, in->v[0]), REG(float, in->v[1]), REG(float, in->v[2]),
+                   REG(float, in->v[3])};
+#define FROM(i) ((const float *)(uintptr_t)host[i])
+    LOAD_WORDS4(FROM);
+#undef FROM
+    (void)poisoned;
+}
+
+static inline bool load_shared_words4(struct warp *w, const struct insn *in,
+                                      const u32 offset[LANES])
+{
+    float *d[4] = {REG(float, in->v[0]), REG(float, in->v[1]), REG(float, in->v[2]),
+                   REG(float, in->v[3])};
+    const u8 *base = w->block->shared;
+#define FROM(i) ((const float *)(const void *)(base + offset[i]))
+    LOAD_WORDS4(FROM);
+#undef FROM
+    return poisoned;
 }
 
 static inline void store_words4(struct warp *w, const struct insn *in, const u64 host[LANES])
@@ -302,7 +329,7 @@ HANDLER(st_global)
 }
 
 /* Does a loaded register hold the poison of fresh shared memory in a lane that was loaded? */
-static inline bool poisoned(struct warp *w, const struct insn *in)
+static inline bool looks_poisoned(struct warp *w, const struct insn *in)
 {
     u64 hit = 0;
     for (int k = 0; k < in->n; k++) {
@@ -328,9 +355,15 @@ HANDLER(ld_shared)
         u32 offset[LANES], bytes = (u32)in->n * in->size;
         u64 host[LANES], base = (u64)(uintptr_t)w->block->shared;
         enum layout layout = resolve_shared(w, in, bytes, ACCESS_LOAD, offset);
-        EACH_LANE host[i] = base + offset[i];
-        load_lanes(w, in, host, layout);
-        if (__builtin_expect(poisoned(w, in), 0)) {
+        bool poison;
+        if (w->mask == ALL_LANES && in->n == 4 && in->size == 4 && in->width == 4) {
+            poison = load_shared_words4(w, in, offset);
+        } else {
+            EACH_LANE host[i] = base + offset[i];
+            load_lanes(w, in, host, layout);
+            poison = looks_poisoned(w, in);
+        }
+        if (__builtin_expect(poison, 0)) {
             check_written(w, in, offset, bytes);
         }
     }
@@ -344,8 +377,21 @@ static inline void mark_written(struct warp *w, const u32 offset[LANES], u32 byt
         memset(written + offset[0], 1, (size_t)LANES * bytes);
         return;
     }
-    for (u32 m = w->mask; m; m &= m - 1) {
-        memset(written + offset[__builtin_ctz(m)], 1, bytes);
+    switch (bytes) { /* a constant size is a store, not a call */
+#define MARK(size)                                                                                 \
+    case size:                                                                                     \
+        for (u32 m = w->mask; m; m &= m - 1) {                                                     \
+            memset(written + offset[__builtin_ctz(m)], 1, size);                                   \
+        }                                                                                          \
+        break;
+        MARK(1)
+        MARK(2)
+        MARK(4)
+        MARK(8)
+        MARK(16)
+        MARK(32)
+#undef MARK
+    default: break; /* there are no others */
     }
 }
 
