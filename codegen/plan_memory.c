@@ -35,6 +35,16 @@ static int64_t peak_of(const struct plan_layout *l)
     return most;
 }
 
+/* "32*n + 4*m": printed one by one, since one sum of many formulas takes long to make canonical. */
+static void print_all_sizes(const struct plan_layout *l, struct text *out)
+{
+    for (uint32_t i = 0; i < l->n_buffers; i++)
+        if (is_activation(&l->buffers[i])) {
+            text_printf(out, "%s", out->length ? " + " : "");
+            dim_print(out, l->g->dims, l->buffers[i].size);
+        }
+}
+
 /*
  * The peak as a formula: the greatest of the steps' sums. Sums that another provably reaches are
  * left out; if more than a few remain they are added up, which bounds the peak from above.
@@ -45,11 +55,9 @@ static const char *peak_formula(struct plan_layout *l)
     const struct dim **alive = ARENA_ARRAY(g->arena, (size_t)l->n_steps + 1, const struct dim *);
     for (uint32_t i = 0; i <= l->n_steps; i++)
         alive[i] = dim_const(g->dims, 0);
-    const struct dim *all = dim_const(g->dims, 0);
     for (uint32_t i = 0; i < l->n_buffers; i++) {
         if (!is_activation(&l->buffers[i]))
             continue;
-        all = dim_add(g->dims, all, l->buffers[i].size);
         for (uint32_t s = l->buffers[i].first; s <= l->buffers[i].last; s++)
             alive[s] = dim_add(g->dims, alive[s], l->buffers[i].size);
     }
@@ -73,7 +81,7 @@ static const char *peak_formula(struct plan_layout *l)
     }
     struct text text = {0};
     if (!bounded || !n) {
-        dim_print(&text, g->dims, all);
+        print_all_sizes(l, &text);
     } else {
         text_printf(&text, "%s", n > 1 ? "max(" : "");
         for (int k = 0; k < n; k++) {
