@@ -69,6 +69,78 @@ struct decoder {
 
 __attribute__((format(printf, 2, 3))) void decode_fail(struct decoder *d, const char *format, ...);
 
+/* ---- Registers, instructions and operands (operands.c) ---- */
+
+/* Room for one more element, as arena_grow; fails the decoder if there is none. */
+bool decode_grow(struct decoder *d, struct arena *a, void *array, size_t n, size_t *cap,
+                 size_t size);
+
+/* A new register; pinned ones keep a slot to themselves. */
+uint32_t new_reg(struct decoder *d, enum reg_class cls, bool pinned);
+
+/* The register that holds value in all lanes. */
+uint32_t constant(struct decoder *d, enum reg_class cls, uint64_t value);
+
+/* Appends an instruction without operands. */
+struct insn *emit(struct decoder *d, exec_fn fn, enum insn_kind kind);
+
+/* The instruction emitted last has a register in that field. */
+void refer(struct decoder *d, enum field field, uint32_t reg, bool write, uint32_t *element);
+
+/* A basic block starts here. */
+void begin_block(struct decoder *d);
+
+/* What runs a form. */
+exec_fn handler(struct decoder *d, const struct form *f);
+
+/* The same for a form known to be in the table. */
+exec_fn named_handler(struct decoder *d, const char *name);
+
+/* How a destination of that class is kept under a mask. */
+enum dest dest_of(enum reg_class cls);
+
+/* A helper: to = fn(from), imm as the handler wants it. Returns to. */
+uint32_t move(struct decoder *d, exec_fn fn, uint32_t to, uint32_t from, int64_t imm);
+
+/* Address of a variable, in *space. */
+uint64_t symbol_address(struct decoder *d, const struct instance *at, struct slice name,
+                        enum space *space);
+
+/* The class that a letter of an operand string stands for. */
+enum reg_class letter_class(char letter);
+
+/* For messages. */
+const char *class_name(enum reg_class cls);
+
+/* The register that holds a source operand; its class is what it is. */
+uint32_t source_register(struct decoder *d, const struct instance *at, const struct operand *o,
+                         char letter);
+
+/* The same, and the class is checked. */
+uint32_t source(struct decoder *d, const struct instance *at, const struct operand *o, char letter);
+
+/* The register to write; a fresh one for _. */
+uint32_t destination(struct decoder *d, const struct instance *at, const struct operand *o,
+                     char letter);
+
+/* Fails unless the statement has that many operands. */
+void want_operands(struct decoder *d, uint32_t low, uint32_t high);
+
+/* ---- forms.def by class (decode_forms.c): the statement at hand to instructions ---- */
+
+void decode_alu(struct decoder *d, const struct instance *at, const struct form *f);
+void decode_mov(struct decoder *d, const struct instance *at, const struct form *f);
+void decode_space(struct decoder *d, const struct instance *at, const struct form *f);
+void decode_cvt(struct decoder *d, const struct instance *at, const struct form *f);
+void decode_setp(struct decoder *d, const struct instance *at, const struct form *f);
+void decode_set(struct decoder *d, const struct instance *at, const struct form *f);
+void decode_memory(struct decoder *d, const struct instance *at, const struct form *f);
+void decode_atomic(struct decoder *d, const struct instance *at, const struct form *f);
+void decode_shfl(struct decoder *d, const struct instance *at, const struct form *f);
+void decode_barrier(struct decoder *d, const struct instance *at, const struct form *f);
+
+/* ---- Slots (slots.c) ---- */
+
 /* Gives every register a slot; registers that are never alive together share. */
 void decode_assign_slots(struct decoder *d);
 

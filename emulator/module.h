@@ -34,15 +34,15 @@ struct slice { /* a piece of the module's text */
     X(TID_Z, "%tid.z")                                                                             \
     X(NTID_X, "%ntid.x")                                                                           \
     X(NTID_Y, "%ntid.y")                                                                           \
-    X(NTID_Z, "%ntid.z") X(CTAID_X, "%ctaid.x") X(CTAID_Y, "%ctaid.y") X(CTAID_Z, "%ctaid.z")      \
-        X(NCTAID_X, "%nctaid.x") X(NCTAID_Y, "%nctaid.y") X(NCTAID_Z, "%nctaid.z")                 \
-            X(LANEID, "%laneid") X(WARPID, "%warpid") X(NWARPID, "%nwarpid")                       \
-                X(LANEMASK_EQ, "%lanemask_eq") X(LANEMASK_LE, "%lanemask_le")                      \
-                    X(LANEMASK_LT, "%lanemask_lt") X(LANEMASK_GE, "%lanemask_ge")                  \
-                        X(LANEMASK_GT, "%lanemask_gt") X(SMID, "%smid") X(NSMID, "%nsmid")         \
-                            X(DYNAMIC_SMEM, "%dynamic_smem_size")                                  \
-                                X(TOTAL_SMEM, "%total_smem_size") X(CLOCK, "%clock")               \
-                                    X(CLOCK64, "%clock64") X(GLOBALTIMER, "%globaltimer")
+    X(NTID_Z, "%ntid.z")                                                                           \
+    X(CTAID_X, "%ctaid.x") X(CTAID_Y, "%ctaid.y") X(CTAID_Z, "%ctaid.z") X(NCTAID_X, "%nctaid.x")  \
+        X(NCTAID_Y, "%nctaid.y") X(NCTAID_Z, "%nctaid.z") X(LANEID, "%laneid")                     \
+            X(WARPID, "%warpid") X(NWARPID, "%nwarpid") X(LANEMASK_EQ, "%lanemask_eq")             \
+                X(LANEMASK_LE, "%lanemask_le") X(LANEMASK_LT, "%lanemask_lt")                      \
+                    X(LANEMASK_GE, "%lanemask_ge") X(LANEMASK_GT, "%lanemask_gt") X(SMID, "%smid") \
+                        X(NSMID, "%nsmid") X(DYNAMIC_SMEM, "%dynamic_smem_size")                   \
+                            X(TOTAL_SMEM, "%total_smem_size") X(CLOCK, "%clock")                   \
+                                X(CLOCK64, "%clock64") X(GLOBALTIMER, "%globaltimer")
 
 enum special {
 #define X(id, name) SPECIAL_##id,
