@@ -30,15 +30,17 @@
 extern "C" {
 #endif
 
+enum { EMU_ISA_BEST, EMU_ISA_PLAIN, EMU_ISA_AVX2 }; /* what the CPU has; plain C; AVX2 and FMA */
+
 /* Fields at zero mean the default; the environment (GPUCC_EMU_SM, …) is read at the first call. */
 struct gpucc_emu_options {
     int sm;           /* compute capability to take on, 10 * major + minor; default 90.
                          GPUCC_EMU_SM */
     int threads;      /* host threads for the blocks of a launch; default all cores.
                          GPUCC_EMU_THREADS */
-    int race;         /* 1: look for races on shared memory (2 to 4 times slower).
+    int race;         /* 1: look for races on shared memory (up to 15 times slower).
                          GPUCC_EMU_RACE */
-    int portable;     /* 1: plain C code even where the CPU has AVX. GPUCC_EMU_PORTABLE */
+    int isa;          /* widest vectors to use: EMU_ISA_… GPUCC_EMU_ISA, as a number */
     int statistics;   /* 1: count global sectors and shared wavefronts. GPUCC_EMU_STATISTICS */
     uint32_t shuffle; /* not 0: seed for the order in which blocks and warps run.
                          GPUCC_EMU_SHUFFLE */

@@ -118,7 +118,7 @@ CUresult module_load(const char *text, CUmodule *out)
         rc = driver_error(CUDA_ERROR_NO_BINARY_FOR_GPU,
                           "PTX for sm_%d%.1s does not run on sm_%d; set GPUCC_EMU_SM",
                           m->module->sm, &m->module->sm_suffix, driver.options.sm);
-    } else if (!load_variables(m) || !decode_kernels(m, isa_choose(driver.options.portable))) {
+    } else if (!load_variables(m) || !decode_kernels(m, isa_choose(driver.options.isa))) {
         rc = CUDA_ERROR_INVALID_PTX;
     }
     if (rc) {

@@ -202,7 +202,7 @@ struct isa {
 };
 
 /* The handlers for this CPU, or the ones in plain C. */
-const struct isa *isa_choose(bool portable);
+const struct isa *isa_choose(int widest);
 
 /* Notes what went wrong at in (one lane, or -1) and leaves the block; does not return. */
 _Noreturn __attribute__((format(printf, 4, 5))) void fault(struct warp *w, const struct insn *in,

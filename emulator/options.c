@@ -34,7 +34,7 @@ void driver_configure_once(void)
     o->sm = sm >= 50 && sm <= 199 ? sm : 90;
     o->threads = threads >= 1 && threads <= 256 ? threads : all_cores();
     o->race = from_environment("GPUCC_EMU_RACE") != 0;
-    o->portable = from_environment("GPUCC_EMU_PORTABLE") != 0;
+    o->isa = from_environment("GPUCC_EMU_ISA");
     o->statistics = from_environment("GPUCC_EMU_STATISTICS") != 0;
     o->shuffle = (uint32_t)from_environment("GPUCC_EMU_SHUFFLE");
 }
@@ -43,7 +43,8 @@ API int gpucc_emu_configure(const struct gpucc_emu_options *options)
 {
     const struct gpucc_emu_options *o = options;
     driver_lock();
-    if ((o->sm && (o->sm < 50 || o->sm > 199)) || o->threads < 0 || o->threads > 256) {
+    if ((o->sm && (o->sm < 50 || o->sm > 199)) || o->threads < 0 || o->threads > 256 ||
+        o->isa < EMU_ISA_BEST || o->isa > EMU_ISA_AVX2) {
         return driver_leave(driver_error(CUDA_ERROR_INVALID_VALUE, "options out of range"));
     }
     driver.configured = true;

@@ -6,9 +6,9 @@
 
 void device_start(int race, int threads)
 {
-    const char *portable = getenv("TEST_PORTABLE");
+    const char *isa = getenv("TEST_ISA");
     struct gpucc_emu_options o = {
-        .race = race, .threads = threads, .portable = portable && *portable == '1'};
+        .race = race, .threads = threads, .isa = isa ? *isa - '0' : EMU_ISA_BEST};
     assert_int_equal(gpucc_emu_configure(&o), 0);
     assert_int_equal(cuInit(0), 0);
 }
