@@ -49,7 +49,7 @@ static int check_file(struct nvrtc *nvrtc, const struct target_list *targets, co
     jmp_buf oom;
     struct arena arena = {.on_oom = &oom};
     struct text text = {0};
-    int faults = 1;
+    volatile int faults = 1; /* survives the jump */
     if (setjmp(oom) == 0 && read_file(file, &text)) {
         struct graph *g = graph_parse(&arena, &diag, file, text.data, text.length);
         struct program *programs[MAX_TARGETS];
