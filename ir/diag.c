@@ -16,6 +16,14 @@ static char *format_text(const char *format, va_list args)
     return text;
 }
 
+/* Names come from models: what would steer a terminal, or fake a line, becomes '?'. */
+static void disarm(char *text, const char *kept)
+{
+    for (; text && *text; text++)
+        if (((unsigned char)*text < 0x20 || *text == 0x7f) && !strchr(kept, *text))
+            *text = '?';
+}
+
 static void message_free(struct diag_message *m)
 {
     if (!m)
@@ -35,8 +43,11 @@ static void report(struct diag *diag, enum status status, const char *where, con
     struct diag_message *m = calloc(1, sizeof *m);
     if (m) {
         m->status = status;
-        m->text = format_text(format, args);
-        m->where = where ? strdup(where) : NULL;
+        char *text = format_text(format, args), *place = where ? strdup(where) : NULL;
+        disarm(text, "\n\t"); /* logs of compilers have lines */
+        disarm(place, "");
+        m->text = text;
+        m->where = place;
     }
     if (!m || !m->text || (where && !m->where)) {
         message_free(m);

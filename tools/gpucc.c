@@ -177,6 +177,8 @@ static bool load(struct build *b)
                        "in text form, edit the input's shape");
         else
             b->graph = graph_parse(&b->arena, &b->diag, o->input, bytes, size);
+        if (b->graph && !graph_verify(b->graph, "model"))
+            return false;
     } else {
         b->model = model_open(&b->diag, o->input);
         if (b->model)
