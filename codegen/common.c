@@ -50,6 +50,11 @@ bool dim_divisible(const struct dim *d, int64_t width)
     return dim_is_const(d, &value) && value > 0 && value % width == 0;
 }
 
+const char *both(struct emitter *e, const char *guard, const char *more)
+{
+    return guard ? arena_printf(e->g->arena, "%s && %s", guard, more) : more;
+}
+
 const char *literal_extreme(struct emitter *e, enum dtype type, bool lowest)
 {
     int bits = dtype_info[type].bits;

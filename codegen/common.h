@@ -26,6 +26,9 @@ const struct index *lane_index(struct emitter *e, const char *name, const struct
 /* Is d known, and a multiple of width, and not 0? */
 bool dim_divisible(const struct dim *d, int64_t width);
 
+/* A guard and one more condition; a guard of NULL holds always. */
+const char *both(struct emitter *e, const char *guard, const char *more);
+
 /* The least (lowest) or greatest value of the type, as a literal of its register type; infinite for
  * floats. */
 const char *literal_extreme(struct emitter *e, enum dtype type, bool lowest);

@@ -157,11 +157,6 @@ static void a_index(const struct contraction *c, const struct index *const *y,
     memcpy(at + 2, part + 1, (size_t)c->spatial * sizeof *at);
 }
 
-static const char *joined(struct emitter *e, const char *guard, const char *more)
-{
-    return guard ? arena_printf(e->g->arena, "%s && %s", guard, more) : more;
-}
-
 /* Can the convolution's position lie outside the operand along this spatial axis? */
 static bool sticks_out(const struct contraction *c, int axis)
 {
@@ -190,23 +185,22 @@ static const struct index *position(const struct contraction *c, int axis, const
             return i;
         const char *at = emit_fresh(e, "p");
         emit_line(e, "const idx_t %s = %s;", at, emit_index(e, index_sub(ix, i, low)));
-        *guard =
-            joined(e, *guard,
-                   arena_printf(e->g->arena, "%s >= 0 && %s < %s", at, at, emit_dim(e, extent)));
+        *guard = both(e, *guard,
+                      arena_printf(e->g->arena, "%s >= 0 && %s < %s", at, at, emit_dim(e, extent)));
         return index_var(ix, at, extent);
     }
     const char *from = emit_fresh(e, "p");
     emit_line(e, "const idx_t %s = %s;", from,
               emit_index(e, index_sub(ix, index_add(ix, o, low), index_mul(ix, t, dilation))));
-    *guard = joined(e, *guard, arena_printf(e->g->arena, "%s >= 0", from));
+    *guard = both(e, *guard, arena_printf(e->g->arena, "%s >= 0", from));
     const char *at = from;
     if (!dim_is(stride, 1)) {
         at = emit_fresh(e, "p");
         emit_line(e, "const idx_t %s = %s / %s;", at, from, emit_dim(e, stride));
-        *guard = joined(e, *guard,
-                        arena_printf(e->g->arena, "%s %% %s == 0", from, emit_dim(e, stride)));
+        *guard =
+            both(e, *guard, arena_printf(e->g->arena, "%s %% %s == 0", from, emit_dim(e, stride)));
     }
-    *guard = joined(e, *guard, arena_printf(e->g->arena, "%s < %s", at, emit_dim(e, extent)));
+    *guard = both(e, *guard, arena_printf(e->g->arena, "%s < %s", at, emit_dim(e, extent)));
     return index_var(ix, at, extent);
 }
 

@@ -37,11 +37,6 @@ static void describe(struct graph *g, struct node *node, struct window *w)
         w->taps[i] = dim_const(g->dims, w->kernel->v[i]);
 }
 
-static const char *joined(struct emitter *e, const char *guard, const char *more)
-{
-    return guard ? arena_printf(e->g->arena, "%s && %s", guard, more) : more;
-}
-
 /* Can a tap lie outside [0, extent + high) along this axis? high NULL: 0. */
 static bool sticks_out(const struct window *w, int axis, const struct dim *high)
 {
@@ -80,13 +75,13 @@ static void operand_index(struct emitter *e, const struct window *w, const struc
         const char *name = emit_fresh(e, "p");
         p = index_sub(e->ix, p, index_dim(e->ix, w->low->d[i]));
         emit_line(e, "const idx_t %s = %s;", name, emit_index(e, p));
-        *inside = joined(
-            e, *inside,
-            arena_printf(e->g->arena, "%s >= 0 && %s < %s", name, name, emit_dim(e, extent)));
+        *inside =
+            both(e, *inside,
+                 arena_printf(e->g->arena, "%s >= 0 && %s < %s", name, name, emit_dim(e, extent)));
         if (w->high && sticks_out(w, i, w->high->d[i])) {
             const struct dim *end = dim_add(dims, extent, w->high->d[i]);
             *counts =
-                joined(e, *counts, arena_printf(e->g->arena, "%s < %s", name, emit_dim(e, end)));
+                both(e, *counts, arena_printf(e->g->arena, "%s < %s", name, emit_dim(e, end)));
         }
         at[2 + i] = index_var(e->ix, name, extent);
     }

@@ -1,9 +1,10 @@
 /*
- * C[batch][m][n] = Σ_k A[batch][m][k] · B[batch][k][n], summed in float, tiled through shared memory.
+ * C[batch][m][n] = Σ_k A[batch][m][k] · B[batch][k][n], summed in float, tiled through shared
+ * memory.
  *
  * A block computes a tile of TILE_M x TILE_N results, a thread THREAD_M x THREAD_N of them, as
- * patches of 4 x 4 that lie THREADS_M*4 rows and THREADS_N*4 columns apart, so that the threads of a
- * warp read neighbouring 16-byte pieces of shared memory:
+ * patches of 4 x 4 that lie THREADS_M*4 rows and THREADS_N*4 columns apart, so that the threads of
+ * a warp read neighbouring 16-byte pieces of shared memory:
  *
  *            n ->   thread 0  thread 1 ...   thread 0  thread 1 ...
  *      m   +------+---------+---------+----+---------+---------+---
@@ -13,15 +14,16 @@
  * K is walked in tiles of TILE_K. While one tile is multiplied, the next one is on its way from
  * global memory into registers; shared memory holds two tiles, so one barrier a tile is enough.
  *
- * Where there are too few tiles to keep the device busy, SLICES groups of threads in a block share the
- * work along K: each takes every SLICES-th tile, and their sums are added at the end, in order.
+ * Where there are too few tiles to keep the device busy, SLICES groups of threads in a block share
+ * the work along K: each takes every SLICES-th tile, and their sums are added at the end, in
+ * order.
  *
  * The generator prints before this file
  *   BATCHES EXTENT_M EXTENT_N EXTENT_K    sizes; GUARD_M, GUARD_N, GUARD_K: tiles stick out there
  *   TILE_M TILE_N TILE_K THREAD_M THREAD_N SLICES
  *   load_a(batch, m, tile_k, k, to), load_b(batch, tile_k, k, n, to)
- *       k counts within the tile. A_VECTOR, B_VECTOR neighbours along K (A_ALONG_K, B_ALONG_K) or else
- *       along M or N; that index then counts vectors, not elements
+ *       k counts within the tile. A_VECTOR, B_VECTOR neighbours along K (A_ALONG_K, B_ALONG_K) or
+ *       else along M or N; that index then counts vectors, not elements
  *   store(batch, m, n, sum)    C_VECTOR neighbours along N; n counts vectors
  *
  * A convolution's TILE_K is made of whole rows of its filter, and its tiles have TILE_N >= GROUP: a
@@ -40,7 +42,7 @@ static __device__ __forceinline__ int me()
 
 /* The part of one operand's tile that a thread carries from global to shared memory. */
 template <int EXTENT, int VECTOR, bool ALONG_K> struct operand {
-    static constexpr int line = (ALONG_K ? TILE_K : EXTENT) / VECTOR; /* vectors that are neighbours */
+    static constexpr int line = (ALONG_K ? TILE_K : EXTENT) / VECTOR; /* vectors in a row */
     static constexpr int vectors = EXTENT * TILE_K / VECTOR;
     static constexpr int share = (vectors + GROUP - 1) / GROUP;
     /* Turned tiles are padded: rows 4 apart then begin 16 banks apart. */

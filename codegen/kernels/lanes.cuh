@@ -1,6 +1,6 @@
 /*
- * LANES threads work on one result: 1, a warp (32), or the whole block. over_lanes combines what each
- * of them has; all of them get the same combination, made in the same order in every run.
+ * LANES threads work on one result: 1, a warp (32), or the whole block. over_lanes combines what
+ * each of them has; all of them get the same combination, made in the same order in every run.
  * combine must be commutative.
  */
 template <typename T> static __device__ __forceinline__ T from_lane_at(T x, int distance)

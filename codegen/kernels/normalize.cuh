@@ -1,7 +1,7 @@
 /*
- * normalize: (x - mean) / √(variance + EPSILON), where variance is summed of differences to the mean,
- * in a pass of its own, so that nothing cancels. CENTER 0: the mean is taken as 0 (root mean square).
- * For the rest see row.cuh.
+ * normalize: (x - mean) / √(variance + EPSILON), where variance is summed of differences to the
+ * mean, in a pass of its own, so that nothing cancels. CENTER 0: the mean is taken as 0 (root mean
+ * square). For the rest see row.cuh.
  */
 extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
 {

@@ -36,8 +36,8 @@ struct row {
     }
 };
 
-/* This thread's row. Surplus warps go through the motions with the last one, so that all threads of a
- * block meet at the barriers. */
+/* This thread's row. Those beyond the last go through the motions with the last, and store
+ * nothing: all threads of a block must meet at the barriers. */
 static __device__ __forceinline__ idx_t own_row()
 {
     return (idx_t)blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES;

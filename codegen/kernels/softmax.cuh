@@ -1,6 +1,6 @@
 /*
- * softmax: exp(x - greatest) / Σ exp(x - greatest), or with LOG its logarithm. Nothing overflows, since
- * no exponent is above 0. LOWEST: the -infinity of STAT. For the rest see row.cuh.
+ * softmax: exp(x - greatest) / Σ exp(x - greatest), or with LOG its logarithm. Nothing overflows,
+ * since no exponent is above 0. LOWEST: the -infinity of STAT. For the rest see row.cuh.
  */
 static __device__ __forceinline__ STAT greater_of(STAT a, STAT b)
 {

@@ -1,6 +1,6 @@
 /*
- * The K elements of a line that come first in an order, and where they were; a block works on a line.
- * Equal elements stay in order; NaN counts as greater than every number.
+ * The K elements of a line that come first in an order, and where they were; a block works on a
+ * line. Equal elements stay in order; NaN counts as greater than every number.
  *
  * SIZE > 0: the line, filled up to SIZE (a power of two) with what comes last, is sorted in shared
  * memory by a bitonic network. In a step, pairs `half` apart are put in order within pieces of
@@ -9,7 +9,8 @@
  *      size 2     size 4            size 8
  *      ↑ ↓ ↑ ↓    ↑ ↑ ↓ ↓ (twice)   ↑ ↑ ↑ ↑ (three times)
  *
- * SIZE 0: the line is read K times, each time for the first of those that come after the last found.
+ * SIZE 0: the line is read K times, each time for the first of those that come after the last
+ * found.
  *
  * The generator prints before this file what best.cuh needs, and
  *   LENGTH K THREADS SIZE
