@@ -1,8 +1,9 @@
-#define _GNU_SOURCE /* O_TMPFILE */
+#define _GNU_SOURCE /* O_TMPFILE, mkostemp */
 #include "atomic_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,19 +40,44 @@ static int open_nameless(const char *path)
     return fd;
 }
 
+/* A file that is gone when it is closed. */
+static int open_scratch(void)
+{
+    const char *folder = getenv("TMPDIR");
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/gpucc-XXXXXX", folder && *folder ? folder : "/tmp") >=
+        (int)sizeof path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
+        unlink(path);
+    return fd;
+}
+
+static bool is_stdout(const struct stat *file)
+{
+    struct stat out;
+    return !fstat(STDOUT_FILENO, &out) && out.st_dev == file->st_dev && out.st_ino == file->st_ino;
+}
+
 bool atomic_file_open(struct atomic_file *f, const char *path)
 {
-    *f = (struct atomic_file){.fd = -1, .path = strdup(path)};
+    *f = (struct atomic_file){.fd = -1, .place = -1, .path = realpath(path, NULL)};
+    if (!f->path)
+        f->path = strdup(path); /* a new file */
     if (!f->path)
         return false;
     struct stat status;
-    f->direct = !stat(path, &status) && !S_ISREG(status.st_mode);
-    if (f->direct) {
-        f->fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool there = !stat(path, &status), through = there && is_stdout(&status);
+    if (through || (there && !S_ISREG(status.st_mode))) {
+        f->place = through ? dup(STDOUT_FILENO) : open(path, O_WRONLY | O_CLOEXEC);
+        f->fd = f->place < 0 ? -1 : open_scratch();
     } else {
-        f->fd = open_nameless(path);
+        f->fd = open_nameless(f->path);
         if (f->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-            f->temporary = temporary_name(path);
+            f->temporary = temporary_name(f->path);
             if (f->temporary)
                 f->fd = open(f->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         }
@@ -66,11 +92,11 @@ bool atomic_file_open(struct atomic_file *f, const char *path)
     return false;
 }
 
-bool atomic_file_write(struct atomic_file *f, const void *data, size_t size)
+static bool write_all(int fd, const void *data, size_t size)
 {
     const char *at = data;
     while (size) {
-        ssize_t n = write(f->fd, at, size);
+        ssize_t n = write(fd, at, size);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -79,6 +105,26 @@ bool atomic_file_write(struct atomic_file *f, const void *data, size_t size)
         size -= (size_t)n;
     }
     return true;
+}
+
+bool atomic_file_write(struct atomic_file *f, const void *data, size_t size)
+{
+    return write_all(f->fd, data, size);
+}
+
+static bool copy_to_place(struct atomic_file *f)
+{
+    char block[65536];
+    for (off_t at = 0;;) {
+        ssize_t n = pread(f->fd, block, sizeof block, at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n == 0;
+        if (!write_all(f->place, block, (size_t)n))
+            return false;
+        at += n;
+    }
 }
 
 /* Gives a nameless file its name. Linking does not replace, so what exists is replaced by renaming
@@ -98,7 +144,9 @@ static bool give_name(struct atomic_file *f)
 
 bool atomic_file_commit(struct atomic_file *f)
 {
-    bool good = f->direct || (f->temporary ? !rename(f->temporary, f->path) : give_name(f));
+    bool good = f->place >= 0  ? copy_to_place(f)
+                : f->temporary ? !rename(f->temporary, f->path)
+                               : give_name(f);
     int error = errno;
     if (good) {
         free(f->temporary);
@@ -116,11 +164,13 @@ void atomic_file_abort(struct atomic_file *f)
 {
     if (f->fd >= 0)
         close(f->fd);
+    if (f->place >= 0)
+        close(f->place);
     if (f->temporary)
         unlink(f->temporary);
     free(f->temporary);
     free(f->path);
-    *f = (struct atomic_file){.fd = -1};
+    *f = (struct atomic_file){.fd = -1, .place = -1};
 }
 
 bool atomic_file_put(const char *path, const void *data, size_t size)

@@ -3,7 +3,8 @@
  * can do that (O_TMPFILE), so that a killed process leaves nothing behind; else, under a temporary
  * name beside it. Committing puts it in the place of what was there. Errors are left in errno.
  *
- * A path that exists and is no regular file (/dev/stdout, a pipe) is written directly.
+ * A symbolic link stays: what it leads to is replaced. What cannot be replaced (a pipe, a device,
+ * the file that stdout already writes) gets its bytes when they are complete, from a nameless file.
  */
 #ifndef GPUCC_CODEGEN_ATOMIC_FILE_H
 #define GPUCC_CODEGEN_ATOMIC_FILE_H
@@ -13,10 +14,10 @@
 #include <stdint.h>
 
 struct atomic_file {
-    int fd;          /* -1: not open */
+    int fd;          /* seekable; -1: not open */
+    int place;       /* where the bytes go on commit if nothing is replaced, else -1 */
     char *path;      /* owned */
     char *temporary; /* owned; name to remove when given up, or NULL */
-    bool direct;
 };
 
 bool atomic_file_open(struct atomic_file *f, const char *path);

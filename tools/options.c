@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     OPT_TARGET = 256,
@@ -60,7 +61,7 @@ static const char usage[] =
     "  --no-cache             neither read nor write the compile cache\n"
     "  --emit=FORM            write another form, for one target, to FILE or stdout:\n"
     "                         ir, cuda, ptx, cubin (an ar archive of one per kernel),\n"
-    "                         sass, plan\n"
+    "                         sass; or plan, for all targets\n"
     "  --save-temps=DIR       write DIR/TARGET/KERNEL.{cu,ptx,cubin}\n"
     "  --dump-after=PASS      print the graph to stderr after a pass, or after all\n"
     "  -fno-PASS              leave out a pass\n"
@@ -94,6 +95,7 @@ static bool parse_emit(struct diag *diag, const char *text, struct options *out)
     for (int i = 0; i < EMIT_COUNT; i++)
         if (!strcmp(text, emit_names[i])) {
             out->emit = (enum emit)i;
+            out->emit_given = true;
             return true;
         }
     return bad(diag, "--emit", text, "ir, cuda, ptx, cubin, sass or plan");
@@ -230,10 +232,15 @@ static bool complete(struct diag *diag, struct options *out)
 {
     if (!out->input)
         return usage_error(diag, "no model given");
-    if (out->emit == EMIT_PLAN && !out->output)
-        return usage_error(diag, "-o PLAN is missing");
     if (out->depfile && !out->output)
         return usage_error(diag, "-MD needs -o");
+    if (out->emit == EMIT_PLAN && !out->output) {
+        if (!out->emit_given)
+            return usage_error(diag, "-o PLAN is missing");
+        if (isatty(STDOUT_FILENO))
+            return usage_error(diag, "a plan is not for a terminal; use -o");
+        out->output = "/dev/stdout";
+    }
     if (out->emit == EMIT_PLAN || out->emit == EMIT_IR)
         return true;
     if (out->targets_given && out->targets.n > 1)

@@ -11,7 +11,7 @@ struct options {
     const char *input, *output; /* output NULL: stdout */
     enum emit emit;
     struct target_list targets;
-    bool targets_given;
+    bool emit_given, targets_given;
     struct frontend_options frontend; /* --shape */
     int jobs;                         /* 0: all cores */
     bool depfile, no_cache, line_info, verbose;

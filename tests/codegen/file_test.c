@@ -108,6 +108,36 @@ static void a_killed_writer_leaves_nothing(void **state)
     assert_int_equal(access(inside("a"), F_OK), -1);
 }
 
+static void a_link_stays_and_its_file_is_replaced(void **state)
+{
+    (void)state;
+    struct stat status;
+    assert_true(atomic_file_put(inside("a"), "old", 3));
+    assert_int_equal(symlink("a", inside("link")), 0);
+    assert_true(atomic_file_put(inside("link"), "new", 3));
+    check_content(inside("a"), "new");
+    assert_int_equal(lstat(inside("link"), &status), 0);
+    assert_true(S_ISLNK(status.st_mode));
+}
+
+static void a_pipe_gets_its_bytes_when_they_are_complete(void **state)
+{
+    (void)state;
+    struct atomic_file f;
+    char bytes[8] = {0};
+    assert_int_equal(mkfifo(inside("pipe"), 0666), 0);
+    int fd = open(inside("pipe"), O_RDWR | O_NONBLOCK);
+    assert_true(atomic_file_open(&f, inside("pipe")));
+    assert_true(atomic_file_write(&f, "xbc", 3));
+    assert_int_equal(lseek(f.fd, 0, SEEK_SET), 0);
+    assert_true(atomic_file_write(&f, "a", 1));
+    assert_int_equal(read(fd, bytes, sizeof bytes), -1);
+    assert_true(atomic_file_commit(&f));
+    assert_int_equal(read(fd, bytes, sizeof bytes), 3);
+    assert_string_equal(bytes, "abc");
+    close(fd);
+}
+
 static void a_folder_that_is_missing_is_an_error(void **state)
 {
     (void)state;
@@ -264,6 +294,8 @@ int main(void)
         IN_FOLDER(a_new_file_replaces_the_old_one),
         IN_FOLDER(giving_up_leaves_the_old_file_and_nothing_else),
         IN_FOLDER(a_killed_writer_leaves_nothing),
+        IN_FOLDER(a_link_stays_and_its_file_is_replaced),
+        IN_FOLDER(a_pipe_gets_its_bytes_when_they_are_complete),
         IN_FOLDER(a_folder_that_is_missing_is_an_error),
         IN_FOLDER(what_was_stored_is_loaded),
         IN_FOLDER(a_damaged_entry_is_ignored_and_rewritten),
