@@ -7,6 +7,7 @@
 #include "import.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <string.h>
 
 typedef Onnx__TensorShapeProto__Dimension dimension;
@@ -130,6 +131,28 @@ static const struct dim *free_dim(struct input_walk *w, const dimension *d, cons
     return own;
 }
 
+static void report_given_shape(struct input_walk *w, const char *input,
+                               const struct frontend_shape *given,
+                               const Onnx__TensorShapeProto *shape)
+{
+    struct text own = {0}, other = {0};
+    for (size_t i = 0; i < shape->n_dim; i++) {
+        const char *name = dim_name(shape->dim[i]), *gap = i ? "x" : "";
+        int64_t size;
+        if (dim_fixed(shape->dim[i], &size))
+            text_printf(&own, "%s%" PRId64, gap, size);
+        else
+            text_printf(&own, "%s%s", gap, name ? name : "?");
+    }
+    for (int i = 0; i < given->rank; i++)
+        text_printf(&other, "%s%" PRId64, i ? "x" : "", given->dims[i]);
+    diag_error(w->im->diag, STATUS_USAGE, w->im->model->name,
+               "--shape %s=%s contradicts the model, where it is %s", input,
+               other.data ? other.data : "", own.data ? own.data : "");
+    text_free(&own);
+    text_free(&other);
+}
+
 /* --shape gives sizes to names, so that other inputs with the same dim_param follow. */
 static bool apply_given_shape(struct input_walk *w, const Onnx__ValueInfoProto *info,
                               const Onnx__TensorShapeProto *shape)
@@ -155,8 +178,7 @@ static bool apply_given_shape(struct input_walk *w, const Onnx__ValueInfoProto *
         w->params = p;
     }
     if (!fits)
-        diag_error(w->im->diag, STATUS_USAGE, w->im->model->name,
-                   "--shape of input '%s' contradicts the model", info->name);
+        report_given_shape(w, info->name, given, shape);
     return fits;
 }
 

@@ -109,6 +109,15 @@ static void list_targets(const struct gpucc_plan *plan, char *text, size_t bytes
     }
 }
 
+static const char *advice(int sm)
+{
+    return sm == 90       ? "rebuild it with --target=sm_90a"
+           : sm / 10 == 8 ? "rebuild it with --target=sm_80"
+           : sm > 80      ? "rebuild it with --target=portable"
+           : sm >= 75     ? "rebuild it with --target=sm_75"
+                          : "gpucc has no target for it";
+}
+
 const struct program *rt_plan_choose(const struct gpucc_plan *plan, int sm, int driver_version)
 {
     const struct plan_target *best = NULL, *too_new = NULL;
@@ -137,11 +146,8 @@ const struct program *rt_plan_choose(const struct gpucc_plan *plan, int sm, int 
     }
     char names[256];
     list_targets(plan, names, sizeof names);
-    rt_fail(GPUCC_BAD_PLAN,
-            "the plan is for %s, but this device is sm_%d: rebuild it with --target=%s", names, sm,
-            sm == 90       ? "sm_90a"
-            : sm / 10 == 8 ? "sm_80"
-                           : "portable");
+    rt_fail(GPUCC_BAD_PLAN, "the plan is for %s, but this device is sm_%d: %s", names, sm,
+            advice(sm));
     return NULL;
 }
 

@@ -65,6 +65,8 @@ wrong_usage_exits_2_and_says_why() {
     expect 2 'NAME=DIMS' "$gpucc" m.ir -o p --shape x=1x
     expect 2 'NAME=DIMS' "$gpucc" m.ir -o p --shape x=-1
     expect 2 'text form' "$gpucc" m.ir -o p --shape x=1x2
+    expect 2 'image=1x3x8x8 contradicts the model, where it is batchx1x8x8' \
+        "$gpucc" "$digits" -o p --shape image=1x3x8x8
     expect 2 'sass or plan' "$gpucc" m.ir -o p --emit=c
     expect 2 'one target' "$gpucc" m.ir --emit=ptx --target=sm_80,sm_90
     expect 2 'PTX only' "$gpucc" m.ir --emit=cubin --target=portable
@@ -233,6 +235,10 @@ every_form_can_be_emitted() {
     head -c 7 m.a | grep -q '!<arch>'
     "$gpucc" m.ir --emit=plan -o m.plan
     head -c 8 m.plan | grep -q gpuccPLN
+    "$gpucc" m.ir --emit=plan >file.plan
+    "$gpucc" m.ir --emit=plan | cat >pipe.plan
+    same m.plan file.plan
+    same m.plan pipe.plan
     if "$gpucc" m.ir --emit=sass >m.sass 2>err.txt; then
         grep -q 'EXIT' m.sass
     else

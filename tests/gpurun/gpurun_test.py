@@ -197,6 +197,8 @@ class Gpurun(unittest.TestCase):
         plan = self.plan("add")
         self.wrong(8, "the plan is for sm_90a, but this device is sm_80: rebuild it with "
                       "--target=sm_80", "run", plan, "--seed", 1, device="--device=emu:sm_80")
+        self.wrong(8, "rebuild it with --target=sm_75", "run", plan, "--seed", 1,
+                   device="--device=emu:sm_75")
         data = bytearray(plan.read_bytes())
         data[-1500] ^= 1
         plan.write_bytes(data)
