@@ -81,8 +81,10 @@ static bool parse_header(struct diag *diag, const char *path, const char *header
         return bad(diag, path, "its numpy header cannot be read");
     if (sscanf(descr, "'%c%7[a-zA-Z0-9]'", &order_mark, code) != 2)
         return bad(diag, path, "structured numpy arrays are no tensors");
-    if (order_mark == '>' || strncmp(order, "True", 4) == 0)
-        return bad(diag, path, "save it little-endian and in C order: np.ascontiguousarray(x)");
+    if (order_mark == '>')
+        return bad(diag, path, "save it little-endian: x.astype(x.dtype.newbyteorder('<'))");
+    if (strncmp(order, "True", 4) == 0)
+        return bad(diag, path, "save it in C order: np.ascontiguousarray(x)");
     enum dtype type = type_of(code, wanted);
     if (type == DT_NONE)
         return bad(diag, path, "its numpy type is none of ONNX's");
