@@ -17,6 +17,8 @@
 
 #include <string.h>
 
+#include "../ir/eval.h"
+
 enum {
     MOST_BUFFERS = 200,    /* in one kernel: parameters take 8 of 4096 bytes each */
     MOST_READERS = 16,     /* kernels that get a copy of a node */
@@ -170,7 +172,7 @@ static bool depends_on_constants(const struct node *node)
     int64_t n, in = 0, out = 0;
     if (node->op == OP_constant)
         return true;
-    if (node->n_in == 0)
+    if (node->n_in == 0 || !eval_is_portable(node))
         return false;
     for (int i = 0; i < node->n_in; i++) {
         n = constant_elements(node->in[i]);
