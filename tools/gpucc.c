@@ -96,12 +96,28 @@ static long peak_memory(void)
     return peak;
 }
 
+/* The model's name, where a message says a node of it and no file. */
+static const char *model_of(const struct build *b, const struct diag_message *m)
+{
+    const char *path = b->options.input, *slash = path ? strrchr(path, '/') : NULL;
+    const char *name = slash ? slash + 1 : path;
+    bool about_model = m->status == STATUS_BAD_MODEL || m->status == STATUS_UNSUPPORTED ||
+                       m->status == STATUS_LIMIT || m->status == STATUS_OK;
+    return (b->model || b->graph) && about_model && m->where &&
+                   strncmp(m->where, name, strlen(name)) && strncmp(m->where, path, strlen(path))
+               ? name
+               : NULL;
+}
+
 static void print_messages(struct build *b)
 {
     clear_progress(b);
-    for (const struct diag_message *m = b->diag.first; m; m = m->next)
-        fprintf(stderr, "gpucc: %s%s%s%s\n", m->where ? m->where : "", m->where ? ": " : "",
+    for (const struct diag_message *m = b->diag.first; m; m = m->next) {
+        const char *model = model_of(b, m);
+        fprintf(stderr, "gpucc: %s%s%s%s%s%s\n", model ? model : "", model ? ": " : "",
+                m->where ? m->where : "", m->where ? ": " : "",
                 m->status == STATUS_OK ? "warning: " : "", m->text);
+    }
     if (b->diag.status != STATUS_OK && !b->diag.first)
         fprintf(stderr, "gpucc: out of memory\n");
 }

@@ -50,6 +50,13 @@ a_fault_in_a_text_graph_is_reported_with_its_line() {
     expect 1 '^gpucc: bad.ir:3:' "$gpucc" bad.ir -o p
 }
 
+errors_name_file_node_and_operator() {
+    sed 's/MaxPool/MaxPoll/' "$digits" >operator.onnx
+    expect 3 "^gpucc: operator.onnx: node 'pool' (MaxPoll, opset" "$gpucc" operator.onnx -o p
+    sed 's/conv2.weight/conv1.weight/' "$digits" >weight.onnx
+    expect 1 '^gpucc: weight.onnx: conv1 (Conv): .*f32\[24, 24, 3, 3\]' "$gpucc" weight.onnx -o p
+}
+
 wrong_usage_exits_2_and_says_why() {
     expect 2 'no model' "$gpucc"
     expect 2 'missing' "$gpucc" m.ir
