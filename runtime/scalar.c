@@ -41,6 +41,14 @@ static bool compute(uint32_t op, int64_t a, int64_t b, int64_t *result)
     }
 }
 
+static enum gpucc_status broken(const char *text, uint32_t op, int64_t a, int64_t b)
+{
+    const char *rule = op == PLAN_SC_MUST_EQUAL       ? "equal"
+                       : op == PLAN_SC_MUST_BROADCAST ? "be 1 or equal"
+                                                      : "be at most";
+    return rt_fail(GPUCC_USAGE, "%s: %" PRId64 " must %s %" PRId64, text, a, rule, b);
+}
+
 static enum gpucc_status failed(const struct plan_scalar *s, uint32_t slot, int64_t a, int64_t b)
 {
     const char *sign = s->op == PLAN_SC_ADD   ? "+"
@@ -78,8 +86,7 @@ enum gpucc_status rt_scalars_run(const struct gpucc_plan *plan, const struct pro
             if (!compute(s->op, a, b, &slots[i]))
                 return failed(s, i, a, b);
             if (s->op >= PLAN_SC_MUST_EQUAL && mode == SCALARS_EXACT && !holds(s->op, a, b))
-                return rt_fail(GPUCC_USAGE, "%s (%" PRId64 " and %" PRId64 ")",
-                               rt_string(plan, s->text), a, b);
+                return broken(rt_string(plan, s->text), s->op, a, b);
         }
         }
     }

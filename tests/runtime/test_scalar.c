@@ -80,15 +80,14 @@ static void broken_constraint_fails_with_its_text_and_values(void **state)
     static const struct {
         uint32_t op;
         int64_t a, b;
-    } cases[] = {{PLAN_SC_MUST_EQUAL, 2, 3},
-                 {PLAN_SC_MUST_BROADCAST, 2, 3},
-                 {PLAN_SC_MUST_LESS_EQUAL, 4, 3}};
+        const char *message;
+    } cases[] = {{PLAN_SC_MUST_EQUAL, 2, 3, "must: 2 must equal 3"},
+                 {PLAN_SC_MUST_BROADCAST, 2, 3, "must: 2 must be 1 or equal 3"},
+                 {PLAN_SC_MUST_LESS_EQUAL, 4, 3, "must: 4 must be at most 3"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int64_t result;
-        char expected[32] = "must (2 and 3)";
-        expected[6] = (char)('0' + cases[i].a);
         assert_false(evaluate(cases[i].op, cases[i].a, cases[i].b, &result));
-        assert_string_equal(gpucc_last_error(), expected);
+        assert_string_equal(gpucc_last_error(), cases[i].message);
     }
 }
 
