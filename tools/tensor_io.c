@@ -102,8 +102,11 @@ static bool parse_raw(struct diag *diag, const char *path, const uint8_t *bytes,
         memcpy(out->data, bytes, size);
         return true;
     }
-    diag_error(diag, STATUS_USAGE, path, "has %zu bytes, but '%s' takes %zu", size, want->name,
-               out->size);
+    struct text type = {0};
+    tensor_print_type(&type, want->type, want->rank, want->shape);
+    diag_error(diag, STATUS_USAGE, path, "has %zu bytes, which do not fill '%s', %s", size,
+               want->name, type.data ? type.data : "");
+    text_free(&type);
     return false;
 }
 
