@@ -77,8 +77,9 @@ static struct value *scale_shift(struct call *c, struct value *y, struct value *
 {
     if (!y)
         return NULL;
-    y = v_mul(c, y, build_cast(c->b, scale, y->type));
-    return bias ? v_add(c, y, build_cast(c->b, bias, y->type)) : y;
+    enum dtype type = y->type;
+    y = v_mul(c, y, build_cast(c->b, scale, type));
+    return bias ? v_add(c, y, build_cast(c->b, bias, type)) : y;
 }
 
 bool lower_instance_norm(struct call *c)

@@ -435,6 +435,13 @@ static void faults_of_a_node_name_it(void **state)
     add_output(m->graph, "y", DT_F32);
     expect_error(m, STATUS_BAD_MODEL, "attribute 'axis' is of the wrong kind");
 
+    m = new_model(17);
+    add_input(m->graph, "x", DT_F32, "4");
+    add_input(m->graph, "scale", DT_F32, "3");
+    graph_node(m, "LayerNormalization", "x,scale,x", "y");
+    add_output(m->graph, "y", DT_F32);
+    expect_error(m, STATUS_BAD_MODEL, "broadcasts: 3 must be 1 or equal 4");
+
     m = new_model(13);
     add_input(m->graph, "x", DT_F32, "4");
     graph_node(m, "Relu", "x", "y");
