@@ -1,8 +1,7 @@
 /*
  * The smallest program that runs a plan: every input is zeros, every output's sum is printed.
  *
- *   run_plan PLAN [DRIVER]         DRIVER: such as libgpucc_emu.so; default: the system's
- * libcuda.so.1
+ *   run_plan PLAN [DRIVER]     DRIVER: default libcuda.so.1; the path of libgpucc_emu.so, say
  */
 #include <stdio.h>
 #include <stdlib.h>

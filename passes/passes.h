@@ -1,7 +1,7 @@
 /*
- * Passes: one file each, `bool pass_x(struct graph *)`, true when something changed. The pipeline in
- * pipeline.c is the list. Passes report nothing but broken models; a graph that a pass breaks is found
- * by the verifier that RUN calls after each.
+ * Passes: one file each, `bool pass_x(struct graph *)`, true when something changed. PASSES below is
+ * the pipeline; pipeline.c runs it. Passes report nothing but broken models; a graph that a pass breaks
+ * is found by the verifier that runs after each.
  */
 #ifndef GPUCC_PASSES_H
 #define GPUCC_PASSES_H
@@ -21,7 +21,7 @@ bool passes_run(struct graph *g, const struct pass_options *options);
 /* Runs the one pass called name; false when there is none of that name. For tests. */
 bool pass_run_by_name(struct graph *g, const char *name, bool *changed);
 
-/* PASS(name, what it does) in order of the pipeline. */
+/* THE pipeline: PASS(name, what it does), in order. */
 #define PASSES(PASS)                                                                               \
     PASS(fold_constants, "evaluate small nodes with constant operands; known shapes to literals")  \
     PASS(simplify, "drop identities: x+0, x*1, cast to the same type, reshape of reshape, …")      \

@@ -1,4 +1,4 @@
-/* The pipeline: the list of passes in their order, and how one is run. */
+/* Runs the passes that passes.h lists, and checks the graph after each. */
 #include "passes.h"
 
 #include <stdio.h>
