@@ -148,9 +148,13 @@ void gpucc_context_destroy(struct gpucc_context *context)
 {
     if (context == NULL)
         return;
-    if (context->regions != NULL && context->device->driver.push(context->device->primary) == 0) {
+    if (context->regions != NULL) {
+        /* A context that a kernel has spoilt may refuse; what the host holds is freed all the same.
+         */
+        bool entered = context->device->driver.push(context->device->primary) == 0;
         destroy_on_device(context);
-        rt_device_leave(context->device);
+        if (entered)
+            rt_device_leave(context->device);
     }
     free(context->dims);
     free(context->slots);

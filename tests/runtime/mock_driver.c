@@ -165,7 +165,7 @@ int mock_primary_release(int device)
 
 int mock_push(void *context)
 {
-    return context == some_handle ? OK : INVALID;
+    return context == some_handle && !mock.spoilt ? OK : INVALID;
 }
 
 int mock_pop(void **context)

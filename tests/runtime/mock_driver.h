@@ -20,6 +20,7 @@ struct mock_state {
     int retained;                   /* primary context references */
     int cubins_loaded, ptx_loaded;
     int fail_launch;                /* this launch (counted from 1) fails; 0: none */
+    int spoilt;                     /* the context cannot be entered any more */
     int no_graphs;                  /* capture answers "not supported" */
 };
 

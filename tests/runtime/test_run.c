@@ -292,6 +292,15 @@ static void driver_failure_names_step_and_kernel(void **state)
     stop(&f);
 }
 
+static void a_spoilt_context_is_freed_all_the_same(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_add_two(&f, -1);
+    f.mock->spoilt = 1;
+    stop(&f);
+}
+
 static void wrong_arguments_for_a_kernel_are_refused(void **state)
 {
     (void)state;
@@ -510,7 +519,7 @@ RUN_TESTS(TEST(fixed_arena_is_used_as_the_plan_says),
           TEST(reserved_context_allocates_nothing_for_smaller_shapes),
           TEST(device_memory_is_used_in_place), TEST(unbound_output_stays_with_the_context),
           TEST(contexts_share_the_loaded_program), TEST(wrong_use_is_an_error_that_names_the_input),
-          TEST(driver_failure_names_step_and_kernel),
+          TEST(driver_failure_names_step_and_kernel), TEST(a_spoilt_context_is_freed_all_the_same),
           TEST(wrong_arguments_for_a_kernel_are_refused),
           TEST(data_dependent_output_is_sized_in_the_run),
           TEST(loops_and_branches_run_their_bodies), TEST(copy_outside_its_buffer_is_refused),
