@@ -26,8 +26,13 @@ static char *temporary_name(const char *path)
     return name;
 }
 
+/* Such a file can be named through /proc only. */
 static int open_nameless(const char *path)
 {
+    if (access("/proc/self/fd", X_OK)) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
     char *folder = strdup(path);
     if (!folder)
         return -1;
