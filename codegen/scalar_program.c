@@ -300,11 +300,28 @@ static void check_constraints(struct scalar_program *s, int segment)
     }
 }
 
+struct sourceless {
+    const struct graph *g;
+    bool found;
+};
+
+static void find_sourceless(void *context, int symbol)
+{
+    struct sourceless *sourceless = context;
+    const struct graph *g = sourceless->g;
+    sourceless->found |= symbol < g->n_symbols && g->symbols[symbol].kind == SYMBOL_FREE;
+}
+
+/* A graph in text form may lack a symbol's source; else gpucc has lost what computes one. */
 static bool report_unknown(struct scalar_program *s, const struct dim *d)
 {
     struct text text = {0};
+    struct sourceless sourceless = {.g = s->g};
+    dim_each_symbol(d, find_sourceless, &sourceless);
     dim_print(&text, s->g->dims, d);
-    diag_error(s->g->diag, STATUS_INTERNAL, NULL, "nothing in the plan computes the size %s",
+    diag_error(s->g->diag, sourceless.found ? STATUS_BAD_MODEL : STATUS_INTERNAL, NULL,
+               sourceless.found ? "the size %s has a symbol without a source"
+                                : "nothing in the plan computes the size %s",
                text.failed ? "" : text.data);
     text_free(&text);
     return false;

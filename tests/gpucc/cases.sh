@@ -50,6 +50,12 @@ a_fault_in_a_text_graph_is_reported_with_its_line() {
     expect 1 '^gpucc: bad.ir:3:' "$gpucc" bad.ir -o p
 }
 
+a_symbol_without_a_source_is_a_bad_model() {
+    printf 'graph "g"\nsymbol n in [0, 9]\n%%0 = input "x" : f32[n]\n%%1 = exp %%0\noutput "y" = %%1\n' \
+        >bad.ir
+    expect 1 'n has a symbol without a source' "$gpucc" bad.ir -o p --target=portable
+}
+
 errors_name_file_node_and_operator() {
     sed 's/MaxPool/MaxPoll/' "$digits" >operator.onnx
     expect 3 "^gpucc: operator.onnx: node 'pool' (MaxPoll, opset" "$gpucc" operator.onnx -o p
