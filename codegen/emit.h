@@ -176,10 +176,8 @@ void emit_access(struct emitter *e, struct value *v, const struct index *const *
 /*
  * The widest vector (1, 2 or 4 elements, at most 16 bytes) that all loads behind v can be done in
  * along `axis` of v, when the index along it is w*q + lane. Needs static extents along the way.
- * emit_store_width is the same for all loads and stores of the epilogue.
  */
 int emit_vector_width(struct emitter *e, struct value *v, int axis);
-int emit_store_width(struct emitter *e, int axis); /* axis of the core's first result */
 
 /* True when v is computed by this kernel's group; false: it lies in memory. */
 bool emit_is_inner(const struct emitter *e, const struct value *v);

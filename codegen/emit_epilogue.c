@@ -197,45 +197,25 @@ void emit_probe_store(struct emitter *e, const struct value *v, const struct ind
         probe->fits = false;
 }
 
-/* One value, or the epilogue, with lanes along one axis and variables along the others. */
+/* One value, with lanes along one axis and variables along the others. */
 struct axis_probe {
     struct value *v;
     const struct index *at[MAX_RANK];
-    bool epilogue;
 };
 
 static void probe_axis(struct emitter *e, void *context)
 {
     struct axis_probe *p = context;
-    const struct group *group = e->group;
-    if (!p->epilogue) {
-        emit_value(e, p->v, p->at);
-        return;
-    }
-    struct epilogue behind = {.lanes = 1};
-    behind.at = ARENA_ARRAY(e->g->arena, (size_t)group->n_nodes + (size_t)group->core->n_out,
-                            struct behind);
-    for (int i = 0; i < group->core->n_out; i++) {
-        struct behind *b = add_behind(e, &behind, group->core->out[i]);
-        memcpy(b->index, p->at, (size_t)p->v->rank * sizeof *p->at);
-        emit_result(e, b->v, p->at, "result");
-    }
-    for (int i = 0; i < group->n_nodes; i++)
-        pass_node(e, &behind, group->nodes[i]);
-    for (int i = 0; i < group->n_outputs; i++) {
-        const struct behind *b = find_behind(&behind, group->outputs[i]);
-        if (b)
-            emit_probe_store(e, b->v, b->index);
-    }
+    emit_value(e, p->v, p->at);
 }
 
-static int axis_width(struct emitter *e, struct value *v, int axis, bool epilogue)
+int emit_vector_width(struct emitter *e, struct value *v, int axis)
 {
     for (int width = 4; width > 1; width /= 2) {
         const struct dim *w = dim_const(e->g->dims, width), *extent = v->shape[axis];
         if (!dim_is(dim_mod(e->g->dims, extent, w), 0) || dim_is(extent, 0))
             continue;
-        struct axis_probe p = {.v = v, .epilogue = epilogue};
+        struct axis_probe p = {.v = v};
         for (int i = 0; i < v->rank; i++)
             p.at[i] = index_var(e->ix, arena_printf(e->g->arena, "axis%d", i), v->shape[i]);
         const struct index *lane = index_var(e->ix, "lane", w);
@@ -245,14 +225,4 @@ static int axis_width(struct emitter *e, struct value *v, int axis, bool epilogu
             return width;
     }
     return 1;
-}
-
-int emit_vector_width(struct emitter *e, struct value *v, int axis)
-{
-    return axis_width(e, v, axis, false);
-}
-
-int emit_store_width(struct emitter *e, int axis)
-{
-    return axis_width(e, e->group->core->out[0], axis, true);
 }

@@ -3,8 +3,11 @@
  *
  *     struct model *model = model_open(&diag, "model.onnx");
  *     struct graph *graph = model ? frontend_load(&arena, &diag, model, NULL) : NULL;
- *     ...                              // constants of the graph may point into the model's
- * mappings arena_free(&arena); model_close(model);              // after the last use of the graph
+ *     ...
+ *     arena_free(&arena);
+ *     model_close(model);
+ *
+ * Constants of the graph may point into the model's mappings, so the model is closed last.
  */
 #ifndef GPUCC_FRONTEND_FRONTEND_H
 #define GPUCC_FRONTEND_FRONTEND_H

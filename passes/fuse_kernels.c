@@ -2,13 +2,13 @@
  * Assigns every node to a kernel. A kernel is a core (a reduction, contraction, …: at most one)
  * with what surrounds it, or a map: scalar maps, views and gathers alone.
  *
- *   1. What depends on constants alone is computed while the plan is written (KERNEL_CONSTANT).
- *   2. Every core gets a kernel. From the last core to the first, it takes the scalar maps behind
- * it (its epilogue) as long as they stay in its index space.
- *   3. The rest is visited backwards: a node goes into the kernels that read it, as a copy in each
- *      (their prologue), where that is cheaper than a launch and a trip through memory; otherwise
- * it becomes the result of a map kernel, joining one that reads it if that can be.
- *   4. Kernels are numbered in an order in which they can run.
+ * 1. What depends on constants alone is computed while the plan is written (KERNEL_CONSTANT).
+ * 2. Every core gets a kernel. From the last core to the first, it takes the scalar maps behind it
+ *    (its epilogue) as long as they stay in its index space.
+ * 3. The rest is visited backwards: a node goes into the kernels that read it, as a copy in each
+ *    (their prologue), where that is cheaper than a launch and a trip through memory; otherwise it
+ *    becomes the result of a map kernel, joining one that reads it if that can be.
+ * 4. Kernels are numbered in an order in which they can run.
  *
  * A prologue can make no cycle: it only moves work to its reader. An epilogue or a joined map can,
  * so each is checked by a search backwards through whole kernels.
