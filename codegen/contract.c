@@ -33,8 +33,7 @@ struct contraction {
     const struct dims *low;
 };
 
-/* --- The problem -------------------------------------------------------------------------------
- */
+/* --- The problem ---------------------------------------------------------------------------- */
 
 static const struct dim *product(struct graph *g, const struct dim *const *shape, int from, int to)
 {
@@ -91,8 +90,7 @@ static void describe_convolution(struct contraction *c)
     c->k = product(g, c->depth, 0, 1 + c->spatial);
 }
 
-/* --- Indices -----------------------------------------------------------------------------------
- */
+/* --- Indices -------------------------------------------------------------------------------- */
 
 /* Index of the result's element (batch, m, n); a convolution's n is a pixel of an image. */
 static void result_index(const struct contraction *c, const struct index *batch,
@@ -228,8 +226,7 @@ static const char *b_index(const struct contraction *c, const struct index *cons
     return guard;
 }
 
-/* --- Tiles -------------------------------------------------------------------------------------
- */
+/* --- Tiles ---------------------------------------------------------------------------------- */
 
 /* How an operand is read: vectors of so many neighbours, along k or along its other index. */
 struct reading {
@@ -419,8 +416,7 @@ static int filter_depth(const struct contraction *c)
     return (int)(axis == 0 && depth < LEAST ? (LEAST + depth - 1) / depth * depth : depth);
 }
 
-/* --- One result at a time ----------------------------------------------------------------------
- */
+/* --- One result at a time ------------------------------------------------------------------- */
 
 static void emit_direct(const struct contraction *c)
 {

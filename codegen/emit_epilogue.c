@@ -147,8 +147,7 @@ void emit_store_lanes(struct emitter *e, int width, struct value *v, struct valu
     store(e, v, target, width, all);
 }
 
-/* --- Vector widths -----------------------------------------------------------------------------
- */
+/* --- Vector widths -------------------------------------------------------------------------- */
 
 void emit_vector(struct emitter *e, int width)
 {

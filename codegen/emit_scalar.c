@@ -62,8 +62,7 @@ const char *emit_stored(struct emitter *e, enum dtype type, const char *name)
     return arena_printf(e->g->arena, "%s(%s)", emit_storage_type(type), name);
 }
 
-/* --- Literals ----------------------------------------------------------------------------------
- */
+/* --- Literals ------------------------------------------------------------------------------- */
 
 /* The shortest decimal that reads back as the same number. */
 static const char *float_text(struct emitter *e, double value, bool narrow)
@@ -136,8 +135,7 @@ const char *emit_constant(struct emitter *e, const struct value *v)
     return int_literal(e, v->type, tensor_get_int(&t, 0));
 }
 
-/* --- Operations --------------------------------------------------------------------------------
- */
+/* --- Operations ----------------------------------------------------------------------------- */
 
 static bool is_word(char c)
 {

@@ -13,8 +13,7 @@ struct source {
     const char *guard; /* a condition as text, or NULL: always */
 };
 
-/* --- Index text --------------------------------------------------------------------------------
- */
+/* --- Index text ----------------------------------------------------------------------------- */
 
 bool index_depends(const struct index *a, const struct atom *on)
 {
@@ -120,8 +119,7 @@ static void add_guard(struct emitter *e, struct source *s, const struct index *i
                          terms_only(e, index), emit_dim(e, dim_sub(dims, extent, index->constant)));
 }
 
-/* --- Views: from the result's index to the operand's -------------------------------------------
- */
+/* --- Views: from the result's index to the operand's ---------------------------------------- */
 
 /* Lanes that would each compute an index of their own cannot share a vector. */
 static void note_lane_use(struct emitter *e, int n, const struct index *const *index)
@@ -311,8 +309,7 @@ bool emit_is_inner(const struct emitter *e, const struct value *v)
     return v->def && v->def->kernel == e->group->id;
 }
 
-/* --- Loads -------------------------------------------------------------------------------------
- */
+/* --- Loads ---------------------------------------------------------------------------------- */
 
 /* Would this load, in all lanes, be one aligned vector, or the same element? */
 static void probe_load(struct emitter *e, const struct value *v, const struct index *offset)
@@ -395,8 +392,7 @@ static const char *load(struct emitter *e, struct value *v, const struct index *
     return name;
 }
 
-/* --- Values ------------------------------------------------------------------------------------
- */
+/* --- Values --------------------------------------------------------------------------------- */
 
 /* Can v be written as one expression whose evaluation is harmless outside its guard? */
 static bool is_plain(const struct emitter *e, const struct value *v)

@@ -97,8 +97,7 @@ const struct index *index_dim(struct index_table *t, const struct dim *value)
     return intern(t, value, 0, NULL);
 }
 
-/* --- Sums --------------------------------------------------------------------------------------
- */
+/* --- Sums ----------------------------------------------------------------------------------- */
 
 /* A sum under construction: terms by atom id, no zeros. */
 struct sum {
@@ -221,8 +220,7 @@ const struct index *index_mul(struct index_table *t, const struct index *a, cons
     return sum_end(t, &s);
 }
 
-/* --- Ranges ------------------------------------------------------------------------------------
- */
+/* --- Ranges --------------------------------------------------------------------------------- */
 
 static void range(struct index_table *t, const struct index *a, const struct dim **low,
                   const struct dim **high);
@@ -290,8 +288,7 @@ bool index_terms_divisible(struct index_table *t, const struct index *a, int64_t
     return true;
 }
 
-/* --- Division ----------------------------------------------------------------------------------
- */
+/* --- Division ------------------------------------------------------------------------------- */
 
 /* c = by * result exactly? */
 static const struct dim *exact(struct index_table *t, const struct dim *c, const struct dim *by)
@@ -416,8 +413,7 @@ const struct index *index_mod(struct index_table *t, const struct index *a, cons
     return atom_index(t, intern_atom(t, &key));
 }
 
-/* --- Shapes ------------------------------------------------------------------------------------
- */
+/* --- Shapes --------------------------------------------------------------------------------- */
 
 const struct index *index_linear(struct index_table *t, int rank, const struct dim *const *shape,
                                  const struct index *const *index)

@@ -32,8 +32,7 @@ struct nvrtc {
 #include "nvrtc_symbols.def"
 };
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening ------------------------------------------------------------------------------- */
 
 struct search {
     struct nvrtc *n;
@@ -211,8 +210,7 @@ bool nvrtc_knows_sm(const struct nvrtc *n, int sm)
     return false;
 }
 
-/* ---- compiling --------------------------------------------------------------------------------
- */
+/* ---- compiling ----------------------------------------------------------------------------- */
 
 /* Remarks of ptxas that mean a skeleton does not do what it was written for. */
 static const char *const fatal_remarks[] = {"C7508", "C7510", "C7511", "C7515"};

@@ -35,8 +35,7 @@ uint32_t plan_weight_number(struct plan_builder *b, struct value *v)
     return w->number[v->id];
 }
 
-/* ---- recipes ----------------------------------------------------------------------------------
- */
+/* ---- recipes ------------------------------------------------------------------------------- */
 
 static void print_source(struct text *out, const struct value *v, const struct constant *c)
 {
@@ -99,8 +98,7 @@ void plan_describe_weights(struct plan_builder *b)
     }
 }
 
-/* ---- bytes ------------------------------------------------------------------------------------
- */
+/* ---- bytes --------------------------------------------------------------------------------- */
 
 static bool stream(struct plan_stream *s, const void *data, size_t size)
 {

@@ -26,8 +26,7 @@ static const struct {
 
 enum { N_SECTIONS = sizeof section_table / sizeof section_table[0] };
 
-/* ---- strings ----------------------------------------------------------------------------------
- */
+/* ---- strings ------------------------------------------------------------------------------- */
 
 static void grow_strings(struct plan_builder *b)
 {
@@ -72,8 +71,7 @@ uint32_t plan_string(struct plan_builder *b, const char *text)
     return offset;
 }
 
-/* ---- what all programs share ------------------------------------------------------------------
- */
+/* ---- what all programs share --------------------------------------------------------------- */
 
 static void add_value(struct plan_builder *b, const struct value *v, const char *name)
 {
@@ -140,8 +138,7 @@ static void add_code(struct plan_builder *b)
     }
 }
 
-/* ---- header and targets -----------------------------------------------------------------------
- */
+/* ---- header and targets -------------------------------------------------------------------- */
 
 /* ".version 9.0" → 90. */
 static uint32_t ptx_isa(const char *ptx)
@@ -201,8 +198,7 @@ static struct plan_header describe_plan(const struct plan_builder *b, uint32_t n
     return header;
 }
 
-/* ---- the file ---------------------------------------------------------------------------------
- */
+/* ---- the file ------------------------------------------------------------------------------ */
 
 struct piece {
     struct plan_section record;

@@ -44,8 +44,7 @@ struct spaces {
     struct space at[MOST_NODES];
 };
 
-/* --- Costs -------------------------------------------------------------------------------------
- */
+/* --- Costs ---------------------------------------------------------------------------------- */
 
 /* Operations a scalar op takes on a GPU, where it is not 1. */
 static const unsigned char op_cost[OP_COUNT] = {
@@ -112,8 +111,7 @@ static int64_t core_reads(const struct fusion *f, const struct node *core, int o
     }
 }
 
-/* --- Kinds of nodes ----------------------------------------------------------------------------
- */
+/* --- Kinds of nodes ------------------------------------------------------------------------- */
 
 static bool is_core(const struct node *node)
 {
@@ -204,8 +202,7 @@ static void expand_for_constants(struct graph *g, struct node *expand)
     }
 }
 
-/* --- Epilogues ---------------------------------------------------------------------------------
- */
+/* --- Epilogues ------------------------------------------------------------------------------ */
 
 static bool has_room(const struct fusion *f, int kernel, const struct node *node)
 {
@@ -329,8 +326,7 @@ static void take_epilogue(struct fusion *f, int kernel)
     drop_last_views(f, kernel);
 }
 
-/* --- Prologues and maps ------------------------------------------------------------------------
- */
+/* --- Prologues and maps --------------------------------------------------------------------- */
 
 /* The kernels that read a node's results. */
 struct readers {
@@ -491,8 +487,7 @@ static void place(struct fusion *f, struct node *node)
     note_results(f, node, 0, elements_estimate(f, node->out[0]));
 }
 
-/* --- The pass ----------------------------------------------------------------------------------
- */
+/* --- The pass ------------------------------------------------------------------------------- */
 
 /* Outputs that are inputs, constants or other outputs get a buffer of their own. */
 static void copy_outputs(struct graph *g)

@@ -41,8 +41,7 @@ void fusion_merge(struct fusion *f, int into, int from)
     k->n_nodes = k->n_buffers = 0;
 }
 
-/* --- Dependencies ------------------------------------------------------------------------------
- */
+/* --- Dependencies --------------------------------------------------------------------------- */
 
 /* A growing list of nodes. */
 struct list {
@@ -158,8 +157,7 @@ bool fusion_makes_cycle(struct fusion *f, int kernel, const struct node *node)
     return search(f, &stack, kernel);
 }
 
-/* --- Order -------------------------------------------------------------------------------------
- */
+/* --- Order ---------------------------------------------------------------------------------- */
 
 /* By depth first, so that a kernel runs soon before its first reader: roots in the graph's order.
  */

@@ -37,8 +37,7 @@ static bool is_uniform(const struct value *v, double wanted)
     return uniform(v, &number) && number == wanted && signbit(number) == signbit(wanted);
 }
 
-/* --- Scalar ops: the value that replaces the node's result, or NULL -----------------------------
- */
+/* --- Scalar ops: the value that replaces the node's result, or NULL ------------------------- */
 
 static struct value *simplify_add(struct value *x, struct value *y)
 {

@@ -36,8 +36,7 @@ struct build {
     double started;
 };
 
-/* ---- what the user sees -----------------------------------------------------------------------
- */
+/* ---- what the user sees -------------------------------------------------------------------- */
 
 static double now(void)
 {
@@ -139,8 +138,7 @@ static void say_kernels(struct build *b)
     }
 }
 
-/* ---- steps of a build -------------------------------------------------------------------------
- */
+/* ---- steps of a build ---------------------------------------------------------------------- */
 
 /* A file's bytes, mapped; they stay for the life of the process. NULL after reporting. */
 static const char *map_file(struct build *b, const char *path, size_t *size)

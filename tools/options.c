@@ -81,8 +81,7 @@ void options_help(struct text *out)
                      "6 environment,\n7 file cannot be read or written, 70 internal error.\n");
 }
 
-/* ---- values of options ------------------------------------------------------------------------
- */
+/* ---- values of options --------------------------------------------------------------------- */
 
 static bool bad(struct diag *diag, const char *option, const char *value, const char *wanted)
 {
@@ -204,8 +203,7 @@ static bool parse_one(struct arena *arena, struct diag *diag, int option, const 
     return false;
 }
 
-/* ---- the whole line ---------------------------------------------------------------------------
- */
+/* ---- the whole line ------------------------------------------------------------------------ */
 
 static bool report_option(struct diag *diag, int result, char **argv)
 {

@@ -18,8 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- The driver ----------------------------------------------------------------------------------
- */
+/* --- The driver ----------------------------------------------------------------------------- */
 
 #define DRIVER(X)                                                                                  \
     X(init, "cuInit", (unsigned))                                                                  \
@@ -67,8 +66,7 @@ static bool driver_open(struct driver *d, const char *path)
            d->push(context) == 0;
 }
 
-/* --- One run of one graph ------------------------------------------------------------------------
- */
+/* --- One run of one graph ------------------------------------------------------------------- */
 
 /* A value's memory on the device. */
 struct buffer {
@@ -243,8 +241,7 @@ static bool run_steps(struct run *r)
     return true;
 }
 
-/* --- Numbers -------------------------------------------------------------------------------------
- */
+/* --- Numbers -------------------------------------------------------------------------------- */
 
 static uint64_t random_bits(uint64_t *state)
 {
@@ -368,8 +365,7 @@ static bool check_outputs(struct run *r)
     return ok;
 }
 
-/* --- Symbols -------------------------------------------------------------------------------------
- */
+/* --- Symbols -------------------------------------------------------------------------------- */
 
 /* Every free symbol becomes a dim of an input: one that has it, or a new one made for it. */
 static void source_symbols(struct graph *g)
@@ -422,8 +418,7 @@ static bool constraints_hold(const struct graph *g, const int64_t *symbols)
     return true;
 }
 
-/* --- A file --------------------------------------------------------------------------------------
- */
+/* --- A file --------------------------------------------------------------------------------- */
 
 static void free_run(struct run *r)
 {
