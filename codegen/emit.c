@@ -409,18 +409,43 @@ static void append_shape(struct emitter *e, struct text *out, const struct value
     text_printf(out, "]");
 }
 
-/* What the kernel does in the model's words: ONNX nodes, then each buffer's shape. */
-static const char *comment(struct emitter *e, const struct param *params)
+/* Views of constants are shared by all who need the like, and bear the name of the first. */
+static bool is_shared(const struct node *node)
+{
+    while (op_info[node->op].class == OC_VIEW && node->in[0]->def)
+        node = node->in[0]->def;
+    return op_info[node->op].class == OC_CONST || node->kernel == KERNEL_CONSTANT;
+}
+
+static bool is_named_before(const struct group *group, int i)
+{
+    for (int k = 0; k < i; k++) {
+        const struct node *node = group->nodes[k];
+        if (node->origin && !is_shared(node) && !strcmp(node->origin, group->nodes[i]->origin))
+            return true;
+    }
+    return false;
+}
+
+/* The ONNX nodes that the kernel computes, in order, each once. */
+static const char *joined_origins(struct emitter *e)
 {
     struct text out = {0};
-    const char *last = NULL;
     for (int i = 0; i < e->group->n_nodes; i++) {
-        const char *origin = e->group->nodes[i]->origin;
-        if (origin && (!last || strcmp(origin, last) != 0))
-            text_printf(&out, "%s%s", last ? ", " : "", origin);
-        last = origin ? origin : last;
+        const struct node *node = e->group->nodes[i];
+        if (node->origin && !is_shared(node) && !is_named_before(e->group, i))
+            text_printf(&out, "%s%s", out.length ? ", " : "", node->origin);
     }
-    text_printf(&out, "%s", last ? "\n" : "");
+    const char *result = out.failed ? "" : arena_strdup(e->g->arena, data_of(&out));
+    text_free(&out);
+    return result;
+}
+
+/* What the kernel does in the model's words: ONNX nodes, then each buffer's shape. */
+static const char *comment(struct emitter *e, const char *nodes, const struct param *params)
+{
+    struct text out = {0};
+    text_printf(&out, "%s%s", nodes, *nodes ? "\n" : "");
     for (int i = 0; i < e->state->n_params; i++) {
         text_printf(&out, "%s: ", params[i].name);
         if (params[i].arg.kind != ARG_BUFFER) {
@@ -487,7 +512,8 @@ bool emit_finish(struct emitter *e)
         s->c->failed = true;
         return false;
     }
-    k->comment = comment(e, params);
+    k->nodes = joined_origins(e);
+    k->comment = comment(e, k->nodes, params);
     memcpy(k->grid, s->grid, sizeof k->grid);
     memcpy(k->block, s->block, sizeof k->block);
     k->shared_bytes = s->shared_bytes;

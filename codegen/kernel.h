@@ -30,7 +30,8 @@ struct kernel {
     const char *family;             /* "map", "reduce", "row", "contract", "window", … */
     char symbol[64];                /* family + '_' + hash of the source; C identifier */
     const char *source;             /* canonical CUDA C: no names of the model in it */
-    const char *comment;            /* ONNX nodes and shapes, put above by --emit=cuda */
+    const char *nodes;              /* ONNX nodes it computes: "conv1 (Conv), relu1 (Relu)" */
+    const char *comment;            /* these and the buffers' shapes, put above by --emit=cuda */
     const struct dim *grid[3];
     int block[3];
     int shared_bytes;               /* dynamic shared memory */

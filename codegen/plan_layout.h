@@ -29,7 +29,6 @@ struct plan_layout {
     struct value **reads;
     int n_reads;
     struct scalar_program *scalars;
-    const char **origins; /* by kernel number: ONNX nodes, or NULL */
 };
 
 /* Makes BUFFERS, with offsets where all sizes are known; sets arena_bytes, peak_bytes and

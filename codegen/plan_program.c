@@ -230,40 +230,9 @@ static uint32_t string_of(void *context, const char *text)
 /* ---- records ----------------------------------------------------------------------------------
  */
 
-/* ONNX nodes of each kernel, joined in the order of the graph; repeats are dropped. */
-static void collect_origins(struct plan_layout *l)
+static const char *origin_of(const struct value *v)
 {
-    struct graph *g = l->g;
-    size_t n = (size_t)(g->n_kernels > 0 ? g->n_kernels : 0);
-    struct text *texts = ARENA_ARRAY(g->arena, n + 1, struct text);
-    const char **last = ARENA_ARRAY(g->arena, n + 1, const char *);
-    l->origins = ARENA_ARRAY(g->arena, n + 1, const char *);
-    for (struct node *node = g->first; node; node = node->next) {
-        if (node->kernel < 0 || (size_t)node->kernel >= n || !node->origin || !*node->origin)
-            continue;
-        struct text *text = &texts[node->kernel];
-        const char *before = last[node->kernel];
-        if (before && !strcmp(before, node->origin))
-            continue;
-        if (!text->length || !strstr(text->data, node->origin))
-            text_printf(text, "%s%s", text->length ? ", " : "", node->origin);
-        last[node->kernel] = node->origin;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (texts[i].data && !texts[i].failed)
-            l->origins[i] = arena_strdup(g->arena, texts[i].data);
-        text_free(&texts[i]);
-    }
-}
-
-static const char *origin_of(const struct plan_layout *l, const struct value *v)
-{
-    const struct node *node = v ? v->def : NULL;
-    if (!node)
-        return "";
-    bool grouped = node->kernel >= 0 && node->kernel < l->g->n_kernels;
-    const char *origin = grouped ? l->origins[node->kernel] : node->origin;
-    return origin ? origin : "";
+    return v && v->def && v->def->origin ? v->def->origin : "";
 }
 
 static uint32_t slot(const struct plan_layout *l, const struct dim *d)
@@ -327,8 +296,7 @@ static bool add_launch(struct plan_layout *l, const struct kernel *kernel)
     struct plan_step record = {.kind = PLAN_STEP_LAUNCH};
     if (!add_kernel(l, kernel, &record.u.launch.kernel))
         return false;
-    struct value *result = kernel->n_writes ? kernel->writes[0] : NULL;
-    record.nodes = plan_string(l->b, origin_of(l, result));
+    record.nodes = plan_string(l->b, kernel->nodes ? kernel->nodes : "");
     record.u.launch.first_arg = (uint32_t)(l->own[PLAN_ARGS].length / sizeof(struct plan_arg));
     record.u.launch.n_args = (uint32_t)kernel->n_args;
     for (int d = 0; d < 3; d++)
@@ -343,7 +311,7 @@ static bool add_read(struct plan_layout *l, struct value *v)
     struct plan_read record = {.buffer = buffer_of(l, v), .dtype = v->type};
     int64_t elements;
     if (!value_elements_const(v, &elements) || elements < 1 || elements > MAX_READ_ELEMENTS) {
-        diag_error(l->b->diag, STATUS_UNSUPPORTED, origin_of(l, v),
+        diag_error(l->b->diag, STATUS_UNSUPPORTED, origin_of(v),
                    "sizes depend on '%s', which must have 1 to %d elements, a number known when "
                    "compiling",
                    v->name ? v->name : "a computed tensor", MAX_READ_ELEMENTS);
@@ -359,7 +327,7 @@ static bool add_read_step(struct plan_layout *l, struct value *v, const uint32_t
 {
     uint32_t number = (uint32_t)(l->own[PLAN_READS].length / sizeof(struct plan_read));
     struct plan_step record = {.kind = PLAN_STEP_READ_DIM,
-                               .nodes = plan_string(l->b, origin_of(l, v))};
+                               .nodes = plan_string(l->b, origin_of(v))};
     record.u.read.read = number;
     record.u.read.first_scalar = begin[number + 1];
     record.u.read.n_scalars = begin[number + 2] - begin[number + 1];
@@ -370,7 +338,7 @@ static bool add_read_step(struct plan_layout *l, struct value *v, const uint32_t
 static void add_move(struct plan_layout *l, uint32_t i)
 {
     const struct step *step = &l->steps[i];
-    struct plan_step record = {.nodes = plan_string(l->b, origin_of(l, step->value))};
+    struct plan_step record = {.nodes = plan_string(l->b, origin_of(step->value))};
     uint32_t bytes = slot(l, l->buffers[l->to[i]].size);
     if (step->kind == STEP_FILL) {
         record.kind = PLAN_STEP_FILL;
@@ -413,7 +381,7 @@ static bool check_order(struct plan_layout *l, uint32_t i, int reads_done)
     }
     if (latest > reads_done)
         diag_error(l->b->diag, STATUS_INTERNAL,
-                   step->kind == STEP_LAUNCH ? step->kernel->symbol : origin_of(l, step->value),
+                   step->kind == STEP_LAUNCH ? step->kernel->symbol : origin_of(step->value),
                    "a step uses a size before the step that reads it");
     return latest <= reads_done;
 }
@@ -466,7 +434,6 @@ bool plan_add_program(struct plan_builder *b, int index)
     if (!scalar_emit(l.scalars, string_of, b))
         return false;
     add_scalars(&l, &record.bind_scalars, &begin);
-    collect_origins(&l);
     if (!add_steps(&l, begin) || !plan_place_buffers(&l, &record))
         return false;
     record.main_steps = l.n_steps;

@@ -304,6 +304,8 @@ static bool build(struct build *b)
     if (!run_passes(b))
         return false;
     say(b, "passes done");
+    if (!b->model)
+        forget_file_name(b);
     bool code = o->emit != EMIT_IR;
     if (code && !generate(b))
         return false;
@@ -312,8 +314,6 @@ static bool build(struct build *b)
     progress(b, "writing");
     if (o->emit != EMIT_PLAN)
         return write_form(b) && (!o->depfile || write_depfile(b));
-    if (!b->model)
-        forget_file_name(b);
     if (!plan_write(o->output, b->graph, b->programs, o->targets.n, &b->compiled, b->nvrtc,
                     &b->diag))
         return false;
