@@ -12,7 +12,7 @@
 enum {
     NEWEST_OPSET = 27,    /* of ONNX's own domain, that operators.def was written for */
     MAX_SCOPE_DEPTH = 64, /* functions and branches inside one another */
-    MAX_NODES = 1 << 19,  /* nodes after inlining */
+    MAX_NODES = 1 << 18,  /* nodes after inlining */
 };
 
 const struct name_entry *scope_find(const struct scope *scope, const char *name)
@@ -150,6 +150,8 @@ static bool inline_function(struct call *c, const Onnx__FunctionProto *f)
         names_put(im->arena, &scope.names, f->input[i], v)->omitted = !v;
     }
     bool ok = import_nodes(im, &scope, f->n_node, f->node);
+    if (im->diag->status == STATUS_LIMIT)
+        return false;
     for (int i = 0; i < c->n_out && (size_t)i < f->n_output; i++) {
         const struct name_entry *e = names_find(&scope.names, f->output[i]);
         if (e)
@@ -250,12 +252,12 @@ bool import_nodes(struct import *im, struct scope *scope, size_t n, Onnx__NodePr
     int errors = im->diag->errors;
     const size_t *order = order_nodes(im, n, nodes);
     for (size_t i = 0; i < n; i++) {
+        if (im->diag->status == STATUS_LIMIT)
+            return false; /* nothing after it is worth a message */
         if (++im->n_nodes > MAX_NODES) {
             diag_error(im->diag, STATUS_LIMIT, im->model->name, "more than %d nodes", MAX_NODES);
             return false;
         }
-        if (im->diag->status == STATUS_LIMIT)
-            return false; /* nothing after it is worth a message */
         import_node(im, scope, nodes[order[i]]);
     }
     return im->diag->errors == errors;
