@@ -3,10 +3,26 @@
 
 #include <string.h>
 
+#include "../ir/text.h"
+
+/* "; its operands: f32[1, 3], i64[2]", as far as they are known. */
+static void append_operands(struct call *c, struct text *text)
+{
+    enum { MOST_SHOWN = 8 };
+    const char *before = "; its operands: ";
+    for (int i = 0; i < c->n_in && i < MOST_SHOWN; i++)
+        if (c->in[i]) {
+            text_printf(text, "%s", before);
+            text_type(text, c->b->g, c->in[i]);
+            before = ", ";
+        }
+}
+
 static bool report(struct call *c, enum status status, const char *format, va_list args)
 {
     struct text text = {0};
     text_vprintf(&text, format, args);
+    append_operands(c, &text);
     diag_error(c->import->diag, status, c->place, "%s", text.data ? text.data : format);
     text_free(&text);
     return false;

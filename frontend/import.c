@@ -112,6 +112,15 @@ static bool find_inputs(struct call *c)
     return ok;
 }
 
+/* The operands that are there, for a message. */
+static void see_inputs(struct call *c)
+{
+    for (int i = 0; i < c->n_in; i++) {
+        const struct name_entry *e = scope_find(c->scope, c->node->input[i]);
+        c->in[i] = e ? e->value : NULL;
+    }
+}
+
 static bool check_arity(struct call *c)
 {
     const struct operator* row = c->row;
@@ -196,6 +205,7 @@ static bool lower_node(struct call *c, const char *domain)
     c->opset = opset_of(c->scope, domain);
     c->row = f ? NULL : operator_find(domain, c->node->op_type, c->opset, &known);
     if (!f && !c->row) {
+        see_inputs(c);
         if (known && c->opset == 0)
             return call_error(c, "the model imports no opset of its domain");
         if (known)

@@ -117,6 +117,9 @@ static void print_messages(struct build *b)
                 m->where ? m->where : "", m->where ? ": " : "",
                 m->status == STATUS_OK ? "warning: " : "", m->text);
     }
+    if (b->diag.status == STATUS_UNSUPPORTED)
+        fprintf(stderr, "gpucc: express these by operators it knows, or add them: "
+                        "docs/add-an-op.md\n");
     if (b->diag.status != STATUS_OK && !b->diag.first)
         fprintf(stderr, "gpucc: out of memory\n");
 }

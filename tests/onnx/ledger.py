@@ -59,6 +59,7 @@ def reason(code, errors):
     text = re.sub(r"(/[^\s:]+)+/", "", text)
     text = re.sub(r" ([\w.-]+\.plan|model\.onnx|gpucc|gpurun):", "", text)
     text = re.sub(r"node '[^']*' \((\w[\w.]*), opset \d+\)", r"\1", text)
+    text = re.sub(r"; its operands:.*", "", text)
     return re.sub(r"\s+", " ", text)[:160]
 
 
