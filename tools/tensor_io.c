@@ -40,7 +40,8 @@ bool tensor_unpack(struct tensor *tensor, const uint8_t *raw, size_t size)
     if (bits >= 8) {
         if (size != tensor->size)
             return false;
-        memcpy(tensor->data, raw, size);
+        if (size > 0)
+            memcpy(tensor->data, raw, size);
         return true;
     }
     size_t per_byte = 8 / bits;
