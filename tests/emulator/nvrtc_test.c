@@ -16,20 +16,29 @@ typedef void *nvrtcProgram;
 
 static CUmodule module;
 
+/* The first library that matches, or NULL. */
+static void *open_match(const char *pattern)
+{
+    glob_t g;
+    if (glob(pattern, 0, NULL, &g))
+        return NULL;
+    void *lib = dlopen(g.gl_pathv[0], RTLD_NOW);
+    globfree(&g);
+    return lib;
+}
+
 static void *open_nvrtc(void)
 {
     const char *chosen = getenv("GPUCC_NVRTC");
     static const char *const patterns[] = {"/usr/local/cuda*/lib64/libnvrtc.so.1[23]",
-                                           "/usr/local/cuda*/targets/*/lib/libnvrtc.so.1[23]"};
+                                           "/usr/local/cuda*/targets/*/lib/libnvrtc.so.1[23]",
+                                           NVRTC_WHEEL "/libnvrtc.so.1[23]"};
     void *lib = chosen ? dlopen(chosen, RTLD_NOW) : NULL;
     lib = lib ? lib : dlopen("libnvrtc.so.13", RTLD_NOW);
-    for (size_t i = 0; i < sizeof patterns / sizeof *patterns && !lib; i++) {
-        glob_t g;
-        if (!glob(patterns[i], 0, NULL, &g)) {
-            lib = dlopen(g.gl_pathv[0], RTLD_NOW);
-            globfree(&g);
-        }
-    }
+    if (!lib)
+        open_match(NVRTC_WHEEL "/libnvrtc-builtins.so.*"); /* the wheel has no RPATH to it */
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns && !lib; i++)
+        lib = open_match(patterns[i]);
     return lib;
 }
 
