@@ -89,11 +89,6 @@ void emit_launch(struct emitter *e, const struct dim *blocks, int threads, int s
 /* --- Lines and scopes --------------------------------------------------------------------------
  */
 
-void emit_blank(struct emitter *e)
-{
-    text_append(e->state->out, "\n", 1);
-}
-
 static void vline(struct emitter *e, const char *format, va_list args, const char *end)
 {
     struct text *out = e->state->out;

@@ -98,7 +98,6 @@ void emit_thread_index(struct emitter *e, const char *name, const struct dim *n)
 
 /* --- Text. Lines are indented by the open braces; a newline is added. ------------------------- */
 void emit_line(struct emitter *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void emit_blank(struct emitter *e);
 /* "for (…) {" and its end. Names made by emit_value inside are forgotten at the close. */
 void emit_open(struct emitter *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void emit_close(struct emitter *e);
