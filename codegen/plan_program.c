@@ -79,7 +79,7 @@ static bool is_read(const struct plan_layout *l, const struct value *v)
 static void arrange_steps(struct plan_layout *l)
 {
     struct graph *g = l->g;
-    int n = l->program->n_steps, symbols = g->n_symbols;
+    int n = l->program->n_steps, symbols = g->root->n_symbols;
     size_t most = (size_t)n + (size_t)symbols + (size_t)g->n_outputs;
     l->steps = ARENA_ARRAY(g->arena, most, struct step);
     l->to = ARENA_ARRAY(g->arena, most, uint32_t);
@@ -92,8 +92,8 @@ static void arrange_steps(struct plan_layout *l)
     l->n_reads = in_program;
     const bool *needed = needed_symbols(l);
     for (int i = 0; i < symbols; i++) {
-        struct value *v = g->symbols[i].value;
-        bool missing = needed[i] && g->symbols[i].kind == SYMBOL_ELEMENT && !is_read(l, v);
+        struct value *v = g->root->symbols[i].value;
+        bool missing = needed[i] && g->root->symbols[i].kind == SYMBOL_ELEMENT && !is_read(l, v);
         if (!missing || (v->def && !plan_is_weight(v)))
             continue; /* one that a kernel should have computed is reported by the scalar program */
         l->steps[l->n_steps++] = (struct step){.kind = STEP_READ, .value = v};
@@ -172,8 +172,8 @@ static void lay_out_buffers(struct plan_layout *l)
 {
     struct graph *g = l->g;
     l->buffers = ARENA_ARRAY(g->arena, count_values(l), struct plan_live_buffer);
-    l->buffer_of = ARENA_ARRAY(g->arena, (size_t)g->next_id + 1, uint32_t);
-    memset(l->buffer_of, 0xff, ((size_t)g->next_id + 1) * sizeof *l->buffer_of);
+    l->buffer_of = ARENA_ARRAY(g->arena, (size_t)g->root->next_id + 1, uint32_t);
+    memset(l->buffer_of, 0xff, ((size_t)g->root->next_id + 1) * sizeof *l->buffer_of);
     for (int i = 0; i < g->n_inputs; i++)
         l->buffer_of[g->inputs[i]->id] =
             add_buffer(l, PLAN_BUFFER_INPUT, (uint32_t)i, g->inputs[i]);

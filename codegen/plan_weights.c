@@ -18,8 +18,8 @@ uint32_t plan_weight_number(struct plan_builder *b, struct value *v)
     struct plan_weights *w = &b->weights;
     struct arena *arena = b->g->arena;
     if (!w->number) {
-        w->number = ARENA_ARRAY(arena, (size_t)b->g->next_id + 1, uint32_t);
-        memset(w->number, 0xff, ((size_t)b->g->next_id + 1) * sizeof *w->number);
+        w->number = ARENA_ARRAY(arena, (size_t)b->g->root->next_id + 1, uint32_t);
+        memset(w->number, 0xff, ((size_t)b->g->root->next_id + 1) * sizeof *w->number);
     }
     if (w->number[v->id] == PLAN_NONE) {
         if (w->n == w->cap) {
@@ -89,7 +89,7 @@ void plan_describe_weights(struct plan_builder *b)
         ;
     w->table = ARENA_ARRAY(b->g->arena, (size_t)w->mask + 1, uint32_t);
     memset(w->table, 0xff, ((size_t)w->mask + 1) * sizeof *w->table);
-    uint32_t *printed = ARENA_ARRAY(b->g->arena, (size_t)b->g->next_id + 1, uint32_t);
+    uint32_t *printed = ARENA_ARRAY(b->g->arena, (size_t)b->g->root->next_id + 1, uint32_t);
     struct text *recipes = &b->shared[PLAN_RECIPES];
     for (uint32_t i = 0; i < w->n; i++) {
         w->records[i].recipe_offset = recipes->length;

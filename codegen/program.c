@@ -33,8 +33,8 @@ void codegen_append(struct codegen *c, struct step step)
 /* Do symbols stand for elements of v? Then the host reads it back. */
 static bool is_read_back(const struct graph *g, const struct value *v)
 {
-    for (int i = 0; i < g->n_symbols; i++)
-        if (g->symbols[i].kind == SYMBOL_ELEMENT && g->symbols[i].value == v)
+    for (int i = 0; i < g->root->n_symbols; i++)
+        if (g->root->symbols[i].kind == SYMBOL_ELEMENT && g->root->symbols[i].value == v)
             return true;
     return false;
 }

@@ -48,7 +48,8 @@ void scalar_want(struct scalar_program *s, const struct dim *d)
 
 struct symbol_source scalar_source(const struct graph *g, int symbol)
 {
-    return symbol < g->n_symbols ? g->symbols[symbol] : (struct symbol_source){.kind = SYMBOL_FREE};
+    return symbol < g->root->n_symbols ? g->root->symbols[symbol]
+                                       : (struct symbol_source){.kind = SYMBOL_FREE};
 }
 
 void dim_each_symbol(const struct dim *d, void (*visit)(void *context, int symbol), void *context)
@@ -307,7 +308,8 @@ static void find_sourceless(void *context, int symbol)
 {
     struct sourceless *sourceless = context;
     const struct graph *g = sourceless->g;
-    sourceless->found |= symbol < g->n_symbols && g->symbols[symbol].kind == SYMBOL_FREE;
+    sourceless->found |=
+        symbol < g->root->n_symbols && g->root->symbols[symbol].kind == SYMBOL_FREE;
 }
 
 /* A graph in text form may lack a symbol's source; else gpucc has lost what computes one. */

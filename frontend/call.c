@@ -298,7 +298,7 @@ bool dim_from_data(struct call *c, const struct dim *d)
 {
     switch (d->kind) {
     case DIM_CONST: return false;
-    case DIM_SYMBOL: return c->b->g->symbols[d->symbol].kind == SYMBOL_ELEMENT;
+    case DIM_SYMBOL: return c->b->g->root->symbols[d->symbol].kind == SYMBOL_ELEMENT;
     case DIM_SUM:
         for (int i = 0; i < d->n_terms; i++)
             for (int k = 0; k < d->terms[i].n_atoms; k++)

@@ -190,8 +190,8 @@ static bool read_elements(struct eval *e, struct slot *slot)
 {
     if (!slot->is_element)
         return true;
-    for (int i = 0; i < e->g->n_symbols && i < e->n_symbols; i++) {
-        const struct symbol_source *s = &e->g->symbols[i];
+    for (int i = 0; i < e->g->root->n_symbols && i < e->n_symbols; i++) {
+        const struct symbol_source *s = &e->g->root->symbols[i];
         if (s->kind != SYMBOL_ELEMENT || s->value != slot->v)
             continue;
         int64_t at = 0, rest = s->element;
@@ -374,8 +374,8 @@ static bool bind_inputs(struct eval *e, const struct tensor *inputs)
     for (int i = 0; i < g->n_inputs; i++)
         if (!bind_input(e, i, &inputs[i]))
             return false;
-    for (int i = 0; i < g->n_symbols && i < e->n_symbols; i++) {
-        const struct symbol_source *s = &g->symbols[i];
+    for (int i = 0; i < g->root->n_symbols && i < e->n_symbols; i++) {
+        const struct symbol_source *s = &g->root->symbols[i];
         if (s->kind == SYMBOL_ELEMENT)
             slot_of(e, s->value)->is_element = true;
         if (s->kind != SYMBOL_INPUT_DIM || s->input < 0 || s->input >= g->n_inputs || s->axis < 0 ||

@@ -12,6 +12,19 @@ struct graph *graph_create(struct arena *arena, struct diag *diag)
     g->arena = arena;
     g->diag = diag;
     g->dims = dim_table_create(arena);
+    g->root = g;
+    return g;
+}
+
+struct graph *graph_create_body(struct graph *outer)
+{
+    struct graph *g = ARENA_NEW(outer->arena, struct graph);
+    g->arena = outer->arena;
+    g->diag = outer->diag;
+    g->dims = outer->dims;
+    g->outer = outer;
+    g->root = outer->root;
+    g->origin = outer->origin;
     return g;
 }
 
@@ -40,7 +53,7 @@ static struct value *new_value(struct graph *g, struct node *def, int index, enu
                                int rank, const struct dim *const *shape)
 {
     struct value *v = ARENA_NEW(g->arena, struct value);
-    v->id = g->next_id++;
+    v->id = g->root->next_id++;
     v->type = type;
     v->rank = rank;
     v->shape = copy_dims(g, rank, shape);
@@ -75,13 +88,14 @@ const struct dim *graph_symbol(struct graph *g, const char *name, struct symbol_
                                int64_t lower, int64_t upper)
 {
     const struct dim *d = dim_symbol(g->dims, name, lower, upper);
-    while (g->n_symbols <= d->symbol) { /* symbols that dim_parse made have no source yet: FREE */
-        int cap = g->cap_symbols;
-        g->symbols = grow(g, g->symbols, g->n_symbols, &cap, sizeof *g->symbols);
-        g->cap_symbols = cap;
-        g->n_symbols++;
+    struct graph *root = g->root;
+    while (root->n_symbols <= d->symbol) { /* what dim_parse made has no source yet: FREE */
+        int cap = root->cap_symbols;
+        root->symbols = grow(g, root->symbols, root->n_symbols, &cap, sizeof *root->symbols);
+        root->cap_symbols = cap;
+        root->n_symbols++;
     }
-    g->symbols[d->symbol] = source;
+    root->symbols[d->symbol] = source;
     return d;
 }
 
@@ -154,9 +168,10 @@ bool graph_dims_equal(const struct graph *g, const struct dim *a, const struct d
 {
     if (a == b)
         return true;
-    for (const struct constraint *c = g->constraints; c; c = c->next)
-        if (c->kind == MUST_EQUAL && ((c->a == a && c->b == b) || (c->a == b && c->b == a)))
-            return true;
+    for (; g; g = g->outer)
+        for (const struct constraint *c = g->constraints; c; c = c->next)
+            if (c->kind == MUST_EQUAL && ((c->a == a && c->b == b) || (c->a == b && c->b == a)))
+                return true;
     return false;
 }
 
@@ -200,9 +215,10 @@ void value_replace_uses(struct graph *g, struct value *from, struct value *to)
             to->is_output = true;
         }
     from->is_output = false;
-    for (int i = 0; i < g->n_symbols; i++)
-        if (g->symbols[i].kind == SYMBOL_ELEMENT && g->symbols[i].value == from)
-            g->symbols[i].value = to;
+    struct graph *root = g->root;
+    for (int i = 0; i < root->n_symbols; i++)
+        if (root->symbols[i].kind == SYMBOL_ELEMENT && root->symbols[i].value == from)
+            root->symbols[i].value = to;
 }
 
 /* -- Nodes -- */
@@ -255,8 +271,9 @@ static const char *operand_types(struct graph *g, const struct node *node)
     return copy;
 }
 
-struct node *graph_insert(struct graph *g, struct node *before, enum op op, int n_in,
-                          struct value *const *in, const union attr *attr)
+struct node *graph_insert_control(struct graph *g, struct node *before, enum op op, int n_in,
+                                  struct value *const *in, const union attr *attr,
+                                  struct graph *body, struct graph *else_body)
 {
     struct node *node = ARENA_NEW(g->arena, struct node);
     node->op = op;
@@ -265,6 +282,8 @@ struct node *graph_insert(struct graph *g, struct node *before, enum op op, int 
     node->use = ARENA_ARRAY(g->arena, (size_t)n_in, struct use);
     for (int i = 0; i < n_in; i++)
         node->in[i] = in[i];
+    node->body[0] = body;
+    node->body[1] = else_body;
     copy_attr(g, node, attr);
     node->origin = g->origin;
     node->kernel = KERNEL_UNASSIGNED;
@@ -275,7 +294,7 @@ struct node *graph_insert(struct graph *g, struct node *before, enum op op, int 
                    operand_types(g, node), inf.fault);
         return NULL;
     }
-    node->n_out = op_info[op].results;
+    node->n_out = inf.n_out;
     node->out = ARENA_ARRAY(g->arena, (size_t)node->n_out, struct value *);
     for (int i = 0; i < node->n_out; i++)
         node->out[i] = new_value(g, node, i, inf.out[i].type, inf.out[i].rank, inf.out[i].shape);
@@ -283,6 +302,12 @@ struct node *graph_insert(struct graph *g, struct node *before, enum op op, int 
         link_use(node, i, in[i]);
     link_node(g, node, before);
     return node;
+}
+
+struct node *graph_insert(struct graph *g, struct node *before, enum op op, int n_in,
+                          struct value *const *in, const union attr *attr)
+{
+    return graph_insert_control(g, before, op, n_in, in, attr, NULL, NULL);
 }
 
 void node_remove(struct graph *g, struct node *node)
@@ -360,15 +385,23 @@ bool value_same_shape(const struct value *a, const struct value *b)
     return true;
 }
 
-void graph_renumber(struct graph *g)
+static uint32_t renumber_from(struct graph *g, uint32_t id)
 {
-    uint32_t id = 0, order = 0;
+    uint32_t order = 0;
     for (int i = 0; i < g->n_inputs; i++)
         g->inputs[i]->id = id++;
     for (struct node *node = g->first; node; node = node->next) {
         node->order = order++;
+        for (int i = 0; i < 2; i++)
+            if (node->body[i])
+                id = renumber_from(node->body[i], id);
         for (int i = 0; i < node->n_out; i++)
             node->out[i]->id = id++;
     }
-    g->next_id = id;
+    return id;
+}
+
+void graph_renumber(struct graph *g)
+{
+    g->root->next_id = renumber_from(g->root, 0);
 }

@@ -20,7 +20,7 @@ enum op {
 };
 
 enum op_class { OC_SCALAR, OC_CONST, OC_VIEW, OC_REDUCE, OC_ROW, OC_CONTRACT, OC_WINDOW, OC_SCAN,
-                OC_GATHER, OC_SCATTER, OC_SORT };
+                OC_GATHER, OC_SCATTER, OC_SORT, OC_CONTROL };
 
 /* Attribute kinds, and the C type of each. */
 struct dims { int n; const struct dim *const *d; };
@@ -52,7 +52,7 @@ struct attr_field { const char *name; enum attr_kind kind; size_t offset; };
 struct op_info {
     const char *name;
     enum op_class class;
-    int least, most, results;       /* operands; most -1 = any number */
+    int least, most, results;       /* operands; -1 = any number (of results: the bodies tell) */
     char domain;                    /* scalar ops: F N I L B A */
     enum { RESULT_SAME, RESULT_BOOL, RESULT_ATTR } result; /* scalar ops */
     const char *expression;         /* scalar ops: text in a, b, c */
@@ -82,7 +82,7 @@ struct layout {
 };
 
 struct value {
-    uint32_t id;                    /* %id in text; unique in the graph, dense after renumbering */
+    uint32_t id;                    /* %id in text; unique in root and bodies, dense after renumbering */
     enum dtype type;
     int rank;
     const struct dim *const *shape; /* rank entries */
@@ -111,15 +111,16 @@ struct node {
     int kernel;
     uint32_t order;                 /* position in the graph after graph_renumber */
     struct node *prev, *next;
-    struct graph *body[2];          /* control flow */
+    struct graph *body[2];          /* control flow: branch's then and else; loop's body */
 };
 
 /* Where a symbol's value comes from when the plan runs. */
 struct symbol_source {
-    enum { SYMBOL_FREE, SYMBOL_INPUT_DIM, SYMBOL_ELEMENT } kind;
-    int input, axis;                /* INPUT_DIM: dim `axis` of graph input `input` */
-    struct value *value;            /* ELEMENT: element of a small integer (or bool) tensor */
-    int64_t element;
+    enum { SYMBOL_FREE, SYMBOL_INPUT_DIM, SYMBOL_ELEMENT, SYMBOL_LOOP_INDEX } kind;
+    int input, axis;                /* INPUT_DIM: dim `axis` of the root's input `input` */
+    struct value *value;            /* ELEMENT: element of a small integer (or bool) tensor, which
+                                       the root or a body computes */
+    int64_t element;                /* LOOP_INDEX needs no more: the loop names its symbol */
 };
 
 /* What must hold when a plan runs; checked by its scalar program with `text` as the message. */
@@ -130,6 +131,12 @@ struct constraint {
     struct constraint *next;
 };
 
+/*
+ * A body of a control-flow node is a graph of its own that shares arena, diag and dims, and so the
+ * symbols, with the graph around it. It sees no values of that graph but through its inputs: input i
+ * stands for operand i of the node, with the same type and shape. Dims may be used anywhere, once
+ * they are known.
+ */
 struct graph {
     struct arena *arena;
     struct diag *diag;
@@ -139,15 +146,19 @@ struct graph {
     struct value **inputs, **outputs;
     int n_inputs, n_outputs, cap_inputs, cap_outputs;
     const char **output_names;      /* ONNX's output names: one value may be several outputs */
+    struct constraint *constraints; /* in order of creation; a body's hold when it runs */
+    int n_kernels;
+    struct graph *outer, *root;     /* a body: the graph around it (else NULL), the outermost one */
+    /* The root's, for itself and all bodies: */
     struct symbol_source *symbols;  /* by symbol index */
     int n_symbols, cap_symbols;
-    struct constraint *constraints; /* in order of creation */
     uint32_t next_id;
-    int n_kernels;
     const char *origin;             /* given to nodes while they are built */
 };
 
 struct graph *graph_create(struct arena *arena, struct diag *diag);
+/* An empty body, to be given to graph_insert_control. */
+struct graph *graph_create_body(struct graph *outer);
 
 struct value *graph_add_input(struct graph *g, const char *name, enum dtype type, int rank,
                               const struct dim *const *shape);
@@ -171,6 +182,14 @@ bool graph_dims_equal(const struct graph *g, const struct dim *a, const struct d
 struct node *graph_insert(struct graph *g, struct node *before, enum op op, int n_in,
                           struct value *const *in, const union attr *attr);
 
+/*
+ * The same for a branch or a loop: its bodies are complete, their inputs match in[0..n_in) (else_body:
+ * branch only, NULL for a loop). The results' types and shapes come from the bodies' outputs.
+ */
+struct node *graph_insert_control(struct graph *g, struct node *before, enum op op, int n_in,
+                                  struct value *const *in, const union attr *attr,
+                                  struct graph *body, struct graph *else_body);
+
 /* The only three that edit use lists. */
 void node_set_operand(struct graph *g, struct node *node, int operand, struct value *v);
 void value_replace_uses(struct graph *g, struct value *from, struct value *to); /* outputs too */
@@ -187,7 +206,8 @@ const struct dim *value_elements(struct graph *g, const struct value *v);
 bool value_elements_const(const struct value *v, int64_t *n); /* known and not overflowing */
 bool value_same_shape(const struct value *a, const struct value *b);
 
-void graph_renumber(struct graph *g);   /* dense ids and orders in list order: deterministic */
+/* Dense ids and orders in list order, bodies in their node's place: deterministic. g: a root. */
+void graph_renumber(struct graph *g);
 
 /* Reports every fault of the graph, in place; true when there is none. blame: "model", or the name of
  * the pass that ran last (then faults are INTERNAL). */

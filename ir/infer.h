@@ -20,7 +20,9 @@ struct inference {
     bool record;             /* constraints go to the graph; else they are taken to hold */
     const char *fault;       /* what is wrong, when infer_node returned false */
     enum status status;      /* and its kind: BAD_MODEL unless LIMIT */
-    struct inferred out[2];
+    struct inferred *out;    /* n_out results: `few`, or of the arena; made by infer_node */
+    int n_out;
+    struct inferred few[4];
 };
 
 /* Operand count, attributes, operand types and shapes are checked; any node is fine as input. */

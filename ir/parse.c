@@ -149,8 +149,8 @@ static bool define(struct parser *ps, int64_t id, struct value *v)
         return fail(ps, "%%%" PRId64 " is defined twice", id);
     ps->values[id] = v;
     v->id = (uint32_t)id;
-    if (ps->g->next_id <= v->id)
-        ps->g->next_id = v->id + 1;
+    if (ps->g->root->next_id <= v->id)
+        ps->g->root->next_id = v->id + 1;
     return true;
 }
 
@@ -444,7 +444,7 @@ static void parse_source(struct parser *ps)
         fail(ps, "there is no symbol %s", name);
         return;
     }
-    struct symbol_source *source = &ps->g->symbols[d->symbol];
+    struct symbol_source *source = &ps->g->root->symbols[d->symbol];
     if (accept(ps, "dim")) {
         if (!parse_int(ps, &a) || !expect(ps, ",") || !parse_int(ps, &b))
             return;

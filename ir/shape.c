@@ -521,9 +521,13 @@ bool infer_node(struct inference *inf)
     const struct op_info *info = &op_info[node->op];
     if (node->n_in < info->least || (info->most >= 0 && node->n_in > info->most))
         FAIL(inf, "takes %d operands, not %d", info->least, node->n_in);
+    inf->n_out = info->results >= 0 ? info->results : node->body[0] ? node->body[0]->n_outputs : 0;
+    inf->out = inf->few;
+    if ((size_t)inf->n_out > sizeof inf->few / sizeof *inf->few)
+        inf->out = ARENA_ARRAY(inf->g->arena, (size_t)inf->n_out, struct inferred);
     if (!check_attributes(inf) || !shape_rules[node->op](inf))
         return false;
-    for (int i = 0; i < info->results; i++)
+    for (int i = 0; i < inf->n_out; i++)
         if (!check_sizes(inf, &inf->out[i]))
             return false;
     return true;

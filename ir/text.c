@@ -228,8 +228,8 @@ static void print_symbols(struct text *out, const struct graph *g)
 /* Behind the nodes, since an element may be of any node's result. */
 static void print_sources(struct text *out, const struct graph *g)
 {
-    for (int i = 0; i < g->n_symbols; i++) {
-        const struct symbol_source *s = &g->symbols[i];
+    for (int i = 0; i < g->root->n_symbols; i++) {
+        const struct symbol_source *s = &g->root->symbols[i];
         const char *name = dim_symbol_name(g->dims, i);
         if (s->kind == SYMBOL_INPUT_DIM)
             text_printf(out, "source %s = dim %d, %d\n", name, s->input, s->axis);

@@ -42,7 +42,7 @@ static void fault(struct verifier *v, const struct node *node, const char *forma
 
 static bool is_defined(const struct verifier *v, const struct value *value)
 {
-    return value && value->id < v->g->next_id && v->defined[value->id] == value;
+    return value && value->id < v->g->root->next_id && v->defined[value->id] == value;
 }
 
 /* -- Values -- */
@@ -85,7 +85,7 @@ static void check_uses(struct verifier *v, const struct value *value)
 
 static bool define(struct verifier *v, struct value *value, const struct node *def, int index)
 {
-    if (value->id >= v->g->next_id || v->defined[value->id]) {
+    if (value->id >= v->g->root->next_id || v->defined[value->id]) {
         fault(v, def, "id %%%u is taken twice", (unsigned)value->id);
         return false;
     }
@@ -160,7 +160,7 @@ static void check_node(struct verifier *v, const struct node *node)
         fault(v, NULL, "a node has op %d", (int)node->op);
         return;
     }
-    if (node->n_out != op_info[node->op].results) {
+    if (op_info[node->op].results >= 0 && node->n_out != op_info[node->op].results) {
         fault(v, node, "has %d results, not %d", node->n_out, op_info[node->op].results);
         return;
     }
@@ -198,7 +198,7 @@ static void check_outputs(struct verifier *v)
         else if (!g->outputs[i]->is_output)
             fault(v, NULL, "output %d, %%%u, does not know that it is one", i,
                   (unsigned)g->outputs[i]->id);
-    for (uint32_t id = 0; id < g->next_id; id++) {
+    for (uint32_t id = 0; id < g->root->next_id; id++) {
         bool listed = false;
         if (!v->defined[id] || !v->defined[id]->is_output)
             continue;
@@ -228,8 +228,8 @@ static void check_element(struct verifier *v, int symbol, const struct symbol_so
 static void check_symbols(struct verifier *v)
 {
     const struct graph *g = v->g;
-    for (int i = 0; i < g->n_symbols; i++) {
-        const struct symbol_source *s = &g->symbols[i];
+    for (int i = 0; i < g->root->n_symbols; i++) {
+        const struct symbol_source *s = &g->root->symbols[i];
         if (s->kind == SYMBOL_ELEMENT)
             check_element(v, i, s);
         else if (s->kind == SYMBOL_INPUT_DIM &&
@@ -249,11 +249,11 @@ bool graph_verify(struct graph *g, const char *blame)
     struct verifier v = {
         .g = g, .blame = blame, .status = model ? STATUS_BAD_MODEL : STATUS_INTERNAL, .good = true};
     /* From the arena, since infer_node may jump out of here. */
-    v.defined = ARENA_ARRAY(g->arena, (size_t)g->next_id, struct value *);
+    v.defined = ARENA_ARRAY(g->arena, (size_t)g->root->next_id, struct value *);
     for (int i = 0; i < g->n_inputs; i++)
         define(&v, g->inputs[i], NULL, i);
     check_nodes(&v);
-    for (uint32_t id = 0; id < g->next_id; id++)
+    for (uint32_t id = 0; id < g->root->next_id; id++)
         if (v.defined[id])
             check_uses(&v, v.defined[id]);
     if (v.good && v.n_uses != v.n_operands)

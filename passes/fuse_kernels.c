@@ -143,8 +143,8 @@ static bool is_wanted(const struct graph *g, const struct value *v)
 {
     if (v->is_output)
         return true;
-    for (int i = 0; i < g->n_symbols; i++)
-        if (g->symbols[i].kind == SYMBOL_ELEMENT && g->symbols[i].value == v)
+    for (int i = 0; i < g->root->n_symbols; i++)
+        if (g->root->symbols[i].kind == SYMBOL_ELEMENT && g->root->symbols[i].value == v)
             return true;
     return false;
 }
@@ -540,8 +540,9 @@ static void begin(struct fusion *f, struct graph *g)
     f->typical = ARENA_ARRAY(g->arena, (size_t)dim_symbol_count(g->dims) + 1, int64_t);
     for (int i = 0; i < dim_symbol_count(g->dims); i++)
         f->typical[i] = TYPICAL_SIZE;
-    for (int i = 0; i < g->n_symbols; i++)
-        f->reads_back |= g->symbols[i].kind == SYMBOL_ELEMENT && g->symbols[i].value->def;
+    for (int i = 0; i < g->root->n_symbols; i++)
+        f->reads_back |=
+            g->root->symbols[i].kind == SYMBOL_ELEMENT && g->root->symbols[i].value->def;
 }
 
 bool pass_fuse_kernels(struct graph *g)

@@ -69,8 +69,9 @@ static void push_dim(const struct fusion *f, struct list *l, const struct dim *d
     switch (d->kind) {
     case DIM_CONST: return;
     case DIM_SYMBOL: {
-        const struct symbol_source *source = &f->g->symbols[d->symbol];
-        if (d->symbol < f->g->n_symbols && source->kind == SYMBOL_ELEMENT && source->value->def)
+        const struct symbol_source *source = &f->g->root->symbols[d->symbol];
+        if (d->symbol < f->g->root->n_symbols && source->kind == SYMBOL_ELEMENT &&
+            source->value->def)
             push(l, source->value->def);
         return;
     }

@@ -146,9 +146,10 @@ bool pass_remove_common(struct graph *g)
         }
         for (int i = 0; i < node->n_out; i++)
             value_replace_uses(g, node->out[i], table[at].node->out[i]);
-        for (int i = 0; i < g->n_symbols; i++)
-            if (g->symbols[i].kind == SYMBOL_ELEMENT && g->symbols[i].value->def == node)
-                g->symbols[i].value = table[at].node->out[g->symbols[i].value->index];
+        for (int i = 0; i < g->root->n_symbols; i++)
+            if (g->root->symbols[i].kind == SYMBOL_ELEMENT &&
+                g->root->symbols[i].value->def == node)
+                g->root->symbols[i].value = table[at].node->out[g->root->symbols[i].value->index];
         node_remove(g, node);
         changed = true;
     }

@@ -12,8 +12,8 @@ static bool is_dead(const struct node *node)
 /* A symbol may take its value from an element of a result that no node reads. */
 static bool feeds_a_symbol(const struct graph *g, const struct node *node)
 {
-    for (int i = 0; i < g->n_symbols; i++)
-        if (g->symbols[i].kind == SYMBOL_ELEMENT && g->symbols[i].value->def == node)
+    for (int i = 0; i < g->root->n_symbols; i++)
+        if (g->root->symbols[i].kind == SYMBOL_ELEMENT && g->root->symbols[i].value->def == node)
             return true;
     return false;
 }

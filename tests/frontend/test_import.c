@@ -463,8 +463,8 @@ static void a_shape_that_is_an_input_becomes_symbols(void **state)
     assert_non_null(l.graph);
     assert_int_equal(l.graph->outputs[0]->rank, 3);
     int elements = 0;
-    for (int i = 0; i < l.graph->n_symbols; i++)
-        elements += l.graph->symbols[i].kind == SYMBOL_ELEMENT;
+    for (int i = 0; i < l.graph->root->n_symbols; i++)
+        elements += l.graph->root->symbols[i].kind == SYMBOL_ELEMENT;
     assert_int_equal(elements, 3);
     unload(&l);
 }

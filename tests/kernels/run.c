@@ -220,8 +220,8 @@ static bool read_back(struct run *r, const struct value *v)
         return false;
     bool ok = b->size == 0 || r->driver->to_host(data, b->pointer, b->size, NULL) == 0;
     struct tensor t = {.type = v->type, .data = data, .size = b->size};
-    for (int i = 0; ok && i < r->g->n_symbols; i++) {
-        const struct symbol_source *s = &r->g->symbols[i];
+    for (int i = 0; ok && i < r->g->root->n_symbols; i++) {
+        const struct symbol_source *s = &r->g->root->symbols[i];
         if (s->kind == SYMBOL_ELEMENT && s->value == v)
             r->symbols[i] = tensor_get_int(&t, s->element);
     }
@@ -370,22 +370,23 @@ static bool check_outputs(struct run *r)
 /* Every free symbol becomes a dim of an input: one that has it, or a new one made for it. */
 static void source_symbols(struct graph *g)
 {
-    for (int s = 0; s < g->n_symbols; s++) {
+    for (int s = 0; s < g->root->n_symbols; s++) {
         const struct dim *d = dim_symbol_at(g->dims, s);
-        for (int i = 0; i < g->n_inputs && g->symbols[s].kind == SYMBOL_FREE; i++)
+        for (int i = 0; i < g->n_inputs && g->root->symbols[s].kind == SYMBOL_FREE; i++)
             for (int axis = 0; axis < g->inputs[i]->rank; axis++)
                 if (g->inputs[i]->shape[axis] == d)
-                    g->symbols[s] = (struct symbol_source){SYMBOL_INPUT_DIM, i, axis, NULL, 0};
-        if (g->symbols[s].kind != SYMBOL_FREE)
+                    g->root->symbols[s] =
+                        (struct symbol_source){SYMBOL_INPUT_DIM, i, axis, NULL, 0};
+        if (g->root->symbols[s].kind != SYMBOL_FREE)
             continue;
         struct value *v = graph_add_input(g, dim_symbol_name(g->dims, s), DT_BOOL, 1, &d);
-        g->symbols[s] = (struct symbol_source){SYMBOL_INPUT_DIM, v->index, 0, NULL, 0};
+        g->root->symbols[s] = (struct symbol_source){SYMBOL_INPUT_DIM, v->index, 0, NULL, 0};
     }
 }
 
 static void choose_symbols(const struct graph *g, int64_t base, int64_t *symbols)
 {
-    for (int s = 0; s < g->n_symbols; s++) {
+    for (int s = 0; s < g->root->n_symbols; s++) {
         int64_t least, most, size = base > 1 ? base + 3 * s : base;
         dim_bounds(dim_symbol_at(g->dims, s), &least, &most);
         symbols[s] = size < least ? least : size > most ? most : size;
@@ -395,8 +396,8 @@ static void choose_symbols(const struct graph *g, int64_t base, int64_t *symbols
 /* Inputs whose elements are symbols hold the values chosen for them. */
 static void set_elements(const struct graph *g, const int64_t *symbols, struct tensor *inputs)
 {
-    for (int s = 0; s < g->n_symbols; s++) {
-        const struct symbol_source *source = &g->symbols[s];
+    for (int s = 0; s < g->root->n_symbols; s++) {
+        const struct symbol_source *source = &g->root->symbols[s];
         if (source->kind == SYMBOL_ELEMENT && !source->value->def &&
             source->element < tensor_elements(&inputs[source->value->index]))
             set_element(&inputs[source->value->index], source->element, (double)symbols[s]);
@@ -441,7 +442,7 @@ static bool run_once(struct driver *driver, struct nvrtc *nvrtc, struct arena *a
     if (!r.g)
         return false;
     source_symbols(r.g);
-    r.symbols = ARENA_ARRAY(arena, (size_t)r.g->n_symbols + 64, int64_t);
+    r.symbols = ARENA_ARRAY(arena, (size_t)r.g->root->n_symbols + 64, int64_t);
     choose_symbols(r.g, base, r.symbols);
     if (!constraints_hold(r.g, r.symbols))
         return true;
