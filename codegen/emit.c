@@ -67,6 +67,17 @@ struct emitter *emit_begin(struct codegen *c, const struct group *group, const c
     return e;
 }
 
+struct value *emit_workspace(struct codegen *c, const struct group *group, enum dtype type,
+                             const struct dim *n)
+{
+    struct value *v = ARENA_NEW(c->g->arena, struct value);
+    const struct dim **shape = ARENA_ARRAY(c->g->arena, 1, const struct dim *);
+    shape[0] = n;
+    *v = (struct value){
+        .id = c->g->next_id++, .type = type, .rank = 1, .shape = shape, .def = group->core};
+    return v;
+}
+
 void emit_launch_grid(struct emitter *e, const struct dim *x, const struct dim *y,
                       const struct dim *z, int block_x, int block_y, int shared_bytes)
 {

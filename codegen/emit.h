@@ -87,6 +87,10 @@ struct emitter {
 struct emitter *emit_begin(struct codegen *c, const struct group *group, const char *family);
 /* Ends it: makes the struct kernel and appends its launch. False when anything failed. */
 bool emit_finish(struct emitter *e);
+/* A buffer of n elements that lives while the group's kernels run: what one of them leaves for the
+ * next, or for another part of its block. For emit_buffer; row-major, like a result of the core. */
+struct value *emit_workspace(struct codegen *c, const struct group *group, enum dtype type,
+                             const struct dim *n);
 /* One-dimensional blocks. emit_launch_grid takes all three dims; NULL means 1. */
 void emit_launch(struct emitter *e, const struct dim *blocks, int threads, int shared_bytes);
 void emit_launch_grid(struct emitter *e, const struct dim *x, const struct dim *y,

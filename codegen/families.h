@@ -16,6 +16,7 @@ family family_contract; /* matmul, conv, conv_transpose */
 family family_window;   /* pool_* */
 family family_scan;     /* scan_* */
 family family_scatter;  /* scatter_* */
-family family_sort;     /* top_k */
+family family_sort;     /* top_k, sort_rows */
+family family_select;   /* compact, suppress */
 
 #endif

@@ -7,7 +7,7 @@
 static family *const family_of[] = {
     [OC_REDUCE] = family_reduce, [OC_ROW] = family_row,   [OC_CONTRACT] = family_contract,
     [OC_WINDOW] = family_window, [OC_SCAN] = family_scan, [OC_SCATTER] = family_scatter,
-    [OC_SORT] = family_sort,
+    [OC_SORT] = family_sort,     [OC_SELECT] = family_select,
 };
 
 static bool is_core(const struct node *node)

@@ -93,6 +93,7 @@ static int64_t core_reads(const struct fusion *f, const struct node *core, int o
     case OC_ROW: return 3;
     case OC_SCAN: return 2;
     case OC_SORT: return 16;
+    case OC_SELECT: return 8;
     case OC_CONTRACT:
         other = core->in[1 - operand];
         reads = elements_estimate(f, y);
@@ -122,7 +123,8 @@ static bool is_core(const struct node *node)
     case OC_WINDOW:
     case OC_SCAN:
     case OC_SCATTER:
-    case OC_SORT: return true;
+    case OC_SORT:
+    case OC_SELECT: return true;
     default: return false;
     }
 }
@@ -306,7 +308,7 @@ static void take_epilogue(struct fusion *f, int kernel)
     struct fused_kernel *k = &f->kernels[kernel];
     struct spaces spaces = {.n = 1};
     note_results(f, k->core, 0, elements_estimate(f, k->core->out[0]));
-    if (op_info[k->core->op].class == OC_SCATTER)
+    if (op_info[k->core->op].class == OC_SCATTER || op_info[k->core->op].class == OC_SELECT)
         return; /* its result is not in registers */
     for (int i = 0; i < k->n_nodes; i++) {
         for (int o = 0; o < k->nodes[i]->n_out; o++) {
