@@ -42,7 +42,7 @@ struct plan_strings {
 struct plan_builder {
     struct graph *g;
     struct diag *diag;
-    const struct compiled_set *compiled;
+    const struct compiled_set *compiled; /* NULL: plan_check */
     const struct nvrtc *nvrtc;
     int n_programs;
     struct program *const *programs;

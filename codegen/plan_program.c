@@ -244,6 +244,10 @@ static uint32_t slot(const struct plan_layout *l, const struct dim *d)
 static bool add_kernel(struct plan_layout *l, const struct kernel *kernel, uint32_t *number)
 {
     struct plan_builder *b = l->b;
+    if (!b->compiled) { /* plan_check: nothing was compiled */
+        *number = 0;
+        return true;
+    }
     const struct compiled *c = compiled_find(b->compiled, l->program->target, kernel->symbol);
     if (!c) {
         diag_error(b->diag, STATUS_INTERNAL, kernel->symbol, "the kernel was not compiled");

@@ -347,6 +347,15 @@ static bool build_and_write(struct plan_builder *b, const char *path)
     return good;
 }
 
+static void free_sections(struct plan_builder *b)
+{
+    for (int kind = 0; kind < PLAN_SECTION_COUNT; kind++) {
+        text_free(&b->shared[kind]);
+        for (int i = 0; i < b->n_programs; i++)
+            text_free(&b->own[i][kind]);
+    }
+}
+
 bool plan_write(const char *path, struct graph *g, struct program *const *programs, int n_programs,
                 const struct compiled_set *compiled, const struct nvrtc *nvrtc, struct diag *diag)
 {
@@ -358,10 +367,20 @@ bool plan_write(const char *path, struct graph *g, struct program *const *progra
                                .n_programs = n_programs,
                                .programs = programs};
     bool good = build_and_write(b, path);
-    for (int kind = 0; kind < PLAN_SECTION_COUNT; kind++) {
-        text_free(&b->shared[kind]);
-        for (int i = 0; i < n_programs; i++)
-            text_free(&b->own[i][kind]);
-    }
+    free_sections(b);
+    return good;
+}
+
+bool plan_check(struct graph *g, struct program *const *programs, int n_programs, struct diag *diag)
+{
+    struct plan_builder *b = ARENA_NEW(g->arena, struct plan_builder);
+    *b =
+        (struct plan_builder){.g = g, .diag = diag, .n_programs = n_programs, .programs = programs};
+    bool good = true;
+    add_shared(b);
+    for (int i = 0; i < n_programs && good; i++)
+        good = plan_add_program(b, i);
+    good = good && !failed(b);
+    free_sections(b);
     return good;
 }

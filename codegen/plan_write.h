@@ -13,4 +13,9 @@
 bool plan_write(const char *path, struct graph *g, struct program *const *programs, int n_programs,
                 const struct compiled_set *compiled, const struct nvrtc *nvrtc, struct diag *diag);
 
+/* Whether plan_write could make a plan of these programs, without their machine code and without
+ * writing anything. False after reporting. */
+bool plan_check(struct graph *g, struct program *const *programs, int n_programs,
+                struct diag *diag);
+
 #endif

@@ -48,4 +48,14 @@ struct frontend_options {
 struct graph *frontend_load(struct arena *arena, struct diag *diag, struct model *model,
                             const struct frontend_options *options);
 
+/* A row of operators.def, for lists of what gpucc knows. */
+struct frontend_operator {
+    const char *domain, *name; /* domain "": ONNX's own */
+    int since, until;          /* opsets; until 0: up to the newest */
+    int least, most;           /* inputs; most -1: any number */
+    char types;                /* element types, a domain letter of ir/ops.def; 0: not one scalar op */
+};
+int frontend_operator_count(void);
+struct frontend_operator frontend_operator(int i); /* in the table's order */
+
 #endif

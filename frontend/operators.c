@@ -1,3 +1,4 @@
+#include "frontend.h"
 #include "import.h"
 
 #include <string.h>
@@ -23,4 +24,22 @@ const struct operator*
             return row;
     }
     return NULL;
+}
+
+int frontend_operator_count(void)
+{
+    return (int)(sizeof operators / sizeof *operators);
+}
+
+struct frontend_operator frontend_operator(int i)
+{
+    const struct operator* row = & operators[i];
+    bool one_op = row->lower == lower_unary || row->lower == lower_binary;
+    return (struct frontend_operator){.domain = row->domain,
+                                      .name = row->name,
+                                      .since = row->since,
+                                      .until = row->until == NEW ? 0 : row->until,
+                                      .least = row->least,
+                                      .most = row->most,
+                                      .types = one_op ? op_info[row->variant].domain : 0};
 }

@@ -10,6 +10,7 @@
 #include "depfile.h"
 #include "emit_forms.h"
 #include "options.h"
+#include "print_ops.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -297,6 +298,14 @@ static void forget_file_name(struct build *b)
     }
 }
 
+/* --check: the model has a plan; only NVRTC and the disk could still say no. */
+static bool check(struct build *b)
+{
+    const struct options *o = &b->options;
+    return plan_check(b->graph, b->programs, o->targets.n, &b->diag) &&
+           printf("%s: ok\n", o->input) > 0;
+}
+
 static bool build(struct build *b)
 {
     const struct options *o = &b->options;
@@ -312,6 +321,8 @@ static bool build(struct build *b)
     bool code = o->emit != EMIT_IR;
     if (code && !generate(b))
         return false;
+    if (o->check)
+        return check(b);
     if (code && (o->emit != EMIT_CUDA || o->save_temps) && !compile(b))
         return false;
     progress(b, "writing");
@@ -357,6 +368,10 @@ static void run(struct build *b, int argc, char **argv)
         print_help();
     else if (b->options.version)
         print_version(b);
+    else if (b->options.print_ops && !print_ops(stdout))
+        diag_error(&b->diag, STATUS_LIMIT, NULL, "out of memory");
+    else if (b->options.print_ops)
+        return;
     else if (!build(b) && b->diag.status == STATUS_OK)
         diag_error(&b->diag, STATUS_INTERNAL, b->options.input, "failed without a reason");
 }

@@ -15,7 +15,9 @@ enum {
     OPT_SAVE_TEMPS,
     OPT_VERSION,
     OPT_DUMP_AFTER,
-    OPT_CHECK_PASSES
+    OPT_CHECK_PASSES,
+    OPT_CHECK,
+    OPT_PRINT_OPS
 };
 
 enum { MAX_JOBS = 256 };
@@ -28,6 +30,8 @@ static const struct option long_options[] = {
     {"save-temps", required_argument, NULL, OPT_SAVE_TEMPS},
     {"dump-after", required_argument, NULL, OPT_DUMP_AFTER},
     {"check-passes", no_argument, NULL, OPT_CHECK_PASSES},
+    {"check", no_argument, NULL, OPT_CHECK},
+    {"print-ops", no_argument, NULL, OPT_PRINT_OPS},
     {"verbose", no_argument, NULL, 'v'},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, 'h'},
@@ -67,6 +71,8 @@ static const char usage[] =
     "  -fno-PASS              leave out a pass\n"
     "  --check-passes         check that the graph survives its text form after each pass\n"
     "  -v, --verbose          say what is done, with the registers of every kernel\n"
+    "  --check                only say whether gpucc can compile the model; writes nothing\n"
+    "  --print-ops            list the ONNX operators that gpucc knows, with their opsets\n"
     "  --version              gpucc's version and the NVRTC it uses\n"
     "  -h, --help             this text\n";
 
@@ -194,6 +200,8 @@ static bool parse_one(struct arena *arena, struct diag *diag, int option, const 
     case OPT_EMIT: return parse_emit(diag, text, out);
     case OPT_SAVE_TEMPS: out->save_temps = text; return true;
     case OPT_CHECK_PASSES: out->round_trip = true; return true;
+    case OPT_CHECK: out->check = true; return true;
+    case OPT_PRINT_OPS: out->print_ops = true; return true;
     case OPT_VERSION: out->version = true; return true;
     case OPT_DUMP_AFTER:
         out->dump_after = !strcmp(text, "all") ? "all" : find_pass(text);
@@ -230,8 +238,12 @@ static bool complete(struct diag *diag, struct options *out)
 {
     if (!out->input)
         return usage_error(diag, "no model given");
+    if (out->check && (out->output || out->emit_given || out->save_temps))
+        return usage_error(diag, "--check writes nothing: no -o, --emit or --save-temps");
     if (out->depfile && !out->output)
         return usage_error(diag, "-MD needs -o");
+    if (out->check)
+        return true;
     if (out->emit == EMIT_PLAN && !out->output) {
         if (!out->emit_given)
             return usage_error(diag, "-o PLAN is missing");
@@ -263,7 +275,7 @@ bool options_parse(struct arena *arena, struct diag *diag, int argc, char **argv
         if (!parse_one(arena, diag, option, optarg, out))
             return false;
     }
-    if (out->help || out->version)
+    if (out->help || out->version || out->print_ops)
         return true;
     if (optind < argc)
         out->input = argv[optind++];

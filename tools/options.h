@@ -16,7 +16,8 @@ struct options {
     int jobs;                         /* 0: all cores */
     bool depfile, no_cache, line_info, verbose;
     bool round_trip; /* --check-passes */
-    bool help, version;
+    bool check;      /* verify only: write nothing */
+    bool help, version, print_ops;
     const char *save_temps, *dump_after;
     const char *const *skip; /* -fno-<pass>, NULL-terminated */
 };

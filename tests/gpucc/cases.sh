@@ -63,6 +63,29 @@ errors_name_file_node_and_operator() {
     expect 1 '^gpucc: weight.onnx: conv1 (Conv): .*f32\[24, 24, 3, 3\]' "$gpucc" weight.onnx -o p
 }
 
+the_list_of_operators_has_their_opsets() {
+    "$gpucc" --print-ops >ops.txt
+    head -1 ops.txt | grep -q '^domain  *operator  *opsets  *inputs  *types$' || fail "no headings"
+    grep -q '^ai.onnx  *Exp  *1+  *1  *floats$' ops.txt || fail "Exp is missing"
+    grep -q '^com.microsoft  *FastGelu  *1+  *1-2  *-$' ops.txt || fail "FastGelu is missing"
+    tail -n +2 ops.txt | awk '{ print $1, $2 }' | LC_ALL=C sort -c || fail "not sorted"
+    [ "$(tail -n +2 ops.txt | awk '{ print $1, $2 }' | sort | uniq -d | wc -l)" = 0 ] ||
+        fail "an operator is listed twice"
+}
+
+check_says_whether_a_model_can_be_compiled_and_writes_nothing() {
+    GPUCC_NVRTC=/nonexistent "$gpucc" "$digits" --check >out.txt 2>err.txt
+    grep -q "^$digits: ok$" out.txt || fail "it does not say ok"
+    sed 's/MaxPool/MaxPoll/' "$digits" >operator.onnx
+    expect 3 "node 'pool' (MaxPoll, opset" "$gpucc" operator.onnx --check
+    printf 'graph "g"\nsymbol n in [0, 9]\n%%0 = input "x" : f32[n]\n%%1 = exp %%0\noutput "y" = %%1\n' \
+        >bad.ir
+    expect 1 'n has a symbol without a source' "$gpucc" bad.ir --check
+    expect 2 'writes nothing' "$gpucc" m.ir --check -o p
+    [ "$(ls)" = "$(printf 'bad.ir\nerr.txt\nm.ir\noperator.onnx\nout.txt')" ] ||
+        fail "files were written: $(ls)"
+}
+
 wrong_usage_exits_2_and_says_why() {
     expect 2 'no model' "$gpucc"
     expect 2 'missing' "$gpucc" m.ir
