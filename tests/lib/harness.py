@@ -52,8 +52,9 @@ class Tools:
 
 
 def describe(code, errors):
-    """One line: the exit code's name and the first message."""
+    """One line: the exit code's name and the first message that is no warning."""
     lines = [line for line in errors.strip().splitlines() if line.strip()]
+    lines = [line for line in lines if "warning: " not in line] or lines
     kind = EXIT_NAMES.get(code, f"killed by signal {-code}" if code < 0 else f"exit {code}")
     return f"{kind}: {lines[0].strip()}" if lines else kind
 

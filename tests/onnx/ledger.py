@@ -1,26 +1,36 @@
 #!/usr/bin/env python3
-"""Runs ONNX's backend tests on the emulator and compares the outcome with ledger.tsv.
+"""Runs ONNX's backend tests on the emulator and compares the outcome with a ledger.
 
     ledger.py --build build               all tests; exit 1 when one that the ledger has as "pass" fails
-    ledger.py --build build --bless       writes the ledger anew
+    ledger.py --build build --bless       writes the ledger anew, and docs/operators.md after it
     ledger.py --build build --only NAME   names that contain NAME, with full messages
+    ledger.py --build build --data FOLDER the newer set, FOLDER/onnx/backend-test-data-2026-08.tar.xz
 
-The data are those of the installed onnx package, as they stand: no input is frozen. A line of the
-ledger is: group, test, "pass" or why not.
+There are two sets, as they stand, no input frozen: that of the installed onnx package (ledger.tsv)
+and the node tests of a newer one (ledger-2026-08.tsv). A line of a ledger is: group, test, "pass" or
+why not. A test of the newer set with the same bytes, model and data, as in the package is not run
+twice: its outcome is "= 1.22.0".
 """
 import argparse
 import pathlib
 import re
 import sys
+import tarfile
 import tempfile
 
 import numpy as np
 import onnx
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 import harness  # noqa: E402
+import operators_doc  # noqa: E402
 
-LEDGER = pathlib.Path(__file__).with_name("ledger.tsv")
+HERE = pathlib.Path(__file__).parent
+LEDGER = HERE / "ledger.tsv"
+NEWER_LEDGER = HERE / "ledger-2026-08.tsv"
+NEWER_DATA = pathlib.Path("onnx") / "backend-test-data-2026-08.tar.xz"
+SAME = "= 1.22.0"
 DATA = pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data"
 GROUPS = ["node", "simple", "pytorch-converted", "pytorch-operator", "real"]
 
@@ -45,12 +55,32 @@ def light_models(work):
         yield folder
 
 
-def tests(work):
+def package_tests(work):
+    """(group, folder) of every test of the installed package."""
     for group in GROUPS:
         folders = light_models(work) if group == "real" else (DATA / group).iterdir()
         for folder in sorted(folders):
             if folder.is_dir():
                 yield group, folder
+
+
+def newer_tests(work, data):
+    """(group, folder) of every node test of the newer set, unpacked into work."""
+    inner = "onnx/backend/test/data/node/"
+    with tarfile.open(data / NEWER_DATA) as archive:
+        members = [m for m in archive if m.name.startswith(inner) and (m.isfile() or m.isdir())]
+        archive.extractall(work, members, filter="data")
+    for folder in sorted((work / inner).iterdir()):
+        yield "node", folder
+
+
+def same_bytes(a, b):
+    """Both folders hold the same files with the same bytes."""
+    def files(folder):
+        return {p.relative_to(folder): p for p in folder.rglob("*") if p.is_file()}
+    ours, theirs = files(a), files(b)
+    return ours.keys() == theirs.keys() and all(
+        ours[name].read_bytes() == theirs[name].read_bytes() for name in ours)
 
 
 def reason(code, errors):
@@ -63,7 +93,9 @@ def reason(code, errors):
     return re.sub(r"\s+", " ", text)[:160]
 
 
-def run_one(tools, work, group, folder):
+def run_one(tools, work, newer, group, folder):
+    if newer and same_bytes(folder, DATA / group / folder.name):
+        return SAME, ""
     plan = work / f"{group}-{folder.name}.plan"
     code, _, errors = tools.compile(folder / "model.onnx", plan)
     if code == 0:
@@ -78,16 +110,47 @@ def run_one(tools, work, group, folder):
     return "pass" if code == 0 else reason(code, errors), errors
 
 
-def read_ledger():
-    if not LEDGER.exists():
+def read_ledger(file):
+    if not file.exists():
         return {}
-    rows = (line.split("\t", 2) for line in LEDGER.read_text().splitlines()[1:])
+    rows = (line.split("\t", 2) for line in file.read_text().splitlines()[1:])
     return {(group, name): outcome for group, name, outcome in rows}
+
+
+def write_ledger(file, rows):
+    order = sorted(rows, key=lambda k: (GROUPS.index(k[0]), k[1]))
+    file.write_text("group\ttest\toutcome\n" +
+                    "".join(f"{g}\t{n}\t{rows[g, n]}\n" for g, n in order))
+
+
+def print_counts(now):
+    package = read_ledger(LEDGER)
+    for group in GROUPS:
+        outcomes = [(o, package.get((g, n))) for (g, n), o in now.items() if g == group]
+        same = [was for outcome, was in outcomes if outcome == SAME]
+        passed = [o for o, _ in outcomes if o == "pass"] + [o for o in same if o == "pass"]
+        if outcomes:
+            print(f"{group}: {len(passed)} of {len(outcomes)} pass" +
+                  (f" ({len(same)} are as in 1.22.0 and were not run again)" if same else ""))
+
+
+def compare(before, now):
+    """(regressions, tests that pass and did not)"""
+    regressions, gained = [], []
+    for key, outcome in now.items():
+        good = outcome in ("pass", SAME)
+        was_good = before.get(key) in ("pass", SAME)
+        if was_good and not good:
+            regressions.append(f"{key[1]}: {outcome}")
+        elif good and not was_good:
+            gained.append(key[1])
+    return regressions, gained
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default=harness.ROOT / "build")
+    parser.add_argument("--data", type=pathlib.Path, help="the newer set, from this folder")
     parser.add_argument("--target", default="sm_90a")
     parser.add_argument("--only", default="")
     parser.add_argument("--group", choices=GROUPS)
@@ -95,41 +158,41 @@ def main():
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--bless", action="store_true")
     options = parser.parse_args()
+    if options.data and not (options.data / NEWER_DATA).exists():
+        print(f"SKIPPED: {options.data / NEWER_DATA} is missing")
+        return 0
     tools = harness.Tools(options.build, options.target, timeout=300)
-    before, now, regressions, gained = read_ledger(), {}, [], []
+    file = NEWER_LEDGER if options.data else LEDGER
+    before, now = read_ledger(file), {}
 
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
-        chosen = [(g, f) for g, f in tests(work)
-                  if options.only in f.name and options.group in (None, g)][::options.every]
-        outcomes = harness.parallel(lambda t: run_one(tools, work, *t), chosen, options.jobs)
+        found = newer_tests(work, options.data) if options.data else package_tests(work)
+        every = [(g, f) for g, f in found if options.group in (None, g)]
+        chosen = [t for t in every if options.only in t[1].name][::options.every]
+        outcomes = harness.parallel(lambda t: run_one(tools, work, bool(options.data), *t), chosen,
+                                    options.jobs)
         for (group, folder), (outcome, errors) in zip(chosen, outcomes):
             now[group, folder.name] = outcome
             if options.only:
                 print(f"{group}\t{folder.name}\t{outcome}\n{errors}")
-            was = before.get((group, folder.name))
-            if was == "pass" and outcome != "pass":
-                regressions.append(f"{folder.name}: {outcome}")
-            elif was != "pass" and outcome == "pass":
-                gained.append(folder.name)
 
+    print_counts(now)
     if options.bless:
-        merged = before | now
-        lines = [f"{g}\t{n}\t{merged[g, n]}" for g, n in
-                 sorted(merged, key=lambda k: (GROUPS.index(k[0]), k[1]))]
-        LEDGER.write_text("group\ttest\toutcome\n" + "\n".join(lines) + "\n")
-    for group in GROUPS:
-        outcomes = [o for (g, _), o in now.items() if g == group]
-        if outcomes:
-            print(f"{group}: {outcomes.count('pass')} of {len(outcomes)} pass")
-    if gained and not options.bless:
+        known = {(g, f.name) for g, f in every}
+        kept = {key: o for key, o in before.items() if options.group or key in known}
+        write_ledger(file, kept | now)
+        operators_doc.main(["--build", str(options.build), "--bless"])
+        return 0
+    regressions, gained = compare(before, now)
+    unknown = [name for group, name in now if (group, name) not in before]
+    if gained:
         print(f"{len(gained)} pass that the ledger does not have as passing (--bless takes them up)")
     for line in regressions:
         print(f"REGRESSION {line}", file=sys.stderr)
-    unknown = [n for g, n in now if (g, n) not in before] if not options.bless else []
     if unknown:
         print(f"{len(unknown)} tests are not in the ledger: {unknown[0]} …", file=sys.stderr)
-    return 1 if unknown or (regressions and not options.bless) else 0
+    return 1 if unknown or regressions else 0
 
 
 if __name__ == "__main__":
