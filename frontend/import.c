@@ -240,7 +240,7 @@ static void import_node(struct import *im, struct scope *scope, const Onnx__Node
     if (scope->depth == 0)
         im->graph->origin = arena_printf(im->arena, "%s (%s)", node_name(node), op);
 
-    bool ok = node->op_type && lower_node(&c, domain);
+    bool ok = node->op_type ? lower_node(&c, domain) : call_error(&c, "it names no operator");
     for (int i = 0; i < c.n_out; i++) {
         const char *name = node->output[i];
         struct value *v = ok ? c.out[i] : NULL;
