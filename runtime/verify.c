@@ -214,6 +214,8 @@ static bool value_ok(const struct gpucc_plan *plan, uint32_t index)
             return false;
         if (!range_ok(value->first_dim, value->rank, plan->n_dims))
             return false;
+    } else if (value->rank != 0) {
+        return false;
     }
     if (nested ? value->element <= index || value->element >= plan->n_values
                : value->element != PLAN_NONE)
