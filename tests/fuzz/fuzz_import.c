@@ -9,7 +9,7 @@
 enum { ARENA_BYTES = 512 << 20 };
 
 /* A folder of this process with weights.bin, what external data may name; removed at the end. */
-static char folder[64] = "/tmp/fuzz-import-XXXXXX", path[96], weights[96];
+static char folder[64], path[96], weights[96];
 
 static void clean_up(void)
 {
@@ -29,6 +29,9 @@ static void put(const char *name, const void *data, size_t size)
 static void set_up(void)
 {
     static const char bytes[4096] = "weights";
+    const char *memory = "/dev/shm"; /* many times faster than a disk */
+    snprintf(folder, sizeof folder, "%s/fuzz-import-XXXXXX",
+             access(memory, W_OK) ? "/tmp" : memory);
     if (!mkdtemp(folder))
         fuzz_broken("a folder can be made", folder);
     snprintf(path, sizeof path, "%s/model.onnx", folder);
