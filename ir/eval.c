@@ -16,14 +16,21 @@ struct slot {
     bool is_element; /* some symbol's value is one of its elements */
 };
 
+/* A graph at work: the root, or a body in one of its runs. */
+struct frame {
+    struct graph *g;
+    bool *checked; /* its constraints, in list order */
+};
+
 struct eval {
     struct graph *g;
-    struct slot *slots; /* open hash by value */
-    size_t n_slots;     /* a power of two */
+    struct frame *frame; /* the innermost */
+    struct slot *slots;  /* open hash by value */
+    size_t n_slots;      /* a power of two */
     int n_symbols;
     int64_t *symbols; /* values by symbol index … */
     bool *known;      /* … and which are known */
-    bool *checked;    /* constraints, in list order */
+    int64_t iterations;
 };
 
 typedef bool eval_op(struct eval_call *c);
@@ -58,17 +65,13 @@ static bool limit(struct eval *e, const struct node *node)
 
 static bool eval_start(struct eval *e, struct graph *g, size_t n_values)
 {
-    size_t n_constraints = 0;
-    for (const struct constraint *k = g->constraints; k; k = k->next)
-        n_constraints++;
     *e = (struct eval){.g = g, .n_slots = 16, .n_symbols = dim_symbol_count(g->dims)};
     while (e->n_slots < 2 * n_values)
         e->n_slots *= 2;
     e->slots = calloc(e->n_slots, sizeof(*e->slots));
     e->symbols = calloc((size_t)e->n_symbols + 1, sizeof(*e->symbols));
     e->known = calloc((size_t)e->n_symbols + 1, sizeof(*e->known));
-    e->checked = calloc(n_constraints + 1, sizeof(*e->checked));
-    return (e->slots && e->symbols && e->known && e->checked) || limit(e, NULL);
+    return (e->slots && e->symbols && e->known) || limit(e, NULL);
 }
 
 static void eval_finish(struct eval *e)
@@ -78,7 +81,32 @@ static void eval_finish(struct eval *e)
     free(e->slots);
     free(e->symbols);
     free(e->known);
-    free(e->checked);
+}
+
+static bool frame_open(struct eval *e, struct frame *frame, struct graph *g)
+{
+    size_t n = 0;
+    for (const struct constraint *k = g->constraints; k; k = k->next)
+        n++;
+    *frame = (struct frame){.g = g, .checked = calloc(n + 1, sizeof(*frame->checked))};
+    e->frame = frame;
+    return frame->checked || limit(e, NULL);
+}
+
+/* How often each value of the graph at work will be read. */
+static void count_reads(struct eval *e)
+{
+    const struct graph *g = e->frame->g;
+    for (int i = 0; i < g->n_inputs; i++)
+        slot_of(e, g->inputs[i])->uses = 0;
+    for (const struct node *n = g->first; n; n = n->next)
+        for (int i = 0; i < n->n_out; i++)
+            slot_of(e, n->out[i])->uses = 0;
+    for (const struct node *n = g->first; n; n = n->next)
+        for (int i = 0; i < n->n_in; i++)
+            slot_of(e, n->in[i])->uses++;
+    for (int i = 0; i < g->n_outputs; i++)
+        slot_of(e, g->outputs[i])->uses++;
 }
 
 /* ---- Dims. */
@@ -111,12 +139,17 @@ bool eval_fails(struct eval_call *c, enum status status, const char *failure)
 bool eval_dims(struct eval_call *c, struct dims dims, int64_t *values)
 {
     for (int i = 0; i < dims.n; i++) {
-        if (!dim_eval(dims.d[i], c->symbols, &values[i]))
+        if (!dim_known(c->eval, dims.d[i]) || !dim_eval(dims.d[i], c->symbols, &values[i]))
             return eval_fails(c, STATUS_BAD_MODEL, "a dim of its attributes cannot be computed");
         if (values[i] > MOST_OFFSET || values[i] < -MOST_OFFSET)
             return eval_fails(c, STATUS_LIMIT, "a dim of its attributes is beyond all tensors");
     }
     return true;
+}
+
+bool eval_dim(struct eval_call *c, const struct dim *d, int64_t *value)
+{
+    return eval_dims(c, (struct dims){1, &d}, value);
 }
 
 static void report_dim(struct eval *e, const struct node *node, const struct dim *d,
@@ -162,16 +195,17 @@ static bool holds(int kind, int64_t a, int64_t b)
     return kind == MUST_LESS_EQUAL ? a <= b : a == b || (kind == MUST_BROADCAST && a == 1);
 }
 
-/* Checks every constraint whose symbols have become known. */
+/* Checks every constraint of the graph at work whose symbols have become known. */
 static bool check_constraints(struct eval *e)
 {
+    bool *checked = e->frame->checked;
     static const char *const relation[] = {"equal", "equal (or 1)", "at most"};
     bool ok = true;
     size_t i = 0;
-    for (const struct constraint *k = e->g->constraints; k; k = k->next, i++) {
-        if (e->checked[i] || !dim_known(e, k->a) || !dim_known(e, k->b))
+    for (const struct constraint *k = e->frame->g->constraints; k; k = k->next, i++) {
+        if (checked[i] || !dim_known(e, k->a) || !dim_known(e, k->b))
             continue;
-        e->checked[i] = true;
+        checked[i] = true;
         int64_t a, b;
         if (!dim_eval(k->a, e->symbols, &a) || !dim_eval(k->b, e->symbols, &b)) {
             diag_error(e->g->diag, STATUS_BAD_MODEL, NULL, "%s: a dim cannot be computed", k->text);
@@ -241,7 +275,7 @@ static bool run_guarded(struct eval_call *c)
         return false;
     const struct node *node = c->node;
     enum op_class class = op_info[node->op].class;
-    if (class != OC_VIEW && class != OC_CONST) {
+    if (class != OC_VIEW && class != OC_CONST && class != OC_CONTROL) {
         eval_fails(c, STATUS_UNSUPPORTED, "elements of this type cannot be computed with");
         for (int i = 0; i < node->n_in; i++)
             if (!is_number(node->in[i]->type))
@@ -257,12 +291,12 @@ static bool run_guarded(struct eval_call *c)
 
 static bool run_node(struct eval *e, const struct node *node)
 {
-    struct array out[4] = {0};
-    struct eval_call c = {.g = e->g, .node = node, .symbols = e->symbols, .out = out};
-    c.in = calloc((size_t)node->n_in + 1, sizeof(*c.in));
+    struct eval_call c = {.eval = e, .g = e->g, .node = node, .symbols = e->symbols};
+    c.in = calloc((size_t)node->n_in + (size_t)node->n_out + 1, sizeof(*c.in));
     if (!c.in)
         return limit(e, node);
-    bool ok = node->n_out <= 4;
+    c.out = c.in + node->n_in;
+    bool ok = true;
     for (int i = 0; i < node->n_in; i++) {
         const struct array *a = &slot_of(e, node->in[i])->a;
         ok = ok && a->buffer;
@@ -274,9 +308,10 @@ static bool run_node(struct eval *e, const struct node *node)
         diag_error(e->g->diag, STATUS_INTERNAL, node->origin, "%s: an operand has no value",
                    op_name(node));
     for (int i = 0; i < node->n_out && ok; i++)
-        ok = resolve_shape(e, node, node->out[i], &out[i]);
+        ok = resolve_shape(e, node, node->out[i], &c.out[i]);
     if (ok && !run_guarded(&c)) {
-        diag_error(e->g->diag, c.status, node->origin, "%s: %s", op_name(node), c.failure);
+        if (c.failure)
+            diag_error(e->g->diag, c.status, node->origin, "%s: %s", op_name(node), c.failure);
         ok = false;
     }
     arena_free(&c.scratch);
@@ -286,15 +321,79 @@ static bool run_node(struct eval *e, const struct node *node)
         if (ok && --slot->uses == 0)
             array_release(&slot->a);
     }
-    free(c.in);
-    for (int i = 0; i < node->n_out && i < 4; i++) {
+    for (int i = 0; i < node->n_out; i++) {
         struct slot *slot = slot_of(e, node->out[i]);
-        slot->a = out[i];
+        slot->a = c.out[i];
         ok = ok && read_elements(e, slot);
         if (ok && slot->uses == 0)
             array_release(&slot->a);
     }
+    free(c.in);
     return ok;
+}
+
+/* ---- Bodies. */
+
+/* What the last run left behind is not known in this one. */
+static void forget_elements(struct eval *e, const struct graph *body)
+{
+    for (int i = 0; i < body->root->n_symbols && i < e->n_symbols; i++) {
+        const struct symbol_source *s = &body->root->symbols[i];
+        if (s->kind == SYMBOL_ELEMENT && s->value->graph == body)
+            e->known[i] = false;
+    }
+}
+
+static bool run_body(struct eval *e, const struct array *in, struct array *out)
+{
+    struct graph *g = e->frame->g;
+    bool ok = true;
+    forget_elements(e, g);
+    count_reads(e);
+    for (int i = 0; i < g->n_inputs; i++) {
+        struct slot *slot = slot_of(e, g->inputs[i]);
+        slot->a = in[i];
+        in[i].buffer->arrays++;
+    }
+    ok = check_constraints(e);
+    for (int i = 0; i < g->n_inputs && ok; i++) {
+        struct slot *slot = slot_of(e, g->inputs[i]);
+        ok = read_elements(e, slot);
+        if (ok && slot->uses == 0)
+            array_release(&slot->a);
+    }
+    for (const struct node *n = g->first; n && ok; n = n->next)
+        ok = run_node(e, n);
+    for (int i = 0; i < g->n_outputs && ok; i++) {
+        out[i] = slot_of(e, g->outputs[i])->a;
+        out[i].buffer->arrays++;
+    }
+    for (int i = 0; i < g->n_outputs && ok; i++) /* one value may be several */
+        array_release(&slot_of(e, g->outputs[i])->a);
+    return ok;
+}
+
+bool eval_body(struct eval_call *c, struct graph *body, const struct array *in, struct array *out)
+{
+    struct frame frame, *outer = c->eval->frame;
+    bool ok = frame_open(c->eval, &frame, body) && run_body(c->eval, in, out);
+    free(frame.checked);
+    c->eval->frame = outer;
+    return ok || eval_fails(c, STATUS_BAD_MODEL, NULL);
+}
+
+bool eval_set_index(struct eval_call *c, const struct dim *index, int64_t value)
+{
+    if (++c->eval->iterations > EVAL_MAX_ITERATIONS)
+        return eval_fails(c, STATUS_LIMIT, "too many iterations for the evaluator");
+    c->eval->symbols[index->symbol] = value;
+    c->eval->known[index->symbol] = true;
+    return true;
+}
+
+void eval_clear_index(struct eval_call *c, const struct dim *index)
+{
+    c->eval->known[index->symbol] = false;
 }
 
 /* The slot's value as a tensor of the caller's: its memory itself where nobody else needs it. */
@@ -393,21 +492,26 @@ static bool bind_inputs(struct eval *e, const struct tensor *inputs)
     return ok;
 }
 
-bool eval_graph(struct graph *g, const struct tensor *inputs, struct tensor *outputs)
+static size_t count_values(const struct graph *g)
 {
     size_t n_values = (size_t)g->n_inputs + 1;
-    for (const struct node *n = g->first; n; n = n->next)
+    for (const struct node *n = g->first; n; n = n->next) {
         n_values += (size_t)n->n_out;
+        for (int i = 0; i < 2; i++)
+            n_values += n->body[i] ? count_values(n->body[i]) : 0;
+    }
+    return n_values;
+}
+
+bool eval_graph(struct graph *g, const struct tensor *inputs, struct tensor *outputs)
+{
     for (int i = 0; i < g->n_outputs; i++)
         outputs[i] = (struct tensor){0};
     struct eval e;
-    bool ok = eval_start(&e, g, n_values);
+    struct frame frame = {0};
+    bool ok = eval_start(&e, g, count_values(g)) && frame_open(&e, &frame, g);
     if (ok) {
-        for (const struct node *n = g->first; n; n = n->next)
-            for (int i = 0; i < n->n_in; i++)
-                slot_of(&e, n->in[i])->uses++;
-        for (int i = 0; i < g->n_outputs; i++)
-            slot_of(&e, g->outputs[i])->uses++;
+        count_reads(&e);
         ok = bind_inputs(&e, inputs);
     }
     for (const struct node *n = g->first; n && ok; n = n->next)
@@ -416,6 +520,7 @@ bool eval_graph(struct graph *g, const struct tensor *inputs, struct tensor *out
         ok = take_result(&e, g->outputs[i], &outputs[i]);
     for (int i = 0; i < g->n_outputs && !ok; i++)
         tensor_free(&outputs[i]);
+    free(frame.checked);
     eval_finish(&e);
     return ok;
 }
@@ -451,7 +556,10 @@ bool eval_constant(struct graph *g, const struct value *v, struct tensor *out)
     for (size_t i = 0; i < n; i++)
         n_values += (size_t)nodes[i]->n_out;
     if (ok) {
-        ok = eval_start(&e, g, n_values) && run_constant(&e, nodes, n, v, out);
+        struct frame frame = {0};
+        ok = eval_start(&e, g, n_values) && frame_open(&e, &frame, g) &&
+             run_constant(&e, nodes, n, v, out);
+        free(frame.checked);
         eval_finish(&e);
     }
     free(nodes);

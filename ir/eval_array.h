@@ -5,7 +5,8 @@
 
 #include "eval.h"
 
-#define EVAL_MAX_BYTES (INT64_C(1) << 34) /* of one tensor, and of an op's scratch memory */
+#define EVAL_MAX_BYTES      (INT64_C(1) << 34) /* of one tensor, and of an op's scratch memory */
+#define EVAL_MAX_ITERATIONS (INT64_C(1) << 24) /* of all loops together */
 
 struct buffer {
     void *data;
@@ -31,13 +32,14 @@ struct array {
  * the op through scratch.on_oom.
  */
 struct eval_call {
+    struct eval *eval;
     struct graph *g;
     const struct node *node;
     const int64_t *symbols; /* for dim_eval */
     struct array *in, *out;
     struct arena scratch;
-    const char *failure; /* what went wrong where an op returns false, and its kind */
-    enum status status;
+    const char *failure; /* what went wrong where an op returns false (NULL: it is reported), … */
+    enum status status;  /* … and its kind */
 };
 
 /* clang-format off */
@@ -51,6 +53,14 @@ bool eval_fails(struct eval_call *c, enum status status, const char *failure);
 
 /* Values of dims in an attribute. False where they cannot be computed. */
 bool eval_dims(struct eval_call *c, struct dims dims, int64_t *values);
+bool eval_dim(struct eval_call *c, const struct dim *d, int64_t *value);
+
+/* Runs a body of c->node on n_inputs arrays. The results are given to out: the caller releases
+ * them. Never jumps out. */
+bool eval_body(struct eval_call *c, struct graph *body, const struct array *in, struct array *out);
+/* Gives a loop's index its value, or none. Counts as an iteration: false beyond the limit. */
+bool eval_set_index(struct eval_call *c, const struct dim *index, int64_t value);
+void eval_clear_index(struct eval_call *c, const struct dim *index);
 
 int64_t array_elements(const struct array *a);
 bool array_is_dense(const struct array *a);

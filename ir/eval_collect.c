@@ -80,7 +80,7 @@ static bool leave(struct walk *w)
 bool collect_nodes(const struct value *v, const struct node ***nodes, size_t *n, bool *no_memory)
 {
     struct walk w = {0};
-    bool constant = v->def != NULL, ok = constant && enter(&w, v->def);
+    bool constant = v->def != NULL && !v->def->body[0], ok = constant && enter(&w, v->def);
     while (ok && constant && w.n_path) {
         struct visit *top = &w.path[w.n_path - 1];
         if (top->operand == top->node->n_in) {
@@ -88,8 +88,8 @@ bool collect_nodes(const struct value *v, const struct node ***nodes, size_t *n,
             continue;
         }
         const struct node *def = top->node->in[top->operand++]->def;
-        constant = def != NULL;
-        ok = !def || enter(&w, def);
+        constant = def != NULL && !def->body[0]; /* bodies are run with the plan alone */
+        ok = !constant || enter(&w, def);
     }
     free(w.seen);
     free(w.path);

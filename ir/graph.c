@@ -57,6 +57,7 @@ static struct value *new_value(struct graph *g, struct node *def, int index, enu
     v->type = type;
     v->rank = rank;
     v->shape = copy_dims(g, rank, shape);
+    v->graph = g;
     v->def = def;
     v->index = index;
     return v;

@@ -87,6 +87,7 @@ struct value {
     int rank;
     const struct dim *const *shape; /* rank entries */
     const struct layout *layout;
+    struct graph *graph;            /* the one that it is defined in: a root or a body */
     struct node *def;               /* NULL: graph input */
     int index;                      /* which result of def, or which graph input */
     const char *name;               /* ONNX's name, or NULL */

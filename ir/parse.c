@@ -1,4 +1,4 @@
-/* The parser of the text form: one statement a line, see docs/ir.md. */
+/* The parser of the text form: one statement a line, bodies nested, see docs/ir.md. */
 #include "text.h"
 
 #include <ctype.h>
@@ -9,17 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_OPERANDS = 4096, MOST_VALUES = 1 << 24 };
+enum { MOST_VALUES = 1 << 24, MOST_DEPTH = 32 /* of bodies in bodies */ };
 
 struct parser {
-    struct graph *g;
+    struct graph *g; /* the root or the body at hand */
+    int depth;
     const char *file;
     const char *p; /* next character; the text ends with a NUL */
     const char *line_start;
     int line;
     bool failed;
-    struct value **values;   /* by id */
-    struct value **operands; /* of the node at hand: room for MOST_OPERANDS */
+    struct value **values; /* by id, those of all bodies too */
     uint32_t cap_values;
 };
 
@@ -128,6 +128,10 @@ static struct value *value_ref(struct parser *ps)
         return NULL;
     if (id < 0 || id >= ps->cap_values || !ps->values[id]) {
         fail(ps, "%%%" PRId64 " is not defined above", id);
+        return NULL;
+    }
+    if (ps->values[id]->graph != ps->g) {
+        fail(ps, "%%%" PRId64 " is of another body: a body sees its own inputs only", id);
         return NULL;
     }
     return ps->values[id];
@@ -444,11 +448,14 @@ static void parse_source(struct parser *ps)
         fail(ps, "there is no symbol %s", name);
         return;
     }
-    struct symbol_source *source = &ps->g->root->symbols[d->symbol];
-    if (accept(ps, "dim")) {
+    const struct graph *root = ps->g->root;
+    struct symbol_source *source = &root->symbols[d->symbol];
+    if (source->kind == SYMBOL_LOOP_INDEX) {
+        fail(ps, "symbol %s is the index of a loop", name);
+    } else if (accept(ps, "dim")) {
         if (!parse_int(ps, &a) || !expect(ps, ",") || !parse_int(ps, &b))
             return;
-        if (a < 0 || a >= ps->g->n_inputs || b < 0 || b >= ps->g->inputs[a]->rank)
+        if (a < 0 || a >= root->n_inputs || b < 0 || b >= root->inputs[a]->rank)
             fail(ps, "there is no dim %" PRId64 " of input %" PRId64, b, a);
         else
             *source = (struct symbol_source){SYMBOL_INPUT_DIM, (int)a, (int)b, NULL, 0};
@@ -472,10 +479,20 @@ static void parse_check(struct parser *ps)
         ps->failed = true; /* reported */
 }
 
+/* Inputs and outputs of a body need no name. */
+static bool has_name(struct parser *ps)
+{
+    skip_blanks(ps);
+    return !ps->g->outer || *ps->p == '"';
+}
+
 static void parse_output(struct parser *ps)
 {
-    const char *name = quoted(ps);
-    expect(ps, "=");
+    const char *name = NULL;
+    if (has_name(ps)) {
+        name = quoted(ps);
+        expect(ps, "=");
+    }
     struct value *v = value_ref(ps);
     if (v)
         graph_add_output(ps->g, v, name);
@@ -483,7 +500,7 @@ static void parse_output(struct parser *ps)
 
 static void parse_input(struct parser *ps, int64_t id)
 {
-    const char *name = quoted(ps);
+    const char *name = has_name(ps) ? quoted(ps) : NULL;
     expect(ps, ":");
     enum dtype type = parse_dtype(ps);
     struct dims shape = parse_dims(ps);
@@ -491,27 +508,28 @@ static void parse_input(struct parser *ps, int64_t id)
         define(ps, id, graph_add_input(ps->g, name, type, shape.n, shape.d));
 }
 
-/* What stands behind the operands and attributes: " : types", then " @kernel". */
-struct tail {
-    int n;
-    enum dtype type[2];
-    struct dims shape[2];
-    const struct layout *layout[2];
+/* What stands behind the operands, attributes and bodies: " : types", then " @kernel". */
+struct result_type {
+    enum dtype type;
+    struct dims shape;
+    const struct layout *layout;
 };
 
-static bool parse_types(struct parser *ps, int n, struct tail *tail)
+/* n of them, or NULL where they are left out. */
+static const struct result_type *parse_types(struct parser *ps, int n)
 {
     if (!accept(ps, ":"))
-        return true;
-    for (tail->n = 0; tail->n < n && !ps->failed; tail->n++) {
-        if (tail->n)
+        return NULL;
+    struct result_type *types = ARENA_ARRAY(ps->g->arena, (size_t)n, struct result_type);
+    for (int i = 0; i < n && !ps->failed; i++) {
+        if (i)
             expect(ps, ",");
-        tail->type[tail->n] = parse_dtype(ps);
-        tail->shape[tail->n] = parse_dims(ps);
+        types[i].type = parse_dtype(ps);
+        types[i].shape = parse_dims(ps);
         if (accept(ps, "layout"))
-            tail->layout[tail->n] = parse_layout(ps, tail->shape[tail->n].n);
+            types[i].layout = parse_layout(ps, types[i].shape.n);
     }
-    return !ps->failed;
+    return types;
 }
 
 /* The shape is the rule's, or one that the checks above make equal to it: a pass may have put one
@@ -532,55 +550,50 @@ static void check_type(struct parser *ps, struct value *v, enum dtype type,
     text_free(&text);
 }
 
-/* `%a, %b = op %x, %y {attributes} : types @kernel`, from behind the '='. */
-static void parse_node(struct parser *ps, const int64_t *ids, int n_ids)
+static const struct op_info *parse_op(struct parser *ps, enum op *op)
 {
-    struct value **in = ps->operands;
-    union attr attr;
-    struct tail tail = {0};
     size_t length;
-    int n_in = 0, op = 0;
     const char *name = word(ps, &length);
-    memset(&attr, 0, sizeof attr);
-    while (op < OP_COUNT &&
-           (strlen(op_info[op].name) != length || memcmp(op_info[op].name, name, length) != 0))
-        op++;
     if (ps->failed)
-        return;
-    if (op == OP_COUNT) {
-        ps->p = name;
-        fail(ps, "there is no op '%.*s'", (int)length, name);
-        return;
-    }
-    const struct op_info *info = &op_info[op];
+        return NULL;
+    for (int i = 0; i < OP_COUNT; i++)
+        if (strlen(op_info[i].name) == length && memcmp(op_info[i].name, name, length) == 0) {
+            *op = (enum op)i;
+            return &op_info[i];
+        }
+    ps->p = name;
+    fail(ps, "there is no op '%.*s'", (int)length, name);
+    return NULL;
+}
+
+/* At most how many `%number` stand here in a list, so that there is room for them. */
+static int count_values(struct parser *ps)
+{
+    int n = 0;
     skip_blanks(ps);
-    while (*ps->p == '%' && n_in < MOST_OPERANDS && (in[n_in] = value_ref(ps))) {
-        n_in++;
+    for (const char *p = ps->p; *p && strchr("%0123456789, \t", *p); p++)
+        n += *p == '%' && n < INT32_MAX;
+    return n;
+}
+
+static struct value **parse_operands(struct parser *ps, const struct op_info *info, int *n_in)
+{
+    int room = count_values(ps);
+    struct value **in = ARENA_ARRAY(ps->g->arena, (size_t)room, struct value *);
+    *n_in = 0;
+    while (*n_in < room && *ps->p == '%' && (in[*n_in] = value_ref(ps))) {
+        ++*n_in;
         if (!accept(ps, ","))
             break;
         skip_blanks(ps);
     }
-    if (n_in < info->least || (info->most >= 0 && n_in > info->most))
-        fail(ps, "%s does not take %d operands", info->name, n_in);
-    if (n_ids != info->results)
-        fail(ps, "%s has %d results", info->name, info->results);
-    if (ps->failed)
-        return;
-    parse_attrs(ps, info, &attr);
-    if (ps->failed || !parse_types(ps, n_ids, &tail))
-        return;
-    struct node *node = graph_insert(ps->g, NULL, (enum op)op, n_in, in, &attr);
-    if (!node) {
-        ps->failed = true;
-        return;
-    }
-    for (int i = 0; i < n_ids; i++) {
-        if (i < tail.n) {
-            check_type(ps, node->out[i], tail.type[i], &tail.shape[i]);
-            node->out[i]->layout = tail.layout[i];
-        }
-        define(ps, ids[i], node->out[i]);
-    }
+    if (*n_in < info->least || (info->most >= 0 && *n_in > info->most))
+        fail(ps, "%s does not take %d operands", info->name, *n_in);
+    return in;
+}
+
+static void parse_kernel(struct parser *ps, struct node *node)
+{
     int64_t kernel;
     if (accept(ps, "@constant"))
         node->kernel = KERNEL_CONSTANT;
@@ -592,17 +605,87 @@ static void parse_node(struct parser *ps, const int64_t *ids, int n_ids)
     }
 }
 
+/* The loop names its index: that is the symbol's source, and the body may use it. */
+static void parse_index(struct parser *ps, const struct attr_loop *loop)
+{
+    if (loop->index->kind != DIM_SYMBOL) {
+        fail(ps, "index must be a symbol");
+        return;
+    }
+    struct symbol_source *source = &ps->g->root->symbols[loop->index->symbol];
+    if (source->kind != SYMBOL_FREE)
+        fail(ps, "symbol %s has a source", dim_symbol_name(ps->g->dims, loop->index->symbol));
+    source->kind = SYMBOL_LOOP_INDEX;
+}
+
+static void parse_lines(struct parser *ps);
+
+static struct graph *parse_body(struct parser *ps)
+{
+    struct graph *outer = ps->g, *body = graph_create_body(outer);
+    if (ps->depth == MOST_DEPTH)
+        fail(ps, "bodies are nested more than %d deep", MOST_DEPTH);
+    if (!expect(ps, "{"))
+        return NULL;
+    ps->g = body;
+    ps->depth++;
+    parse_lines(ps);
+    expect(ps, "}");
+    ps->depth--;
+    ps->g = outer;
+    return body;
+}
+
+/* `%a, %b = op %x, %y {attributes} {body} : types @kernel`, from behind the '='. */
+static void parse_node(struct parser *ps, const int64_t *ids, int n_ids)
+{
+    union attr attr;
+    struct graph *body[2] = {NULL, NULL};
+    enum op op;
+    int n_in;
+    memset(&attr, 0, sizeof attr);
+    const struct op_info *info = parse_op(ps, &op);
+    if (!info)
+        return;
+    struct value **in = parse_operands(ps, info, &n_in);
+    if (info->results >= 0 && n_ids != info->results)
+        fail(ps, "%s has %d results", info->name, info->results);
+    if (!ps->failed)
+        parse_attrs(ps, info, &attr);
+    if (!ps->failed && op == OP_loop)
+        parse_index(ps, &attr.loop);
+    for (int i = 0; i < 2 && !ps->failed && info->class == OC_CONTROL; i++)
+        if (i == 0 || op == OP_branch)
+            body[i] = parse_body(ps);
+    if (!ps->failed && body[0] && body[0]->n_outputs != n_ids)
+        fail(ps, "the body has %d outputs for %d results", body[0]->n_outputs, n_ids);
+    const struct result_type *types = ps->failed ? NULL : parse_types(ps, n_ids);
+    if (ps->failed)
+        return;
+    struct node *node = graph_insert_control(ps->g, NULL, op, n_in, in, &attr, body[0], body[1]);
+    if (!node) {
+        ps->failed = true;
+        return;
+    }
+    for (int i = 0; i < n_ids; i++) {
+        if (types) {
+            check_type(ps, node->out[i], types[i].type, &types[i].shape);
+            node->out[i]->layout = types[i].layout;
+        }
+        define(ps, ids[i], node->out[i]);
+    }
+    parse_kernel(ps, node);
+}
+
 static void parse_definition(struct parser *ps)
 {
-    int64_t ids[2];
-    int n = 0;
+    int n = 0, room = count_values(ps);
+    int64_t *ids = ARENA_ARRAY(ps->g->arena, (size_t)room, int64_t);
     do {
-        if (n == 2) {
-            fail(ps, "no op has more than two results");
+        if (n == room || !expect(ps, "%") || !parse_int(ps, &ids[n])) {
+            fail(ps, "expected a value");
             return;
         }
-        if (!expect(ps, "%") || !parse_int(ps, &ids[n]))
-            return;
         n++;
     } while (accept(ps, ","));
     if (!expect(ps, "="))
@@ -625,7 +708,7 @@ static void parse_statement(struct parser *ps)
         parse_check(ps);
     else if (accept(ps, "output"))
         parse_output(ps);
-    else if (accept(ps, "graph"))
+    else if (!ps->g->outer && accept(ps, "graph"))
         ps->g->name = quoted(ps);
     else
         fail(ps, "expected a definition, symbol, source, check or output");
@@ -634,26 +717,31 @@ static void parse_statement(struct parser *ps)
         fail(ps, "unexpected text at the end of the line");
 }
 
+/* Statements to the end of the text, or of the body. */
+static void parse_lines(struct parser *ps)
+{
+    while (!ps->failed) {
+        skip_blanks(ps);
+        if (*ps->p == '\n') {
+            ps->line_start = ++ps->p;
+            ps->line++;
+        } else if (*ps->p && (*ps->p != '}' || !ps->g->outer)) {
+            ps->g->origin = arena_printf(ps->g->arena, "%s:%d", ps->file, ps->line);
+            parse_statement(ps);
+        } else {
+            return;
+        }
+    }
+}
+
 struct graph *graph_parse(struct arena *arena, struct diag *diag, const char *file,
                           const char *text, size_t length)
 {
     struct parser ps = {.file = file, .line = 1};
     ps.g = graph_create(arena, diag);
-    ps.operands = ARENA_ARRAY(arena, MOST_OPERANDS, struct value *);
     const char *start = arena_strndup(arena, text, length);
     ps.p = ps.line_start = start;
-    while (!ps.failed) {
-        skip_blanks(&ps);
-        if (*ps.p == '\n') {
-            ps.line_start = ++ps.p;
-            ps.line++;
-        } else if (*ps.p) {
-            ps.g->origin = arena_printf(arena, "%s:%d", file, ps.line);
-            parse_statement(&ps);
-        } else {
-            break;
-        }
-    }
+    parse_lines(&ps);
     if ((size_t)(ps.p - start) != length)
         fail(&ps, "there is a NUL character here");
     ps.g->origin = NULL;

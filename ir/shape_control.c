@@ -28,19 +28,12 @@ static bool check_inputs(struct inference *inf, const struct graph *body)
     return true;
 }
 
-static bool computes(const struct graph *g, const struct value *v)
+static bool computes(const struct graph *body, const struct value *v)
 {
-    for (int i = 0; i < g->n_inputs; i++)
-        if (g->inputs[i] == v)
-            return true;
-    for (const struct node *node = g->first; node; node = node->next) {
-        if (node == v->def)
-            return true;
-        for (int i = 0; i < 2; i++)
-            if (node->body[i] && computes(node->body[i], v))
-                return true;
-    }
-    return false;
+    const struct graph *g = v->graph;
+    while (g && g != body)
+        g = g->outer;
+    return g == body;
 }
 
 /* Is d known only inside the body? index: the loop's, or NULL. */

@@ -180,6 +180,25 @@ static void print_result_types(struct text *out, const struct graph *g, const st
     }
 }
 
+static void print_contents(struct text *out, const struct graph *g, int flags);
+
+static void indent(struct text *out, const struct graph *g)
+{
+    for (; g->outer; g = g->outer)
+        text_printf(out, "  ");
+}
+
+static void print_bodies(struct text *out, const struct graph *g, const struct node *node,
+                         int flags)
+{
+    for (int i = 0; i < 2 && node->body[i]; i++) {
+        text_printf(out, " {\n");
+        print_contents(out, node->body[i], flags);
+        indent(out, g);
+        text_printf(out, "}");
+    }
+}
+
 void text_node(struct text *out, const struct graph *g, const struct node *node, int flags)
 {
     const struct op_info *info = &op_info[node->op];
@@ -194,6 +213,7 @@ void text_node(struct text *out, const struct graph *g, const struct node *node,
     }
     if (info->n_fields)
         text_printf(out, "}");
+    print_bodies(out, g, node, flags);
     print_result_types(out, g, node);
     if (node->kernel >= 0)
         text_printf(out, " @%d", node->kernel);
@@ -230,10 +250,14 @@ static void print_sources(struct text *out, const struct graph *g)
 {
     for (int i = 0; i < g->root->n_symbols; i++) {
         const struct symbol_source *s = &g->root->symbols[i];
+        const struct graph *place = s->kind == SYMBOL_ELEMENT ? s->value->graph : g->root;
         const char *name = dim_symbol_name(g->dims, i);
+        if (place != g || (s->kind != SYMBOL_INPUT_DIM && s->kind != SYMBOL_ELEMENT))
+            continue;
+        indent(out, g);
         if (s->kind == SYMBOL_INPUT_DIM)
             text_printf(out, "source %s = dim %d, %d\n", name, s->input, s->axis);
-        else if (s->kind == SYMBOL_ELEMENT)
+        else
             text_printf(out, "source %s = element %%%" PRIu32 ", %" PRId64 "\n", name, s->value->id,
                         s->element);
     }
@@ -243,6 +267,7 @@ static void print_sources(struct text *out, const struct graph *g)
 static void print_constraints(struct text *out, const struct graph *g)
 {
     for (const struct constraint *c = g->constraints; c; c = c->next) {
+        indent(out, g);
         text_printf(out, "check %s ", text_constraints[c->kind]);
         dim_print(out, g->dims, c->a);
         text_printf(out, ", ");
@@ -253,26 +278,45 @@ static void print_constraints(struct text *out, const struct graph *g)
     }
 }
 
+/* Names are for the root's inputs and outputs; those of a body have one at most for people. */
+static void print_name(struct text *out, const struct graph *g, const char *name,
+                       const char *behind)
+{
+    if (g->outer && !name)
+        return;
+    text_quoted(out, name ? name : "");
+    text_printf(out, "%s", behind);
+}
+
+static void print_contents(struct text *out, const struct graph *g, int flags)
+{
+    print_constraints(out, g);
+    for (int i = 0; i < g->n_inputs; i++) {
+        indent(out, g);
+        text_printf(out, "%%%" PRIu32 " = input ", g->inputs[i]->id);
+        print_name(out, g, g->inputs[i]->name, " ");
+        text_printf(out, ": ");
+        text_type(out, g, g->inputs[i]);
+        text_printf(out, "\n");
+    }
+    for (const struct node *node = g->first; node; node = node->next) {
+        indent(out, g);
+        text_node(out, g, node, flags);
+    }
+    print_sources(out, g);
+    for (int i = 0; i < g->n_outputs; i++) {
+        indent(out, g);
+        text_printf(out, "output ");
+        print_name(out, g, g->output_names[i], " = ");
+        text_printf(out, "%%%" PRIu32 "\n", g->outputs[i]->id);
+    }
+}
+
 void graph_print(struct text *out, struct graph *g, int flags)
 {
     text_printf(out, "graph ");
     text_quoted(out, g->name ? g->name : "");
     text_printf(out, "\n");
     print_symbols(out, g);
-    print_constraints(out, g);
-    for (int i = 0; i < g->n_inputs; i++) {
-        text_printf(out, "%%%" PRIu32 " = input ", g->inputs[i]->id);
-        text_quoted(out, g->inputs[i]->name ? g->inputs[i]->name : "");
-        text_printf(out, " : ");
-        text_type(out, g, g->inputs[i]);
-        text_printf(out, "\n");
-    }
-    for (const struct node *node = g->first; node; node = node->next)
-        text_node(out, g, node, flags);
-    print_sources(out, g);
-    for (int i = 0; i < g->n_outputs; i++) {
-        text_printf(out, "output ");
-        text_quoted(out, g->output_names[i] ? g->output_names[i] : "");
-        text_printf(out, " = %%%" PRIu32 "\n", g->outputs[i]->id);
-    }
+    print_contents(out, g, flags);
 }

@@ -11,10 +11,12 @@
 #include "text.h"
 
 struct verifier {
-    struct graph *g;
+    struct graph *g; /* the root or the body at hand */
     const char *blame;
     enum status status;
-    struct value **defined;    /* by id: values defined so far; next_id entries */
+    struct value **defined; /* by id: values defined so far, in any graph; next_id entries */
+    struct graph **scope;   /* by symbol: the body in which alone it is known; NULL: everywhere */
+    bool scoped;            /* some symbol has a scope */
     size_t n_operands, n_uses; /* operand slots of all nodes; uses in all lists */
     bool good;
 };
@@ -43,6 +45,63 @@ static void fault(struct verifier *v, const struct node *node, const char *forma
 static bool is_defined(const struct verifier *v, const struct value *value)
 {
     return value && value->id < v->g->root->next_id && v->defined[value->id] == value;
+}
+
+static bool is_around(const struct graph *g, const struct graph *inner)
+{
+    while (inner && inner != g)
+        inner = inner->outer;
+    return inner == g;
+}
+
+/* -- Dims: a symbol of a body is known there alone -- */
+
+static const struct dim *unknown_part(const struct verifier *v, const struct graph *g,
+                                      const struct dim *d)
+{
+    const struct dim *unknown = NULL;
+    switch (d->kind) {
+    case DIM_CONST: return NULL;
+    case DIM_SYMBOL: {
+        const struct graph *scope = d->symbol < g->root->n_symbols ? v->scope[d->symbol] : NULL;
+        return scope && !is_around(scope, g) ? d : NULL;
+    }
+    case DIM_SUM:
+        for (int t = 0; t < d->n_terms && !unknown; t++)
+            for (int a = 0; a < d->terms[t].n_atoms && !unknown; a++)
+                unknown = unknown_part(v, g, d->terms[t].atoms[a]);
+        return unknown;
+    default:
+        unknown = unknown_part(v, g, d->a);
+        return unknown ? unknown : unknown_part(v, g, d->b);
+    }
+}
+
+/* Is d known in g? */
+static void check_dim(struct verifier *v, const struct graph *g, const struct node *node,
+                      const struct dim *d)
+{
+    const struct dim *unknown = v->scoped ? unknown_part(v, g, d) : NULL;
+    if (unknown)
+        fault(v, node, "symbol %s is used outside its body",
+              dim_symbol_name(g->dims, unknown->symbol));
+}
+
+static void check_attr_dims(struct verifier *v, const struct node *node)
+{
+    const struct op_info *info = &op_info[node->op];
+    for (int i = 0; i < info->n_fields && v->scoped; i++) {
+        const void *p = (const char *)&node->attr + info->fields[i].offset;
+        const struct dims *dims = p;
+        for (int k = 0; info->fields[i].kind == AK_DIMS && k < dims->n; k++)
+            check_dim(v, v->g, node, dims->d[k]);
+        if (info->fields[i].kind != AK_DIM)
+            continue;
+        /* A loop's index is the body's, and `again` is evaluated at its end. */
+        bool inner =
+            node->op == OP_loop && (p == &node->attr.loop.index || p == &node->attr.loop.again);
+        check_dim(v, inner ? node->body[0] : v->g, node, *(const struct dim *const *)p);
+    }
 }
 
 /* -- Values -- */
@@ -90,7 +149,7 @@ static bool define(struct verifier *v, struct value *value, const struct node *d
         return false;
     }
     v->defined[value->id] = value;
-    if (value->def != def || value->index != index)
+    if (value->def != def || value->index != index || value->graph != v->g)
         fault(v, def, "%%%u does not know where it is defined", (unsigned)value->id);
     if (value->rank < 0 || value->rank > MAX_RANK) {
         fault(v, def, "%%%u has rank %d", (unsigned)value->id, value->rank);
@@ -99,6 +158,8 @@ static bool define(struct verifier *v, struct value *value, const struct node *d
     for (int i = 0; i < value->rank; i++)
         if (!value->shape[i] || value->shape[i]->upper < 0)
             fault(v, def, "axis %d of %%%u has no size or a negative one", i, (unsigned)value->id);
+        else
+            check_dim(v, v->g, def, value->shape[i]);
     if (value->type <= DT_NONE || value->type >= DT_COUNT)
         fault(v, def, "%%%u has element type %d", (unsigned)value->id, (int)value->type);
     check_layout(v, value);
@@ -145,12 +206,35 @@ static bool check_operands(struct verifier *v, const struct node *node)
         if (!is_defined(v, node->in[i])) {
             fault(v, node, "operand %d is not defined before it is read", i);
             good = false;
+        } else if (node->in[i]->graph != v->g) {
+            fault(v, node, "operand %d is of another body", i);
+            good = false;
         } else if (use->node != node || use->operand != i || !use->link || *use->link != use) {
             fault(v, node, "operand %d is missing in the use list of %%%u", i,
                   (unsigned)node->in[i]->id);
         }
     }
     v->n_operands += (size_t)node->n_in;
+    return good;
+}
+
+static void check_graph(struct verifier *v);
+
+static bool check_bodies(struct verifier *v, const struct node *node)
+{
+    struct graph *g = v->g;
+    bool good = true;
+    for (int i = 0; i < 2; i++) {
+        bool wanted = node->op == OP_loop ? i == 0 : node->op == OP_branch;
+        if (wanted != (node->body[i] != NULL) || (wanted && node->body[i]->outer != g)) {
+            fault(v, node, "has a body too many or too few, or one of another graph");
+            good = false;
+        } else if (wanted) {
+            v->g = node->body[i];
+            check_graph(v);
+            v->g = g;
+        }
+    }
     return good;
 }
 
@@ -166,11 +250,13 @@ static void check_node(struct verifier *v, const struct node *node)
     }
     if (node->kernel < KERNEL_CONSTANT || node->kernel >= v->g->n_kernels)
         fault(v, node, "belongs to kernel %d of %d", node->kernel, v->g->n_kernels);
-    bool good = check_operands(v, node);
+    bool good = check_operands(v, node) & check_bodies(v, node);
     for (int i = 0; i < node->n_out; i++)
         good &= define(v, node->out[i], node, i);
-    if (good)
-        check_types(v, node);
+    if (!good)
+        return;
+    check_attr_dims(v, node);
+    check_types(v, node);
 }
 
 static void check_nodes(struct verifier *v)
@@ -189,25 +275,54 @@ static void check_nodes(struct verifier *v)
 
 /* -- Outputs, symbols, constraints -- */
 
+static void check_is_output(struct verifier *v, const struct value *value)
+{
+    for (int i = 0; value->is_output && i < v->g->n_outputs; i++)
+        if (v->g->outputs[i] == value)
+            return;
+    if (value->is_output)
+        fault(v, value->def, "%%%u is no output of the graph", (unsigned)value->id);
+}
+
 static void check_outputs(struct verifier *v)
 {
     const struct graph *g = v->g;
     for (int i = 0; i < g->n_outputs; i++)
-        if (!is_defined(v, g->outputs[i]))
+        if (!is_defined(v, g->outputs[i]) || g->outputs[i]->graph != g)
             fault(v, NULL, "output %d is not defined", i);
         else if (!g->outputs[i]->is_output)
             fault(v, NULL, "output %d, %%%u, does not know that it is one", i,
                   (unsigned)g->outputs[i]->id);
-    for (uint32_t id = 0; id < g->root->next_id; id++) {
-        bool listed = false;
-        if (!v->defined[id] || !v->defined[id]->is_output)
+    for (int i = 0; i < g->n_inputs; i++)
+        check_is_output(v, g->inputs[i]);
+    for (const struct node *node = g->first; node; node = node->next)
+        for (int i = 0; i < node->n_out; i++)
+            check_is_output(v, node->out[i]);
+}
+
+static void check_constraints(struct verifier *v)
+{
+    for (const struct constraint *c = v->g->constraints; c; c = c->next) {
+        if ((int)c->kind < MUST_EQUAL || c->kind > MUST_LESS_EQUAL || !c->a || !c->b) {
+            fault(v, NULL, "a constraint is no constraint");
             continue;
-        for (int i = 0; i < g->n_outputs; i++)
-            listed |= g->outputs[i] == v->defined[id];
-        if (!listed)
-            fault(v, v->defined[id]->def, "%%%u is no output of the graph", (unsigned)id);
+        }
+        check_dim(v, v->g, NULL, c->a);
+        check_dim(v, v->g, NULL, c->b);
     }
 }
+
+/* v->g, which may be a body. */
+static void check_graph(struct verifier *v)
+{
+    for (int i = 0; i < v->g->n_inputs; i++)
+        define(v, v->g->inputs[i], NULL, i);
+    check_nodes(v);
+    check_outputs(v);
+    check_constraints(v);
+}
+
+/* -- Symbols -- */
 
 static void check_element(struct verifier *v, int symbol, const struct symbol_source *source)
 {
@@ -237,10 +352,29 @@ static void check_symbols(struct verifier *v)
                   s->axis >= g->inputs[s->input]->rank))
             fault(v, NULL, "symbol %s comes from dim %d of input %d, which is not there",
                   dim_symbol_name(g->dims, i), s->axis, s->input);
+        else if (s->kind == SYMBOL_LOOP_INDEX && !v->scope[i])
+            fault(v, NULL, "symbol %s is the index of no loop", dim_symbol_name(g->dims, i));
     }
-    for (const struct constraint *c = g->constraints; c; c = c->next)
-        if ((int)c->kind < MUST_EQUAL || c->kind > MUST_LESS_EQUAL || !c->a || !c->b)
-            fault(v, NULL, "a constraint is no constraint");
+}
+
+static void find_scopes(struct verifier *v, const struct graph *g)
+{
+    for (const struct node *node = g->first; node; node = node->next) {
+        for (int i = 0; i < 2; i++)
+            if (node->body[i])
+                find_scopes(v, node->body[i]);
+        if (node->op != OP_loop || !node->attr.loop.index ||
+            node->attr.loop.index->kind != DIM_SYMBOL || !node->body[0])
+            continue; /* found by the shape rule */
+        int index = node->attr.loop.index->symbol;
+        if (index >= g->root->n_symbols || g->root->symbols[index].kind != SYMBOL_LOOP_INDEX ||
+            v->scope[index]) {
+            fault(v, node, "its index is no symbol of its own");
+            continue;
+        }
+        v->scope[index] = node->body[0];
+        v->scoped = true;
+    }
 }
 
 bool graph_verify(struct graph *g, const char *blame)
@@ -249,16 +383,20 @@ bool graph_verify(struct graph *g, const char *blame)
     struct verifier v = {
         .g = g, .blame = blame, .status = model ? STATUS_BAD_MODEL : STATUS_INTERNAL, .good = true};
     /* From the arena, since infer_node may jump out of here. */
-    v.defined = ARENA_ARRAY(g->arena, (size_t)g->root->next_id, struct value *);
-    for (int i = 0; i < g->n_inputs; i++)
-        define(&v, g->inputs[i], NULL, i);
-    check_nodes(&v);
-    for (uint32_t id = 0; id < g->root->next_id; id++)
+    v.defined = ARENA_ARRAY(g->arena, (size_t)g->next_id, struct value *);
+    v.scope = ARENA_ARRAY(g->arena, (size_t)g->n_symbols, struct graph *);
+    find_scopes(&v, g);
+    for (int i = 0; i < g->n_symbols; i++)
+        if (g->symbols[i].kind == SYMBOL_ELEMENT && g->symbols[i].value->graph != g) {
+            v.scope[i] = g->symbols[i].value->graph;
+            v.scoped = true;
+        }
+    check_graph(&v);
+    for (uint32_t id = 0; id < g->next_id; id++)
         if (v.defined[id])
             check_uses(&v, v.defined[id]);
     if (v.good && v.n_uses != v.n_operands)
         fault(&v, NULL, "%zu operands but %zu uses", v.n_operands, v.n_uses);
-    check_outputs(&v);
     check_symbols(&v);
     return v.good;
 }

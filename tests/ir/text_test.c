@@ -105,8 +105,9 @@ static void scalar_table(struct text *out)
 
 static void tensor_table(struct text *out)
 {
-    static const char *const classes[] = {"scalar", "const", "view",   "reduce",  "row", "contract",
-                                          "window", "scan",  "gather", "scatter", "sort"};
+    static const char *const classes[] = {"scalar",   "const",  "view",   "reduce", "row",
+                                          "contract", "window", "scan",   "gather", "scatter",
+                                          "sort",     "select", "control"};
     static const char *const kinds[] = {"int",  "bool", "float", "type", "axes",    "dim",
                                         "dims", "ints", "perm",  "mode", "combine", "elements"};
     text_printf(out, "| op | class | operands | results | attributes |\n|---|---|---|---|---|\n");
@@ -119,7 +120,10 @@ static void tensor_table(struct text *out)
             text_printf(out, " or more");
         else if (info->most != info->least)
             text_printf(out, "–%d", info->most);
-        text_printf(out, " | %d | ", info->results);
+        if (info->results < 0)
+            text_printf(out, " | those of its bodies | ");
+        else
+            text_printf(out, " | %d | ", info->results);
         for (int k = 0; k < info->n_fields; k++)
             text_printf(out, "%s%s: %s", k ? ", " : "", info->fields[k].name,
                         kinds[info->fields[k].kind]);
