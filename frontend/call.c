@@ -296,9 +296,13 @@ int call_known(struct call *c, int input, int64_t v[MAX_ELEMENTS])
 
 bool dim_from_data(struct call *c, const struct dim *d)
 {
+    struct symbol_source source;
     switch (d->kind) {
     case DIM_CONST: return false;
-    case DIM_SYMBOL: return c->b->g->root->symbols[d->symbol].kind == SYMBOL_ELEMENT;
+    case DIM_SYMBOL:
+        source = c->b->g->root->symbols[d->symbol];
+        return source.kind == SYMBOL_ELEMENT &&
+               !(source.value->def && source.value->def->op == OP_compact);
     case DIM_SUM:
         for (int i = 0; i < d->n_terms; i++)
             for (int k = 0; k < d->terms[i].n_atoms; k++)
