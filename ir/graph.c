@@ -311,8 +311,40 @@ struct node *graph_insert(struct graph *g, struct node *before, enum op op, int 
     return graph_insert_control(g, before, op, n_in, in, attr, NULL, NULL);
 }
 
+static bool is_within(const struct graph *g, const struct graph *body)
+{
+    while (g && g != body)
+        g = g->outer;
+    return g == body;
+}
+
+/* Nothing computes the symbols of a body that is going to be dropped. */
+static void forget_symbols(struct graph *body)
+{
+    struct graph *root = body->root;
+    for (int i = 0; i < root->n_symbols; i++) {
+        struct symbol_source *source = &root->symbols[i];
+        if (source->kind == SYMBOL_ELEMENT && is_within(source->value->graph, body))
+            *source = (struct symbol_source){.kind = SYMBOL_FREE};
+    }
+}
+
+static void forget_indices(struct graph *root, const struct node *node)
+{
+    if (node->op == OP_loop)
+        root->symbols[node->attr.loop.index->symbol].kind = SYMBOL_FREE;
+    for (int i = 0; i < 2; i++)
+        for (struct node *n = node->body[i] ? node->body[i]->first : NULL; n; n = n->next)
+            forget_indices(root, n);
+}
+
 void node_remove(struct graph *g, struct node *node)
 {
+    for (int i = 0; i < 2; i++)
+        if (node->body[i])
+            forget_symbols(node->body[i]);
+    if (node->body[0])
+        forget_indices(g->root, node);
     for (int i = 0; i < node->n_in; i++)
         unlink_use(&node->use[i]);
     unlink_node(g, node);

@@ -194,7 +194,8 @@ struct node *graph_insert_control(struct graph *g, struct node *before, enum op 
 /* The only three that edit use lists. */
 void node_set_operand(struct graph *g, struct node *node, int operand, struct value *v);
 void value_replace_uses(struct graph *g, struct value *from, struct value *to); /* outputs too */
-void node_remove(struct graph *g, struct node *node); /* its results must have no uses */
+/* Its results must have no uses. Symbols that only its bodies know lose their sources. */
+void node_remove(struct graph *g, struct node *node);
 
 struct node *node_clone(struct graph *g, struct node *node, struct node *before);
 void node_move_before(struct graph *g, struct node *node, struct node *before);

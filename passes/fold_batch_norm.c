@@ -23,7 +23,7 @@ static void mark_constants(struct graph *g)
     for (int i = 0; i < g->n_inputs; i++)
         g->inputs[i]->data = NULL;
     for (struct node *node = g->first; node; node = node->next) {
-        bool constant = node->op == OP_constant || node->n_in > 0;
+        bool constant = node->op == OP_constant || (node->n_in > 0 && !node->body[0]);
         for (int i = 0; i < node->n_in; i++)
             constant = constant && is_constant(node->in[i]);
         for (int i = 0; i < node->n_out; i++)

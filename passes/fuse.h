@@ -11,6 +11,8 @@ struct fused_kernel {
     int n_nodes, n_buffers;         /* members; operands and results of all of them */
     struct node **nodes;            /* members, MOST_NODES places */
     struct node *core;              /* NULL: a map */
+    struct node **awaited;          /* control flow: nodes that its bodies take sizes from … */
+    int n_awaited;                  /* … which so must run before it, though they are no operands */
     const struct value *space;      /* map: one of its results; all have this shape */
     uint32_t first, last;           /* least and greatest order of its members */
     uint32_t seen;                  /* the last search that came here */
@@ -27,6 +29,8 @@ struct fusion {
 };
 
 int fusion_new_kernel(struct fusion *f, struct node *root);
+/* Fills in `awaited` for a kernel that is a node of control flow. */
+void fusion_await(struct fusion *f, int kernel);
 void fusion_join(struct fusion *f, int kernel, struct node *node);
 /* Moves all members; `from` stays empty. */
 void fusion_merge(struct fusion *f, int into, int from);

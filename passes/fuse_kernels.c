@@ -1,6 +1,8 @@
 /*
  * Assigns every node to a kernel. A kernel is a core (a reduction, contraction, …: at most one)
- * with what surrounds it, or a map: scalar maps, views and gathers alone.
+ * with what surrounds it, or a map: scalar maps, views and gathers alone. A node of control flow is
+ * a kernel by itself: what it reads lies in memory. The kernels of its bodies are numbered by
+ * themselves.
  *
  * 1. What depends on constants alone is computed while the plan is written (KERNEL_CONSTANT).
  * 2. Every core gets a kernel. From the last core to the first, it takes the scalar maps behind it
@@ -124,7 +126,8 @@ static bool is_core(const struct node *node)
     case OC_SCAN:
     case OC_SCATTER:
     case OC_SORT:
-    case OC_SELECT: return true;
+    case OC_SELECT:
+    case OC_CONTROL: return true;
     default: return false;
     }
 }
@@ -172,7 +175,7 @@ static bool depends_on_constants(const struct node *node)
     int64_t n, in = 0, out = 0;
     if (node->op == OP_constant)
         return true;
-    if (node->n_in == 0 || !eval_is_portable(node))
+    if (node->n_in == 0 || node->body[0] || !eval_is_portable(node))
         return false;
     for (int i = 0; i < node->n_in; i++) {
         n = constant_elements(node->in[i]);
@@ -308,7 +311,8 @@ static void take_epilogue(struct fusion *f, int kernel)
     struct fused_kernel *k = &f->kernels[kernel];
     struct spaces spaces = {.n = 1};
     note_results(f, k->core, 0, elements_estimate(f, k->core->out[0]));
-    if (op_info[k->core->op].class == OC_SCATTER || op_info[k->core->op].class == OC_SELECT)
+    enum op_class class = op_info[k->core->op].class;
+    if (class == OC_SCATTER || class == OC_SELECT || class == OC_CONTROL)
         return; /* its result is not in registers */
     for (int i = 0; i < k->n_nodes; i++) {
         for (int o = 0; o < k->nodes[i]->n_out; o++) {
@@ -387,8 +391,8 @@ static bool takes(const struct fusion *f, int kernel, const struct node *node)
     const struct node *core = f->kernels[kernel].core;
     if (!has_room(f, kernel, node))
         return false;
-    if (!core)
-        return true;
+    if (!core || core->body[0])
+        return !core;
     /* A choice between sources in the inner loop of a heavy core costs more than the copy. */
     enum op_class class = op_info[core->op].class;
     if (class != OC_CONTRACT && class != OC_WINDOW && class != OC_SORT)
@@ -491,7 +495,8 @@ static void place(struct fusion *f, struct node *node)
 
 /* --- The pass ------------------------------------------------------------------------------- */
 
-/* Outputs that are inputs, constants or other outputs get a buffer of their own. */
+/* Outputs that are inputs, constants or other outputs get a buffer of their own. Those of a body
+ * are copied to where its node wants them. */
 static void copy_outputs(struct graph *g)
 {
     for (int i = 0; i < g->n_outputs; i++) {
@@ -517,8 +522,9 @@ static void copy_outputs(struct graph *g)
 
 static void begin(struct fusion *f, struct graph *g)
 {
-    copy_outputs(g);
-    graph_renumber(g);
+    if (!g->outer)
+        copy_outputs(g);
+    graph_renumber(g->root);
     uint32_t n_orders = 0;
     for (struct node *node = g->first; node; node = node->next) {
         n_orders = node->order + 1;
@@ -555,6 +561,8 @@ bool pass_fuse_kernels(struct graph *g)
         if (node->kernel == KERNEL_UNASSIGNED && is_core(node)) {
             int kernel = fusion_new_kernel(&f, node);
             f.kernels[kernel].core = node;
+            if (node->body[0])
+                fusion_await(&f, kernel);
         }
     for (int i = 0; i < f.n; i++)
         take_epilogue(&f, i);
@@ -564,6 +572,6 @@ bool pass_fuse_kernels(struct graph *g)
             place(&f, node);
     }
     fusion_order(&f);
-    graph_renumber(g);
+    graph_renumber(g->root);
     return true;
 }

@@ -63,7 +63,7 @@ static void push(struct list *l, struct node *node)
     l->nodes[l->n++] = node;
 }
 
-/* The nodes whose values the host reads before it knows d. */
+/* The nodes of this graph whose values the host reads before it knows d. */
 static void push_dim(const struct fusion *f, struct list *l, const struct dim *d)
 {
     switch (d->kind) {
@@ -71,7 +71,7 @@ static void push_dim(const struct fusion *f, struct list *l, const struct dim *d
     case DIM_SYMBOL: {
         const struct symbol_source *source = &f->g->root->symbols[d->symbol];
         if (d->symbol < f->g->root->n_symbols && source->kind == SYMBOL_ELEMENT &&
-            source->value->def)
+            source->value->def && source->value->graph == f->g)
             push(l, source->value->def);
         return;
     }
@@ -103,6 +103,36 @@ static void push_dims(const struct fusion *f, struct list *l, const struct node 
     }
 }
 
+static void push_body_dims(const struct fusion *f, struct list *l, const struct graph *body)
+{
+    for (const struct constraint *c = body->constraints; c; c = c->next) {
+        push_dim(f, l, c->a);
+        push_dim(f, l, c->b);
+    }
+    for (const struct node *node = body->first; node; node = node->next) {
+        push_dims(f, l, node);
+        for (int i = 0; i < 2; i++)
+            if (node->body[i])
+                push_body_dims(f, l, node->body[i]);
+    }
+}
+
+void fusion_await(struct fusion *f, int kernel)
+{
+    struct list l = {.arena = f->g->arena};
+    struct fused_kernel *k = &f->kernels[kernel];
+    uint32_t search = ++f->search;
+    for (int i = 0; i < 2 && f->reads_back; i++)
+        if (k->core->body[i])
+            push_body_dims(f, &l, k->core->body[i]);
+    k->awaited = l.nodes;
+    for (int i = 0; i < l.n; i++) /* each once */
+        if (f->seen[l.nodes[i]->order] != search) {
+            f->seen[l.nodes[i]->order] = search;
+            k->awaited[k->n_awaited++] = l.nodes[i];
+        }
+}
+
 /* Everything that must have run before node, one step back. */
 static void push_dependencies(const struct fusion *f, struct list *l, const struct node *node)
 {
@@ -111,6 +141,8 @@ static void push_dependencies(const struct fusion *f, struct list *l, const stru
             push(l, node->in[i]->def);
     if (f->reads_back)
         push_dims(f, l, node);
+    for (int i = 0; node->body[0] && i < f->kernels[node->kernel].n_awaited; i++)
+        push(l, f->kernels[node->kernel].awaited[i]);
 }
 
 /* Is kernel `on` among the nodes of the stack, or does one depend on it? Empties the stack. */

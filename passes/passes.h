@@ -1,6 +1,7 @@
 /*
  * Passes: one file each, `bool pass_x(struct graph *)`, true when something changed. PASSES below is
- * the pipeline; pipeline.c runs it. Passes report nothing but broken models; a graph that a pass breaks
+ * the pipeline; pipeline.c runs it, each pass on all bodies and then on the graph around them: a pass
+ * sees one graph, in which a node of control flow is a node that it does not know. Passes report nothing but broken models; a graph that a pass breaks
  * is found by the verifier that runs after each.
  */
 #ifndef GPUCC_PASSES_H

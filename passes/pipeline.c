@@ -57,12 +57,24 @@ static bool is_skipped(const struct pass_options *options, const char *name)
     return false;
 }
 
+/* The bodies first: what they do not need may go in the graph around them. */
+static bool run_on_all(struct graph *g, const struct pass *pass)
+{
+    bool changed = false;
+    for (struct node *node = g->first, *next; node; node = next) {
+        next = node->next;
+        for (int i = 0; i < 2; i++)
+            changed |= node->body[i] && run_on_all(node->body[i], pass);
+    }
+    return pass->run(g) || changed;
+}
+
 static bool run(struct graph *g, const struct pass *pass, const struct pass_options *options)
 {
     int errors = g->diag->errors;
     if (is_skipped(options, pass->name))
         return true;
-    pass->run(g);
+    run_on_all(g, pass);
     graph_renumber(g);
     if (options->dump_after &&
         (strcmp(options->dump_after, "all") == 0 || strcmp(options->dump_after, pass->name) == 0))
@@ -86,7 +98,7 @@ bool pass_run_by_name(struct graph *g, const char *name, bool *changed)
 {
     for (int i = 0; i < PASS_COUNT; i++)
         if (strcmp(passes[i].name, name) == 0) {
-            *changed = passes[i].run(g);
+            *changed = run_on_all(g, &passes[i]);
             graph_renumber(g);
             return true;
         }

@@ -1,6 +1,7 @@
 /*
  * Common subexpressions: a node that computes what an earlier one has computed gives way to it.
- * Nodes are looked up in a hash table by op, operands and attributes.
+ * Nodes are looked up in a hash table by op, operands and attributes. Nodes with bodies stay: each
+ * loop has an index of its own.
  */
 #include "passes.h"
 
@@ -135,9 +136,11 @@ bool pass_remove_common(struct graph *g)
         size *= 2;
     struct entry *table = ARENA_ARRAY(g->arena, size, struct entry);
     for (struct node *node = g->first, *next; node; node = next) {
+        next = node->next;
+        if (node->body[0])
+            continue;
         uint64_t hash = hash_node(node);
         size_t at = hash & (size - 1);
-        next = node->next;
         while (table[at].node && !(table[at].hash == hash && same_node(table[at].node, node)))
             at = (at + 1) & (size - 1);
         if (!table[at].node) {
