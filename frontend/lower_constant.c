@@ -72,7 +72,8 @@ bool lower_shape(struct call *c)
     end = end < 0 ? end + x->rank : end;
     start = start < 0 ? 0 : start > x->rank ? x->rank : start;
     end = end < start ? start : end > x->rank ? x->rank : end;
-    return call_result(c, build_dims(c->b, (int)(end - start), x->shape + start));
+    const struct dim *const *shape = start < end ? x->shape + start : NULL; /* a scalar has none */
+    return call_result(c, build_dims(c->b, (int)(end - start), shape));
 }
 
 bool lower_size(struct call *c)
