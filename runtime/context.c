@@ -111,6 +111,7 @@ enum gpucc_status gpucc_context_create(struct gpucc_plan *plan, struct gpucc_dev
     context->plan = plan;
     context->device = device;
     context->program = program;
+    context->most_iterations = RT_MOST_ITERATIONS;
     status = allocate(context);
     if (status == GPUCC_OK) {
         initialize(context);
@@ -347,6 +348,7 @@ static enum gpucc_status run(struct gpucc_context *context, void *stream)
 {
     enum gpucc_status status = rt_prepare(context);
     context->finished = false;
+    context->iterations = 0;
     if (status == GPUCC_OK)
         status = rt_bind_segment(context, 0);
     if (status == GPUCC_OK)

@@ -56,6 +56,8 @@ struct gpucc_context {
     uint64_t *arg_words;                /* room for the arguments of one launch */
     void **arg_pointers;
 
+    int64_t iterations, most_iterations; /* of the loops of a run together */
+
     bool ready;                         /* slots and buffers are right for the dims */
     bool finished;                      /* a run went through since */
     bool straight;                      /* steps depend on no data: can be a CUDA graph */
@@ -63,6 +65,9 @@ struct gpucc_context {
     uint64_t run_version, graph_version; /* those of the last run, of the graph; 0: none */
     void *graph;                        /* executable CUDA graph or NULL */
 };
+
+/* Loops end, even those of a damaged plan: what takes more iterations than this fails the run. */
+#define RT_MOST_ITERATIONS (INT64_C(1) << 32)
 
 /* Runs a segment's scalars and places its buffers. The device's context must be current. */
 enum gpucc_status rt_place_segment(struct gpucc_context *context, uint32_t segment,

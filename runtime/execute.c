@@ -200,6 +200,10 @@ static enum gpucc_status loop(struct gpucc_context *context, void *stream,
         step->u.loop.trips == PLAN_NONE ? INT64_MAX : context->slots[step->u.loop.trips];
     int64_t *iteration = &context->iteration[step - context->program->steps];
     for (*iteration = 0; *iteration < trips; ++*iteration) {
+        if (context->iterations++ >= context->most_iterations)
+            return rt_fail(GPUCC_LIMIT, "step %td, %s: more than %lld iterations",
+                           step - context->program->steps, nodes_of(context, step),
+                           (long long)context->most_iterations);
         enum gpucc_status status = run_steps(context, stream, step->u.loop.first, step->u.loop.n);
         if (status != GPUCC_OK)
             return status;

@@ -4,7 +4,7 @@
  * arguments tell them, as on a GPU.
  */
 #include "fuzz.h"
-#include "gpucc_runtime.h"
+#include "context.h"
 #include "mock_driver.h"
 
 #include <dlfcn.h>
@@ -39,6 +39,7 @@ static void prepare(struct gpucc_plan *plan)
     gpucc_plan_fits(plan, device, &target);
     if (gpucc_context_create(plan, device, &context) != GPUCC_OK)
         return;
+    context->most_iterations = 1000;
     int inputs = gpucc_plan_input_count(plan), outputs = gpucc_plan_output_count(plan);
     for (int i = 0; i < inputs && i < 8; i++) {
         struct gpucc_value_info info;
