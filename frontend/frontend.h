@@ -12,6 +12,7 @@
 #ifndef GPUCC_FRONTEND_FRONTEND_H
 #define GPUCC_FRONTEND_FRONTEND_H
 
+#include "../ir/eval.h"
 #include "../ir/graph.h"
 
 /* A model file and its external data files, mapped read-only. */
@@ -35,9 +36,30 @@ struct frontend_shape { /* --shape NAME=DIMS: fixes the free dims of an input */
     const int64_t *dims;
 };
 
+struct frontend_frozen { /* --freeze NAME=FILE: the input becomes a constant */
+    const char *input;
+    const struct tensor *tensor; /* must outlive the graph */
+};
+
+/*
+ * --io NAME=TYPE:LAYOUT: the input arrives, the output leaves in another element type and layout than
+ * the model's; nodes behind or before it convert. The layout named is the interface's, and says that
+ * the model has the other one: nwc and ncw, nhwc and nchw, ndhwc and ncdhw.
+ */
+struct frontend_io {
+    const char *name;
+    enum dtype type;    /* DT_NONE: the model's */
+    const char *layout; /* NULL: the model's */
+};
+bool frontend_knows_layout(const char *name);
+
 struct frontend_options {
-    int n_shapes;
+    int n_shapes, n_frozen, n_io, n_outputs, n_dropped;
     const struct frontend_shape *shapes;
+    const struct frontend_frozen *frozen;
+    const struct frontend_io *io;
+    const char *const *outputs; /* --output: values of the model's graph, outputs behind its own */
+    const char *const *dropped; /* --no-output: outputs of the model that the graph does not have */
 };
 
 /*

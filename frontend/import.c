@@ -5,7 +5,7 @@
  * A node that cannot be lowered is reported and its outputs have no value; nodes that need them are
  * passed over in silence (unless they are unknown themselves), so one run reports every cause.
  */
-#include "import.h"
+#include "interface.h"
 
 #include <string.h>
 
@@ -291,7 +291,10 @@ struct graph *frontend_load(struct arena *arena, struct diag *diag, struct model
         diag_warning(diag, model->name, "opset %lld is newer than the newest gpucc knows, %d",
                      (long long)opset_of(&scope, ""), NEWEST_OPSET);
 
-    bool ok = import_initializers(&im, &scope, proto->graph);
+    bool ok = interface_check(&im, proto->graph);
+    if (!ok)
+        return NULL;
+    ok &= import_initializers(&im, &scope, proto->graph);
     ok &= import_inputs(&im, &scope, proto->graph);
     ok &= import_nodes(&im, &scope, proto->graph->n_node, proto->graph->node);
     g->origin = model->name;

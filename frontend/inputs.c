@@ -4,7 +4,7 @@
  * A free dim of an input is a symbol. dim_param is a hint: inputs that share one share the symbol,
  * and that they really agree is a constraint, checked whenever the plan is bound to inputs.
  */
-#include "import.h"
+#include "interface.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -64,12 +64,18 @@ static bool dim_fixed(const dimension *d, int64_t *size)
            d->dim_value >= 0;
 }
 
-static const struct frontend_shape *given_shape(const struct import *im, const char *input)
+/* The shape that --shape gives, or that of the tensor that --freeze does. */
+static bool given_shape(const struct import *im, const char *input, struct frontend_shape *given)
 {
+    const struct frontend_frozen *frozen = interface_frozen(im, input);
+    if (frozen)
+        *given = (struct frontend_shape){input, frozen->tensor->rank, frozen->tensor->shape};
     for (int i = 0; i < im->options->n_shapes; i++)
-        if (strcmp(im->options->shapes[i].input, input) == 0)
-            return &im->options->shapes[i];
-    return NULL;
+        if (strcmp(im->options->shapes[i].input, input) == 0) {
+            *given = im->options->shapes[i];
+            return true;
+        }
+    return frozen;
 }
 
 /* An expression whose names are all known params: its value, else NULL. */
@@ -147,38 +153,39 @@ static void report_given_shape(struct input_walk *w, const char *input,
     for (int i = 0; i < given->rank; i++)
         text_printf(&other, "%s%" PRId64, i ? "x" : "", given->dims[i]);
     diag_error(w->im->diag, STATUS_USAGE, w->im->model->name,
-               "--shape %s=%s contradicts the model, where it is %s", input,
+               "%s %s=%s contradicts the model, where it is %s",
+               interface_frozen(w->im, input) ? "--freeze" : "--shape", input,
                other.data ? other.data : "", own.data ? own.data : "");
     text_free(&own);
     text_free(&other);
 }
 
-/* --shape gives sizes to names, so that other inputs with the same dim_param follow. */
+/* A given shape gives sizes to names, so that other inputs with the same dim_param follow. */
 static bool apply_given_shape(struct input_walk *w, const Onnx__ValueInfoProto *info,
                               const Onnx__TensorShapeProto *shape)
 {
-    const struct frontend_shape *given = given_shape(w->im, info->name);
-    if (!given)
+    struct frontend_shape given = {0};
+    if (!given_shape(w->im, info->name, &given))
         return true;
-    bool fits = (size_t)given->rank == shape->n_dim;
-    for (int i = 0; fits && i < given->rank; i++) {
+    bool fits = (size_t)given.rank == shape->n_dim;
+    for (int i = 0; fits && i < given.rank; i++) {
         int64_t size;
-        fits = given->dims[i] >= 0 && (!dim_fixed(shape->dim[i], &size) || size == given->dims[i]);
+        fits = given.dims[i] >= 0 && (!dim_fixed(shape->dim[i], &size) || size == given.dims[i]);
         const char *name = dim_name(shape->dim[i]);
         if (!fits || !name || !is_plain_name(name))
             continue;
         struct param *p = find_param(w, name);
         if (p) {
-            fits = dim_is(p->dim, given->dims[i]);
+            fits = dim_is(p->dim, given.dims[i]);
             continue;
         }
         p = ARENA_NEW(w->im->arena, struct param);
-        *p = (struct param){name, dim_const(w->im->graph->dims, given->dims[i]), info->name, i,
+        *p = (struct param){name, dim_const(w->im->graph->dims, given.dims[i]), info->name, i,
                             w->params};
         w->params = p;
     }
     if (!fits)
-        report_given_shape(w, info->name, given, shape);
+        report_given_shape(w, info->name, &given, shape);
     return fits;
 }
 
@@ -187,27 +194,40 @@ static bool import_input(struct input_walk *w, struct scope *scope,
 {
     struct import *im = w->im;
     const Onnx__TypeProto__Tensor *type = tensor_type(info);
-    int index = im->graph->n_inputs;
-    const struct frontend_shape *given = given_shape(im, info->name);
+    int index = im->graph->n_inputs, rank = (int)type->shape->n_dim, to[MAX_RANK];
+    struct frontend_shape given = {0};
     const struct dim *shape[MAX_RANK];
-    for (size_t i = 0; i < type->shape->n_dim; i++) {
-        int64_t size;
-        if (given)
-            shape[i] = dim_const(im->graph->dims, given->dims[i]);
-        else if (dim_fixed(type->shape->dim[i], &size))
-            shape[i] = dim_const(im->graph->dims, size);
-        else
-            shape[i] = free_dim(w, type->shape->dim[i], info->name, index, (int)i);
-        if (!shape[i])
-            return false;
-    }
+    bool known = given_shape(im, info->name, &given);
     if (names_find(&scope->names, info->name)) {
         diag_error(im->diag, STATUS_BAD_MODEL, im->model->name, "input '%s' is listed twice",
                    info->name);
         return false;
     }
-    struct value *v = graph_add_input(im->graph, info->name, (enum dtype)type->elem_type,
-                                      (int)type->shape->n_dim, shape);
+    const struct frontend_frozen *frozen = interface_frozen(im, info->name);
+    if (frozen) {
+        struct value *v = interface_constant(im, frozen, (enum dtype)type->elem_type);
+        names_put(im->arena, &scope->names, info->name, v);
+        return v;
+    }
+    if (!interface_axes(im, info->name, rank, to)) {
+        names_put(im->arena, &scope->names, info->name, NULL);
+        return false;
+    }
+    for (int i = 0; i < rank; i++) {
+        int64_t size;
+        if (known)
+            shape[to[i]] = dim_const(im->graph->dims, given.dims[i]);
+        else if (dim_fixed(type->shape->dim[i], &size))
+            shape[to[i]] = dim_const(im->graph->dims, size);
+        else
+            shape[to[i]] = free_dim(w, type->shape->dim[i], info->name, index, to[i]);
+        if (!shape[to[i]])
+            return false;
+    }
+    enum dtype model_type = (enum dtype)type->elem_type;
+    struct value *v = graph_add_input(im->graph, info->name,
+                                      interface_type(im, info->name, model_type), rank, shape);
+    v = v ? interface_input(im, v, model_type, to) : NULL;
     names_put(im->arena, &scope->names, info->name, v);
     return v;
 }
@@ -260,16 +280,6 @@ bool import_inputs(struct import *im, struct scope *scope, const Onnx__GraphProt
             ok = false;
         }
     }
-    for (int k = 0; k < im->options->n_shapes; k++) {
-        bool found = false;
-        for (size_t i = 0; i < graph->n_input; i++)
-            found |= strcmp(graph->input[i]->name, im->options->shapes[k].input) == 0;
-        if (!found) {
-            diag_error(im->diag, STATUS_USAGE, im->model->name, "--shape: there is no input '%s'",
-                       im->options->shapes[k].input);
-            ok = false;
-        }
-    }
     for (size_t i = 0; i < n; i++)
         ok &= import_input(&w, scope, inputs[i]);
     return ok;
@@ -313,10 +323,10 @@ bool import_outputs(struct import *im, struct scope *scope, const Onnx__GraphPro
                        "output '%s' is made by no node", info->name ? info->name : "");
             ok = false;
         } else if (e->value && check_output(im, info, e->value)) {
-            graph_add_output(im->graph, e->value, info->name);
+            ok &= interface_add_output(im, e->value, info->name);
         } else {
             ok = false;
         }
     }
-    return ok;
+    return ok && interface_outputs(im, scope, graph);
 }

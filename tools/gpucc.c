@@ -11,6 +11,7 @@
 #include "emit_forms.h"
 #include "options.h"
 #include "print_ops.h"
+#include "tensor_io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +28,8 @@ struct build {
     struct diag diag;
     struct arena arena;
     jmp_buf out_of_memory;
-    struct model *model; /* NULL for a graph in text form */
+    struct tensor *frozen; /* options.n_frozen of them */
+    struct model *model;   /* NULL for a graph in text form */
     struct graph *graph;
     struct program *programs[MAX_TARGETS];
     struct compiled_set compiled;
@@ -181,6 +183,32 @@ static bool is_text_form(const char *bytes, size_t size)
     return size - at >= 5 && !memcmp(bytes + at, "graph", 5);
 }
 
+/* The files of --freeze, for the frontend. */
+static bool read_frozen(struct build *b)
+{
+    struct options *o = &b->options;
+    int n = o->n_frozen;
+    struct frontend_frozen *list = ARENA_ARRAY(&b->arena, (size_t)n, struct frontend_frozen);
+    b->frozen = ARENA_ARRAY(&b->arena, (size_t)n, struct tensor);
+    memset(b->frozen, 0, (size_t)n * sizeof *b->frozen);
+    for (int i = 0; i < n; i++) {
+        struct tensor_want want = {.name = o->frozen[i].input, .type = DT_NONE, .rank = -1};
+        if (!tensor_read(&b->diag, o->frozen[i].path, &want, &b->frozen[i]))
+            return false;
+        list[i] = (struct frontend_frozen){o->frozen[i].input, &b->frozen[i]};
+    }
+    o->frontend.frozen = list;
+    o->frontend.n_frozen = n;
+    return true;
+}
+
+/* Options that a graph in text form has no use for: one edits the text. */
+static bool wants_onnx(const struct options *o)
+{
+    const struct frontend_options *f = &o->frontend;
+    return f->n_shapes || f->n_io || f->n_outputs || f->n_dropped || o->n_frozen;
+}
+
 static bool load(struct build *b)
 {
     const struct options *o = &b->options;
@@ -189,17 +217,17 @@ static bool load(struct build *b)
     if (!bytes)
         return false;
     if (is_text_form(bytes, size)) {
-        if (o->frontend.n_shapes)
+        if (wants_onnx(o))
             diag_error(&b->diag, STATUS_USAGE, o->input,
-                       "--shape is for ONNX models; in a graph "
-                       "in text form, edit the input's shape");
+                       "--shape, --freeze, --output, --no-output and --io are for ONNX models; a "
+                       "graph in text form can be edited");
         else
             b->graph = graph_parse(&b->arena, &b->diag, o->input, bytes, size);
         if (b->graph && !graph_verify(b->graph, "model"))
             return false;
     } else {
         b->model = model_open(&b->diag, o->input);
-        if (b->model)
+        if (b->model && read_frozen(b))
             b->graph = frontend_load(&b->arena, &b->diag, b->model, &o->frontend);
     }
     return b->graph && !b->diag.errors;
@@ -281,10 +309,12 @@ static bool write_form(struct build *b)
 
 static bool write_depfile(struct build *b)
 {
-    int n = b->model ? model_file_count(b->model) : 1;
+    int of_model = b->model ? model_file_count(b->model) : 1, n = of_model + b->options.n_frozen;
     const char **files = ARENA_ARRAY(&b->arena, (size_t)n, const char *);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < of_model; i++)
         files[i] = b->model ? model_file(b->model, i) : b->options.input;
+    for (int i = of_model; i < n; i++)
+        files[i] = b->options.frozen[i - of_model].path;
     return depfile_write(b->options.output, n, files, &b->diag);
 }
 
@@ -385,6 +415,8 @@ int main(int argc, char **argv)
     print_messages(&b);
     enum status status = b.diag.status;
     compiled_free(&b.compiled);
+    for (int i = 0; b.frozen && i < b.options.n_frozen; i++)
+        tensor_free(&b.frozen[i]);
     arena_free(&b.arena);
     model_close(b.model);
     nvrtc_close(b.nvrtc);

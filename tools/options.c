@@ -17,6 +17,10 @@ enum {
     OPT_DUMP_AFTER,
     OPT_CHECK_PASSES,
     OPT_CHECK,
+    OPT_FREEZE,
+    OPT_OUTPUT,
+    OPT_NO_OUTPUT,
+    OPT_IO,
     OPT_PRINT_OPS
 };
 
@@ -25,6 +29,10 @@ enum { MAX_JOBS = 256 };
 static const struct option long_options[] = {
     {"target", required_argument, NULL, OPT_TARGET},
     {"shape", required_argument, NULL, OPT_SHAPE},
+    {"freeze", required_argument, NULL, OPT_FREEZE},
+    {"output", required_argument, NULL, OPT_OUTPUT},
+    {"no-output", required_argument, NULL, OPT_NO_OUTPUT},
+    {"io", required_argument, NULL, OPT_IO},
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"emit", required_argument, NULL, OPT_EMIT},
     {"save-temps", required_argument, NULL, OPT_SAVE_TEMPS},
@@ -59,6 +67,11 @@ static const char usage[] =
     "  -o FILE                write to FILE\n"
     "  --target=LIST          targets, separated by commas (default: " TARGETS_DEFAULT ")\n"
     "  --shape NAME=DIMS      fix the free dims of an input, as in image=1x3x224x224\n"
+    "  --freeze NAME=FILE     make an input a constant, from a .npy, .npz or .pb file\n"
+    "  --output NAME          make an inner value an output too, behind the model's own\n"
+    "  --no-output NAME       leave out an output, and what only it needs\n"
+    "  --io NAME=TYPE:LAYOUT  type and layout in which an input arrives or an output\n"
+    "                         leaves, as in image=u8:nhwc; the kernels convert\n"
     "  -j N                   compile on N threads (default: all cores)\n"
     "  -MD                    write FILE.d, which names what FILE was made from\n"
     "  -g                     line information in the machine code\n"
@@ -89,12 +102,6 @@ void options_help(struct text *out)
 
 /* ---- values of options --------------------------------------------------------------------- */
 
-static bool bad(struct diag *diag, const char *option, const char *value, const char *wanted)
-{
-    diag_error(diag, STATUS_USAGE, NULL, "%s '%s': wanted %s", option, value, wanted);
-    return false;
-}
-
 static bool parse_emit(struct diag *diag, const char *text, struct options *out)
 {
     for (int i = 0; i < EMIT_COUNT; i++)
@@ -103,7 +110,7 @@ static bool parse_emit(struct diag *diag, const char *text, struct options *out)
             out->emit_given = true;
             return true;
         }
-    return bad(diag, "--emit", text, "ir, cuda, ptx, cubin, sass or plan");
+    return option_bad(diag, "--emit", text, "ir, cuda, ptx, cubin, sass or plan");
 }
 
 static bool parse_jobs(struct diag *diag, const char *text, struct options *out)
@@ -112,41 +119,8 @@ static bool parse_jobs(struct diag *diag, const char *text, struct options *out)
     errno = 0;
     long n = strtol(text, &end, 10);
     if (errno || *end || end == text || n < 1 || n > MAX_JOBS)
-        return bad(diag, "-j", text, "a number of threads from 1 to 256");
+        return option_bad(diag, "-j", text, "a number of threads from 1 to 256");
     out->jobs = (int)n;
-    return true;
-}
-
-/* NAME=DIMS; the name may itself hold '=', so the last one counts. */
-static bool parse_shape(struct arena *arena, struct diag *diag, const char *text,
-                        struct options *out)
-{
-    static const char wanted[] = "NAME=DIMS, such as image=1x3x224x224";
-    const char *equal = strrchr(text, '=');
-    if (!equal || equal == text)
-        return bad(diag, "--shape", text, wanted);
-    int64_t *dims = ARENA_ARRAY(arena, MAX_RANK, int64_t);
-    int rank = 0;
-    for (const char *at = equal + 1; *at || rank;) {
-        char *end;
-        errno = 0;
-        long long extent = strtoll(at, &end, 10);
-        if (errno || end == at || extent < 0 || rank == MAX_RANK)
-            return bad(diag, "--shape", text, wanted);
-        dims[rank++] = extent;
-        if (!*end)
-            break;
-        if (*end != 'x')
-            return bad(diag, "--shape", text, wanted);
-        at = end + 1;
-    }
-    int n = out->frontend.n_shapes;
-    struct frontend_shape *shapes = ARENA_ARRAY(arena, (size_t)n + 1, struct frontend_shape);
-    if (n)
-        memcpy(shapes, out->frontend.shapes, (size_t)n * sizeof *shapes);
-    shapes[n] = (struct frontend_shape){
-        .input = arena_strndup(arena, text, (size_t)(equal - text)), .rank = rank, .dims = dims};
-    out->frontend = (struct frontend_options){.n_shapes = n + 1, .shapes = shapes};
     return true;
 }
 
@@ -169,9 +143,9 @@ static bool parse_skip(struct arena *arena, struct diag *diag, const char *text,
 {
     const char *pass = strncmp(text, "no-", 3) ? NULL : find_pass(text + 3);
     if (!pass)
-        return bad(diag, "-f", text, "no-PASS with a pass that --help lists");
+        return option_bad(diag, "-f", text, "no-PASS with a pass that --help lists");
     if (!strcmp(pass, "fuse_kernels"))
-        return bad(diag, "-f", text, "another pass: without this one there are no kernels");
+        return option_bad(diag, "-f", text, "another pass: without this one there are no kernels");
     size_t n = 0;
     while (out->skip && out->skip[n])
         n++;
@@ -193,9 +167,13 @@ static bool parse_one(struct arena *arena, struct diag *diag, int option, const 
     case 'v': out->verbose = true; return true;
     case 'h': out->help = true; return true;
     case 'f': return parse_skip(arena, diag, text, out);
-    case 'M': out->depfile = true; return !strcmp(text, "D") || bad(diag, "-M", text, "-MD");
+    case 'M': out->depfile = true; return !strcmp(text, "D") || option_bad(diag, "-M", text, "-MD");
     case OPT_TARGET: out->targets_given = true; return target_list_parse(diag, text, &out->targets);
-    case OPT_SHAPE: return parse_shape(arena, diag, text, out);
+    case OPT_SHAPE: return option_shape(arena, diag, text, out);
+    case OPT_FREEZE: return option_freeze(arena, diag, text, out);
+    case OPT_OUTPUT: return option_output(arena, text, out);
+    case OPT_NO_OUTPUT: return option_no_output(arena, text, out);
+    case OPT_IO: return option_io(arena, diag, text, out);
     case OPT_NO_CACHE: out->no_cache = true; return true;
     case OPT_EMIT: return parse_emit(diag, text, out);
     case OPT_SAVE_TEMPS: out->save_temps = text; return true;
@@ -206,7 +184,7 @@ static bool parse_one(struct arena *arena, struct diag *diag, int option, const 
     case OPT_DUMP_AFTER:
         out->dump_after = !strcmp(text, "all") ? "all" : find_pass(text);
         return out->dump_after ||
-               bad(diag, "--dump-after", text, "all, or a pass that --help lists");
+               option_bad(diag, "--dump-after", text, "all, or a pass that --help lists");
     }
     return false;
 }

@@ -7,13 +7,19 @@
 
 enum emit { EMIT_PLAN, EMIT_IR, EMIT_CUDA, EMIT_PTX, EMIT_CUBIN, EMIT_SASS, EMIT_COUNT };
 
+struct frozen_file { /* --freeze */
+    const char *input, *path;
+};
+
 struct options {
     const char *input, *output; /* output NULL: stdout */
     enum emit emit;
     struct target_list targets;
     bool emit_given, targets_given;
-    struct frontend_options frontend; /* --shape */
-    int jobs;                         /* 0: all cores */
+    struct frontend_options frontend; /* but for frozen: */
+    struct frozen_file *frozen;       /* files that gpucc has yet to read */
+    int n_frozen;
+    int jobs; /* 0: all cores */
     bool depfile, no_cache, line_info, verbose;
     bool round_trip; /* --check-passes */
     bool check;      /* verify only: write nothing */
@@ -27,5 +33,14 @@ bool options_parse(struct arena *arena, struct diag *diag, int argc, char **argv
                    struct options *out);
 
 void options_help(struct text *out);
+
+/* options_interface.c: one option each, added to out. False after reporting. */
+bool option_shape(struct arena *arena, struct diag *diag, const char *text, struct options *out);
+bool option_freeze(struct arena *arena, struct diag *diag, const char *text, struct options *out);
+bool option_output(struct arena *arena, const char *text, struct options *out);
+bool option_no_output(struct arena *arena, const char *text, struct options *out);
+bool option_io(struct arena *arena, struct diag *diag, const char *text, struct options *out);
+/* Reports that an option's value is wrong; false. */
+bool option_bad(struct diag *diag, const char *option, const char *value, const char *wanted);
 
 #endif
