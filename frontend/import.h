@@ -45,6 +45,7 @@ struct import {
     const struct frontend_options *options;
     struct element_list *elements;
     int64_t n_nodes; /* walked so far, inlined ones included */
+    int n_unseeded;  /* random nodes without a seed so far */
 };
 
 /* names.c */

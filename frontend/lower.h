@@ -174,6 +174,7 @@ enum reduction {
 enum window_form { WINDOW_HANN, WINDOW_HAMMING, WINDOW_BLACKMAN };
 enum norm_form { NORM_LAYER, NORM_RMS };
 enum gelu_form { GELU_EXACT, GELU_TANH };
+enum random_form { RANDOM_NORMAL, RANDOM_UNIFORM };
 
 /* Every lowering that the table names. */
 #define OPERATOR(domain, name, since, until, least, most, lower, variant) bool lower(struct call *);

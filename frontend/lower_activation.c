@@ -186,25 +186,6 @@ bool lower_clip(struct call *c)
         c, lower_clip_values(c, c->in[0], scalar_input(c, c->in[1]), scalar_input(c, c->in[2])));
 }
 
-/* Inference: the operand, and a mask of ones. */
-bool lower_dropout(struct call *c)
-{
-    struct value *x = c->in[0];
-    int64_t training[MAX_ELEMENTS];
-    if (c->opset < 7 && !attr_int(c, "is_test", 0))
-        return call_unsupported(c, "training mode");
-    if (c->in[2] && (call_known(c, 2, training) != 1 || training[0]))
-        return call_unsupported(c, "training mode, or a mode that is not known at compile time");
-    c->out[0] = x;
-    if (call_wants(c, 1)) {
-        struct value *one = build_int(c->b, DT_BOOL, 1);
-        if (c->opset < 10)
-            one = v_number(c, x, 1);
-        c->out[1] = build_expand(c->b, one, x->rank, x->shape);
-    }
-    return true;
-}
-
 bool lower_identity(struct call *c)
 {
     return call_result(c, c->in[0]);

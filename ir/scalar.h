@@ -403,6 +403,28 @@ static inline uint8_t float_to_f8e8m0(float x, bool saturate)
     return code > 254 ? 254 : (uint8_t)code;
 }
 
+/*
+ * random: Philox4x32 with 10 rounds of J. Salmon, M. Moraes, R. Dror and D. Shaw, "Parallel random
+ * numbers: as easy as 1, 2, 3" (SC 2011): the first 64 of the 128 bits that belong to a counter and
+ * a key. There is no state: number a of the sequence with key b is the same wherever and in whatever
+ * order it is asked for. Narrower types take the low bits.
+ */
+static inline uint64_t g_random(uint64_t counter, uint64_t key)
+{
+    uint32_t c0 = (uint32_t)counter, c1 = (uint32_t)(counter >> 32), c2 = 0, c3 = 0;
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    for (int round = 0; round < 10; round++) {
+        uint64_t x = UINT64_C(0xd2511f53) * c0, y = UINT64_C(0xcd9e8d57) * c2;
+        c0 = (uint32_t)(y >> 32) ^ c1 ^ k0;
+        c1 = (uint32_t)y;
+        c2 = (uint32_t)(x >> 32) ^ c3 ^ k1;
+        c3 = (uint32_t)x;
+        k0 += 0x9e3779b9u;
+        k1 += 0xbb67ae85u;
+    }
+    return (uint64_t)c1 << 32 | c0;
+}
+
 /* ---- Casts, by ONNX's rules.
  *
  * float → float: rounds to nearest even. Out of range: infinity; f8 types follow `saturate`; f4e2m1

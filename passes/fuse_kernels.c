@@ -57,7 +57,7 @@ static const unsigned char op_cost[OP_COUNT] = {
     [OP_atan] = 24,     [OP_sinh] = 32,     [OP_cosh] = 32,  [OP_tanh] = 24,
     [OP_asinh] = 32,    [OP_acosh] = 32,    [OP_atanh] = 32, [OP_erf] = 24,
     [OP_sigmoid] = 20,  [OP_softplus] = 32, [OP_gather] = 4, [OP_gather_elements] = 4,
-    [OP_gather_nd] = 6, [OP_concat] = 2,    [OP_pad] = 2,
+    [OP_gather_nd] = 6, [OP_concat] = 2,    [OP_pad] = 2,    [OP_random] = 60,
 };
 
 static int64_t cost_of(const struct node *node)

@@ -416,6 +416,26 @@ template <class T> static __device__ __forceinline__ T g_shr(T a, T b)
     return (unsigned long long)b < 8 * sizeof(T) ? (T)(a >> b) : (T)0;
 }
 
+//: g_random
+// Philox4x32, 10 rounds (Salmon et al., SC 2011): 64 bits for a counter and a key.
+static __device__ __forceinline__ unsigned long long g_random(unsigned long long counter,
+                                                              unsigned long long key)
+{
+    unsigned c0 = (unsigned)counter, c1 = (unsigned)(counter >> 32), c2 = 0, c3 = 0;
+    unsigned k0 = (unsigned)key, k1 = (unsigned)(key >> 32);
+#pragma unroll
+    for (int round = 0; round < 10; round++) {
+        const unsigned long long x = 0xd2511f53ull * c0, y = 0xcd9e8d57ull * c2;
+        c0 = (unsigned)(y >> 32) ^ c1 ^ k0;
+        c1 = (unsigned)y;
+        c2 = (unsigned)(x >> 32) ^ c3 ^ k1;
+        c3 = (unsigned)x;
+        k0 += 0x9e3779b9u;
+        k1 += 0xbb67ae85u;
+    }
+    return (unsigned long long)c1 << 32 | c0;
+}
+
 //: g_to_int
 // Towards zero; NaN is 0. 32 and 64 bits saturate (the conversion instruction does); narrower types
 // and u32 take the low bits of a long long, and so do negative numbers as u64.
