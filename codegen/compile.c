@@ -92,21 +92,32 @@ const struct compiled *compiled_find(const struct compiled_set *set, const struc
     return NULL;
 }
 
-/* Adds the program's kernels that the set has not yet. */
-static bool collect(const struct program *program, struct compiled_set *set, struct diag *diag)
+/* ---- which kernels there are --------------------------------------------------------------- */
+
+struct collection {
+    struct compiled_set *set;
+    const struct target *target;
+    struct diag *diag;
+};
+
+static bool count_launch(void *context, const struct kernel *kernel)
 {
-    for (int i = 0; i < program->n_steps; i++) {
-        const struct kernel *kernel = program->steps[i].kernel;
-        if (program->steps[i].kind != STEP_LAUNCH)
-            continue;
-        const struct compiled *known = compiled_find(set, program->target, kernel->symbol);
-        if (known && strcmp(known->kernel->source, kernel->source)) {
-            diag_error(diag, STATUS_INTERNAL, kernel->symbol, "two sources have one symbol");
-            return false;
-        }
-        if (!known)
-            set->at[set->n++] = (struct compiled){.target = program->target, .kernel = kernel};
+    (void)kernel;
+    ++*(size_t *)context;
+    return true;
+}
+
+/* Adds a kernel that the set has not yet. */
+static bool collect(void *context, const struct kernel *kernel)
+{
+    struct collection *c = context;
+    const struct compiled *known = compiled_find(c->set, c->target, kernel->symbol);
+    if (known && strcmp(known->kernel->source, kernel->source)) {
+        diag_error(c->diag, STATUS_INTERNAL, kernel->symbol, "two sources have one symbol");
+        return false;
     }
+    if (!known)
+        c->set->at[c->set->n++] = (struct compiled){.target = c->target, .kernel = kernel};
     return true;
 }
 
@@ -115,15 +126,17 @@ bool compiled_collect(struct compiled_set *set, struct program *const *programs,
 {
     size_t most = 1;
     for (int i = 0; i < n_programs; i++)
-        most += (size_t)programs[i]->n_steps;
+        program_each_launch(programs[i], count_launch, &most);
     *set = (struct compiled_set){.at = calloc(most, sizeof *set->at)};
     if (!set->at) {
         diag_error(diag, STATUS_LIMIT, NULL, "out of memory");
         return false;
     }
-    for (int i = 0; i < n_programs; i++)
-        if (!collect(programs[i], set, diag))
+    for (int i = 0; i < n_programs; i++) {
+        struct collection c = {set, programs[i]->target, diag};
+        if (!program_each_launch(programs[i], collect, &c))
             return false;
+    }
     return true;
 }
 
@@ -165,22 +178,30 @@ static void print_comment(struct text *out, const char *text)
     }
 }
 
+struct comments {
+    struct text *out;
+    const struct kernel *of;
+    const char *last;
+};
+
+static bool add_comment(void *context, const struct kernel *kernel)
+{
+    struct comments *c = context;
+    bool told = !kernel->comment || (c->last && !strcmp(c->last, kernel->comment));
+    if (told || strcmp(kernel->symbol, c->of->symbol))
+        return true;
+    print_comment(c->out, kernel->comment);
+    c->last = kernel->comment;
+    return true;
+}
+
 void compiled_print_cuda(struct text *out, const struct compiled *c,
                          struct program *const *programs, int n_programs)
 {
     for (int p = 0; p < n_programs; p++) {
-        if (programs[p]->target != c->target)
-            continue;
-        const char *last = NULL;
-        for (int i = 0; i < programs[p]->n_steps; i++) {
-            const struct kernel *kernel = programs[p]->steps[i].kernel;
-            bool launched = programs[p]->steps[i].kind == STEP_LAUNCH &&
-                            !strcmp(kernel->symbol, c->kernel->symbol) && kernel->comment;
-            if (!launched || (last && !strcmp(last, kernel->comment)))
-                continue;
-            print_comment(out, kernel->comment);
-            last = kernel->comment;
-        }
+        struct comments comments = {.out = out, .of = c->kernel};
+        if (programs[p]->target == c->target)
+            program_each_launch(programs[p], add_comment, &comments);
     }
     text_printf(out, "%s", c->kernel->source);
 }

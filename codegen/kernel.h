@@ -43,23 +43,31 @@ struct kernel {
 
 /* What one launch sequence is made of, in order. */
 struct step {
-    enum { STEP_LAUNCH, STEP_FILL, STEP_COPY, STEP_READ } kind;
+    enum { STEP_LAUNCH, STEP_FILL, STEP_COPY, STEP_READ, STEP_BRANCH, STEP_LOOP } kind;
     struct kernel *kernel;          /* LAUNCH */
     struct value *value;            /* FILL: destination; COPY: destination; READ: read to the host
                                        because symbols with SYMBOL_ELEMENT sources need it */
     struct value *source;           /* COPY */
     uint32_t pattern;               /* FILL: 32-bit word */
+    struct node *node;              /* BRANCH, LOOP: operands and results have buffers … */
+    struct program *body[2];        /* … and these are its bodies' steps (LOOP: the first only) */
 };
 
-struct program {                    /* one target's kernels and steps */
+struct program {                    /* one target's kernels and steps, of a graph or a body */
     const struct target *target;
     struct step *steps;
     int n_steps;
 };
 
+/* Calls visit for the kernel of each launch, bodies in their node's place, until it returns false.
+ * False when it did. */
+bool program_each_launch(const struct program *program,
+                         bool (*visit)(void *context, const struct kernel *kernel), void *context);
+
 /*
  * Generates the kernels of a graph that went through the pipeline. Lives in the graph's arena.
- * NULL on an error; all nodes that no family can do are reported at once (UNSUPPORTED).
+ * NULL on an error; all nodes that no family can do are reported at once (UNSUPPORTED). A body's
+ * inputs stand for the operands of its node: its kernels name the inputs.
  */
 struct program *codegen_program(struct graph *g, const struct target *target);
 

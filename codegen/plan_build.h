@@ -2,8 +2,7 @@
  * What the parts of the plan writer share. Private to plan_*.c.
  *
  *   plan_write.c      sections in order, header, hashes, the file
- *   plan_program.c    one program: steps, kernels, buffers, scalars
- *   plan_memory.c     … and where its buffers lie
+ *   plan_program.c    one program: steps, kernels, buffers, scalars; see plan_layout.h
  *   plan_weights.c    constants: which, their recipes, their bytes
  */
 #ifndef GPUCC_CODEGEN_PLAN_BUILD_H

@@ -1,4 +1,4 @@
-/* One program of the plan: its steps, kernels, buffers and scalar program. */
+/* One program of the plan: the records of its steps, kernels and scalars. */
 #include "plan_layout.h"
 
 #include <stdlib.h>
@@ -6,201 +6,55 @@
 
 enum { MAX_READ_ELEMENTS = 65536 };
 
-/* ---- steps ------------------------------------------------------------------------------------
- */
-
-struct symbols_needed {
-    struct graph *g;
-    bool *needed;
-};
-
-static void need_symbol(void *context, int symbol)
-{
-    struct symbols_needed *s = context;
-    s->needed[symbol] = true;
-}
-
-static void need(struct symbols_needed *s, const struct dim *d)
-{
-    if (d)
-        dim_each_symbol(d, need_symbol, s);
-}
-
-static void need_shape(struct symbols_needed *s, const struct value *v)
-{
-    for (int i = 0; v && i < v->rank; i++)
-        need(s, v->shape[i]);
-}
-
-static void need_step(struct symbols_needed *s, const struct step *step)
-{
-    need_shape(s, step->value);
-    need_shape(s, step->source);
-    if (step->kind != STEP_LAUNCH)
-        return;
-    for (int i = 0; i < 3; i++)
-        need(s, step->kernel->grid[i]);
-    for (int i = 0; i < step->kernel->n_args; i++) {
-        need_shape(s, step->kernel->args[i].value);
-        need(s, step->kernel->args[i].dim);
-    }
-}
-
-/* Which symbols the program's numbers depend on. */
-static bool *needed_symbols(struct plan_layout *l)
-{
-    struct symbols_needed s = {l->g, NULL};
-    s.needed = ARENA_ARRAY(l->g->arena, (size_t)dim_symbol_count(l->g->dims) + 1, bool);
-    for (int i = 0; i < l->program->n_steps; i++)
-        need_step(&s, &l->program->steps[i]);
-    for (int i = 0; i < l->g->n_outputs; i++)
-        need_shape(&s, l->g->outputs[i]);
-    for (int i = 0; i < l->g->n_inputs; i++)
-        need_shape(&s, l->g->inputs[i]);
-    for (const struct constraint *c = l->g->constraints; c; c = c->next) {
-        need(&s, c->a);
-        need(&s, c->b);
-    }
-    return s.needed;
-}
-
-static bool is_read(const struct plan_layout *l, const struct value *v)
-{
-    for (int i = 0; i < l->n_reads; i++)
-        if (l->reads[i] == v)
-            return true;
-    return false;
-}
-
-/*
- * The program's own steps, and around them what it leaves to the writer: READs of graph inputs that
- * hold sizes come first, COPYs to outputs that no kernel writes come last.
- */
-static void arrange_steps(struct plan_layout *l)
-{
-    struct graph *g = l->g;
-    int n = l->program->n_steps, symbols = g->root->n_symbols;
-    size_t most = (size_t)n + (size_t)symbols + (size_t)g->n_outputs;
-    l->steps = ARENA_ARRAY(g->arena, most, struct step);
-    l->to = ARENA_ARRAY(g->arena, most, uint32_t);
-    l->reads = ARENA_ARRAY(g->arena, (size_t)symbols + (size_t)n, struct value *);
-
-    int in_program = 0; /* values that the program itself reads */
-    for (int i = 0; i < n; i++)
-        if (l->program->steps[i].kind == STEP_READ)
-            l->reads[in_program++] = l->program->steps[i].value;
-    l->n_reads = in_program;
-    const bool *needed = needed_symbols(l);
-    for (int i = 0; i < symbols; i++) {
-        struct value *v = g->root->symbols[i].value;
-        bool missing = needed[i] && g->root->symbols[i].kind == SYMBOL_ELEMENT && !is_read(l, v);
-        if (!missing || (v->def && !plan_is_weight(v)))
-            continue; /* one that a kernel should have computed is reported by the scalar program */
-        l->steps[l->n_steps++] = (struct step){.kind = STEP_READ, .value = v};
-        l->reads[l->n_reads++] = v;
-    }
-    /* In the order of the steps: reads[k] belongs to READ step k. */
-    l->n_reads = 0;
-    if (n)
-        memcpy(l->steps + l->n_steps, l->program->steps, (size_t)n * sizeof *l->steps);
-    l->n_steps += (uint32_t)n;
-    for (uint32_t i = 0; i < l->n_steps; i++)
-        if (l->steps[i].kind == STEP_READ)
-            l->reads[l->n_reads++] = l->steps[i].value;
-}
-
-/* ---- buffers ----------------------------------------------------------------------------------
- */
-
-static uint32_t add_buffer(struct plan_layout *l, enum plan_buffer_kind kind, uint32_t index,
-                           struct value *v)
-{
-    struct graph *g = l->g;
-    const struct dim *bytes =
-        dim_mul(g->dims, value_elements(g, v), dim_const(g->dims, (int64_t)dtype_size(v->type)));
-    l->buffers[l->n_buffers] =
-        (struct plan_live_buffer){.kind = kind, .index = index, .value = v, .size = bytes};
-    return l->n_buffers++;
-}
-
-static uint32_t buffer_of(struct plan_layout *l, struct value *v)
-{
-    if (l->buffer_of[v->id] == PLAN_NONE)
-        l->buffer_of[v->id] =
-            plan_is_weight(v) ? add_buffer(l, PLAN_BUFFER_WEIGHT, plan_weight_number(l->b, v), v)
-                              : add_buffer(l, PLAN_BUFFER_ARENA, 0, v);
-    return l->buffer_of[v->id];
-}
-
-static void touch(struct plan_layout *l, uint32_t buffer, uint32_t step)
-{
-    struct plan_live_buffer *touched = &l->buffers[buffer];
-    if (!touched->used)
-        touched->first = step;
-    touched->used = true;
-    touched->last = step;
-}
-
-static void touch_all(struct plan_layout *l, uint32_t i)
-{
-    const struct step *step = &l->steps[i];
-    switch (step->kind) {
-    case STEP_LAUNCH:
-        for (int a = 0; a < step->kernel->n_args; a++)
-            if (step->kernel->args[a].kind == ARG_BUFFER)
-                touch(l, buffer_of(l, step->kernel->args[a].value), i);
-        break;
-    case STEP_READ: touch(l, buffer_of(l, step->value), i); break;
-    case STEP_COPY: touch(l, buffer_of(l, step->source), i); /* fall through */
-    case STEP_FILL: touch(l, l->to[i], i); break;
-    }
-}
-
-static size_t count_values(const struct plan_layout *l)
-{
-    size_t n = (size_t)l->g->n_inputs + 2 * (size_t)l->g->n_outputs;
-    for (uint32_t i = 0; i < l->n_steps; i++)
-        n += l->steps[i].kind == STEP_LAUNCH ? (size_t)l->steps[i].kernel->n_args : 2;
-    return n;
-}
-
-/*
- * Every value that a step touches has a buffer. A graph output's kernel writes straight into the
- * caller's; an output that is an input, a constant or an earlier output is a copy at the end.
- */
-static void lay_out_buffers(struct plan_layout *l)
-{
-    struct graph *g = l->g;
-    l->buffers = ARENA_ARRAY(g->arena, count_values(l), struct plan_live_buffer);
-    l->buffer_of = ARENA_ARRAY(g->arena, (size_t)g->root->next_id + 1, uint32_t);
-    memset(l->buffer_of, 0xff, ((size_t)g->root->next_id + 1) * sizeof *l->buffer_of);
-    for (int i = 0; i < g->n_inputs; i++)
-        l->buffer_of[g->inputs[i]->id] =
-            add_buffer(l, PLAN_BUFFER_INPUT, (uint32_t)i, g->inputs[i]);
-    uint32_t computing = l->n_steps;
-    for (int i = 0; i < g->n_outputs; i++) {
-        struct value *v = g->outputs[i];
-        uint32_t output = add_buffer(l, PLAN_BUFFER_OUTPUT, (uint32_t)i, v);
-        if (l->buffer_of[v->id] == PLAN_NONE && !plan_is_weight(v)) {
-            l->buffer_of[v->id] = output;
-        } else {
-            l->to[l->n_steps] = output;
-            l->steps[l->n_steps++] = (struct step){.kind = STEP_COPY, .value = v, .source = v};
-        }
-    }
-    for (uint32_t i = 0; i < computing; i++)
-        if (l->steps[i].kind == STEP_COPY || l->steps[i].kind == STEP_FILL)
-            l->to[i] = buffer_of(l, l->steps[i].value);
-    for (uint32_t i = 0; i < l->n_steps; i++)
-        touch_all(l, i);
-}
-
-/* ---- sizes ------------------------------------------------------------------------------------
- */
+/* ---- sizes -------------------------------------------------------------------------------- */
 
 static const struct dim *grid_dim(const struct plan_layout *l, const struct kernel *kernel, int i)
 {
     return kernel->grid[i] ? kernel->grid[i] : dim_const(l->g->dims, 1);
+}
+
+static void want_offset(struct plan_layout *l, struct plan_place place)
+{
+    if (place.offset)
+        scalar_want(l->scalars, place.offset);
+}
+
+static void want_launch(struct plan_layout *l, const struct kernel *kernel)
+{
+    for (int d = 0; d < 3; d++)
+        scalar_want(l->scalars, grid_dim(l, kernel, d));
+    for (int a = 0; a < kernel->n_args; a++)
+        if (kernel->args[a].kind == ARG_BUFFER)
+            want_offset(l, l->place[kernel->args[a].value->id]);
+        else
+            scalar_want(l->scalars, kernel->args[a].dim);
+}
+
+/* Does the loop run all its trips, whatever comes of them? */
+static bool runs_all(const struct node *loop)
+{
+    return dim_is(loop->attr.loop.again, 1);
+}
+
+static void want_step(struct plan_layout *l, const struct planned_step *planned)
+{
+    const struct step *step = &planned->step;
+    switch (step->kind) {
+    case STEP_LAUNCH: want_launch(l, step->kernel); break;
+    case STEP_COPY:
+    case STEP_FILL:
+        want_offset(l, planned->to);
+        want_offset(l, planned->from);
+        scalar_want(l->scalars, planned->bytes);
+        break;
+    case STEP_READ: break;
+    case STEP_BRANCH: scalar_want(l->scalars, step->node->attr.branch.condition); break;
+    case STEP_LOOP:
+        scalar_want(l->scalars, step->node->attr.loop.trips);
+        if (!runs_all(step->node))
+            scalar_want(l->scalars, step->node->attr.loop.again);
+        break;
+    }
 }
 
 static void want_sizes(struct plan_layout *l)
@@ -210,16 +64,8 @@ static void want_sizes(struct plan_layout *l)
     for (int i = 0; i < l->g->n_outputs; i++)
         for (int a = 0; a < l->g->outputs[i]->rank; a++)
             scalar_want(l->scalars, l->g->outputs[i]->shape[a]);
-    for (uint32_t i = 0; i < l->n_steps; i++) {
-        if (l->steps[i].kind != STEP_LAUNCH)
-            continue;
-        const struct kernel *kernel = l->steps[i].kernel;
-        for (int d = 0; d < 3; d++)
-            scalar_want(l->scalars, grid_dim(l, kernel, d));
-        for (int a = 0; a < kernel->n_args; a++)
-            if (kernel->args[a].kind != ARG_BUFFER)
-                scalar_want(l->scalars, kernel->args[a].dim);
-    }
+    for (uint32_t i = 0; i < l->n_steps; i++)
+        want_step(l, &l->steps[i]);
 }
 
 static uint32_t string_of(void *context, const char *text)
@@ -227,17 +73,16 @@ static uint32_t string_of(void *context, const char *text)
     return plan_string(context, text);
 }
 
-/* ---- records ----------------------------------------------------------------------------------
- */
-
-static const char *origin_of(const struct value *v)
-{
-    return v && v->def && v->def->origin ? v->def->origin : "";
-}
+/* ---- records ------------------------------------------------------------------------------ */
 
 static uint32_t slot(const struct plan_layout *l, const struct dim *d)
 {
     return scalar_slot(l->scalars, d);
+}
+
+static uint32_t offset_slot(const struct plan_layout *l, struct plan_place place)
+{
+    return place.offset ? slot(l, place.offset) : PLAN_NONE;
 }
 
 /* A record for each kernel with its launch shape; equal ones share it. */
@@ -287,35 +132,36 @@ static void add_args(struct plan_layout *l, const struct kernel *kernel)
         [ARG_BUFFER] = PLAN_ARG_BUFFER, [ARG_I32] = PLAN_ARG_I32, [ARG_I64] = PLAN_ARG_I64};
     for (int i = 0; i < kernel->n_args; i++) {
         const struct kernel_arg *arg = &kernel->args[i];
-        bool buffer = arg->kind == ARG_BUFFER;
-        struct plan_arg record = {.kind = kinds[arg->kind],
-                                  .index = buffer ? buffer_of(l, arg->value) : slot(l, arg->dim),
-                                  .offset = PLAN_NONE};
+        struct plan_arg record = {.kind = kinds[arg->kind], .offset = PLAN_NONE};
+        if (arg->kind == ARG_BUFFER) {
+            record.index = l->place[arg->value->id].buffer;
+            record.offset = offset_slot(l, l->place[arg->value->id]);
+        } else {
+            record.index = slot(l, arg->dim);
+        }
         PLAN_PUSH(&l->own[PLAN_ARGS], &record);
     }
 }
 
-static bool add_launch(struct plan_layout *l, const struct kernel *kernel)
+static bool set_launch(struct plan_layout *l, const struct kernel *kernel, struct plan_step *record)
 {
-    struct plan_step record = {.kind = PLAN_STEP_LAUNCH};
-    if (!add_kernel(l, kernel, &record.u.launch.kernel))
+    record->kind = PLAN_STEP_LAUNCH;
+    if (!add_kernel(l, kernel, &record->u.launch.kernel))
         return false;
-    record.nodes = plan_string(l->b, kernel->nodes ? kernel->nodes : "");
-    record.u.launch.first_arg = (uint32_t)(l->own[PLAN_ARGS].length / sizeof(struct plan_arg));
-    record.u.launch.n_args = (uint32_t)kernel->n_args;
+    record->u.launch.first_arg = (uint32_t)(l->own[PLAN_ARGS].length / sizeof(struct plan_arg));
+    record->u.launch.n_args = (uint32_t)kernel->n_args;
     for (int d = 0; d < 3; d++)
-        record.u.launch.grid[d] = slot(l, grid_dim(l, kernel, d));
+        record->u.launch.grid[d] = slot(l, grid_dim(l, kernel, d));
     add_args(l, kernel);
-    PLAN_PUSH(&l->own[PLAN_STEPS], &record);
     return true;
 }
 
 static bool add_read(struct plan_layout *l, struct value *v)
 {
-    struct plan_read record = {.buffer = buffer_of(l, v), .dtype = v->type};
+    struct plan_read record = {.buffer = l->place[v->id].buffer, .dtype = v->type};
     int64_t elements;
     if (!value_elements_const(v, &elements) || elements < 1 || elements > MAX_READ_ELEMENTS) {
-        diag_error(l->b->diag, STATUS_UNSUPPORTED, origin_of(v),
+        diag_error(l->b->diag, STATUS_UNSUPPORTED, plan_origin(v),
                    "sizes depend on '%s', which must have 1 to %d elements, a number known when "
                    "compiling",
                    v->name ? v->name : "a computed tensor", MAX_READ_ELEMENTS);
@@ -327,88 +173,131 @@ static bool add_read(struct plan_layout *l, struct value *v)
 }
 
 /* A READ step runs the segment of scalars that its elements complete. */
-static bool add_read_step(struct plan_layout *l, struct value *v, const uint32_t *begin)
+static bool set_read(struct plan_layout *l, const struct planned_step *planned,
+                     const uint32_t *begin, struct plan_step *record)
 {
-    uint32_t number = (uint32_t)(l->own[PLAN_READS].length / sizeof(struct plan_read));
-    struct plan_step record = {.kind = PLAN_STEP_READ_DIM,
-                               .nodes = plan_string(l->b, origin_of(v))};
-    record.u.read.read = number;
-    record.u.read.first_scalar = begin[number + 1];
-    record.u.read.n_scalars = begin[number + 2] - begin[number + 1];
-    PLAN_PUSH(&l->own[PLAN_STEPS], &record);
-    return add_read(l, v);
+    struct value *v = planned->step.value;
+    record->kind = PLAN_STEP_READ_DIM;
+    record->u.read.read =
+        v ? (uint32_t)(l->own[PLAN_READS].length / sizeof(struct plan_read)) : PLAN_NONE;
+    record->u.read.first_scalar = begin[planned->segment];
+    record->u.read.n_scalars = begin[planned->segment + 1] - begin[planned->segment];
+    return !v || add_read(l, v);
 }
 
-static void add_move(struct plan_layout *l, uint32_t i)
+static void set_move(struct plan_layout *l, const struct planned_step *planned,
+                     struct plan_step *record)
 {
-    const struct step *step = &l->steps[i];
-    struct plan_step record = {.nodes = plan_string(l->b, origin_of(step->value))};
-    uint32_t bytes = slot(l, l->buffers[l->to[i]].size);
-    if (step->kind == STEP_FILL) {
-        record.kind = PLAN_STEP_FILL;
-        record.u.fill.to = l->to[i];
-        record.u.fill.to_offset = PLAN_NONE;
-        record.u.fill.bytes = bytes;
-        record.u.fill.pattern = step->pattern;
+    uint32_t bytes = slot(l, planned->bytes);
+    if (planned->step.kind == STEP_FILL) {
+        record->kind = PLAN_STEP_FILL;
+        record->u.fill.to = planned->to.buffer;
+        record->u.fill.to_offset = offset_slot(l, planned->to);
+        record->u.fill.bytes = bytes;
+        record->u.fill.pattern = planned->step.pattern;
     } else {
-        record.kind = PLAN_STEP_COPY;
-        record.u.copy.to = l->to[i];
-        record.u.copy.to_offset = record.u.copy.from_offset = PLAN_NONE;
-        record.u.copy.from = buffer_of(l, step->source);
-        record.u.copy.bytes = bytes;
+        record->kind = PLAN_STEP_COPY;
+        record->u.copy.to = planned->to.buffer;
+        record->u.copy.to_offset = offset_slot(l, planned->to);
+        record->u.copy.from = planned->from.buffer;
+        record->u.copy.from_offset = offset_slot(l, planned->from);
+        record->u.copy.bytes = bytes;
     }
-    PLAN_PUSH(&l->own[PLAN_STEPS], &record);
 }
 
-static int later(struct plan_layout *l, int segment, const struct dim *d)
+static void set_control(struct plan_layout *l, const struct planned_step *planned,
+                        struct plan_step *record)
 {
-    int other = scalar_segment(l->scalars, d);
-    return other > segment ? other : segment;
+    const struct node *node = planned->step.node;
+    const struct plan_body *first = &l->bodies[planned->inner[0]];
+    if (planned->step.kind == STEP_BRANCH) {
+        const struct plan_body *second = &l->bodies[planned->inner[1]];
+        record->kind = PLAN_STEP_IF;
+        record->u.branch.condition = slot(l, node->attr.branch.condition);
+        record->u.branch.first_then = first->first;
+        record->u.branch.n_then = first->n_steps;
+        record->u.branch.first_else = second->first;
+        record->u.branch.n_else = second->n_steps;
+    } else {
+        record->kind = PLAN_STEP_LOOP;
+        record->u.loop.trips = slot(l, node->attr.loop.trips);
+        record->u.loop.again = runs_all(node) ? PLAN_NONE : slot(l, node->attr.loop.again);
+        record->u.loop.first = first->first;
+        record->u.loop.n = first->n_steps;
+    }
+}
+
+/* ---- order -------------------------------------------------------------------------------- */
+
+static bool is_known(struct plan_layout *l, const struct dim *d, int segment)
+{
+    return !d || scalar_is_known(l->scalars, scalar_segment_of(l->scalars, d), segment);
+}
+
+static bool is_place_known(struct plan_layout *l, struct plan_place place, int segment)
+{
+    return is_known(l, place.offset, segment) &&
+           is_known(l, l->buffers[place.buffer].size, segment);
+}
+
+/* The segment that has run when a loop's body ends. */
+static int last_segment(const struct plan_layout *l, uint32_t body)
+{
+    const struct plan_body *b = &l->bodies[body];
+    return l->steps[b->first + b->n_steps - 1].segment;
 }
 
 /* A step may only use sizes that the READ steps before it made known. */
-static bool check_order(struct plan_layout *l, uint32_t i, int reads_done)
+static bool check_order(struct plan_layout *l, const struct planned_step *planned)
 {
-    const struct step *step = &l->steps[i];
-    int latest = 0;
-    if (step->kind == STEP_LAUNCH) {
+    const struct step *step = &planned->step;
+    int now = planned->segment;
+    bool known = true;
+    switch (step->kind) {
+    case STEP_LAUNCH:
         for (int d = 0; d < 3; d++)
-            latest = later(l, latest, grid_dim(l, step->kernel, d));
+            known &= is_known(l, grid_dim(l, step->kernel, d), now);
         for (int a = 0; a < step->kernel->n_args; a++) {
             const struct kernel_arg *arg = &step->kernel->args[a];
-            latest = later(l, latest,
-                           arg->kind == ARG_BUFFER ? l->buffers[buffer_of(l, arg->value)].size
-                                                   : arg->dim);
+            known &= arg->kind == ARG_BUFFER ? is_place_known(l, l->place[arg->value->id], now)
+                                             : is_known(l, arg->dim, now);
         }
-    } else if (step->kind != STEP_READ) {
-        latest = later(l, latest, l->buffers[l->to[i]].size);
+        break;
+    case STEP_READ: break;
+    case STEP_COPY: known &= is_place_known(l, planned->from, now); /* fall through */
+    case STEP_FILL:
+        known &= is_place_known(l, planned->to, now) && is_known(l, planned->bytes, now);
+        break;
+    case STEP_BRANCH: known = is_known(l, step->node->attr.branch.condition, now); break;
+    case STEP_LOOP:
+        known = is_known(l, step->node->attr.loop.trips, now) &&
+                is_known(l, step->node->attr.loop.again, last_segment(l, planned->inner[0]));
+        break;
     }
-    if (latest > reads_done)
+    if (!known)
         diag_error(l->b->diag, STATUS_INTERNAL,
-                   step->kind == STEP_LAUNCH ? step->kernel->symbol : origin_of(step->value),
+                   step->kind == STEP_LAUNCH ? step->kernel->symbol : planned->nodes,
                    "a step uses a size before the step that reads it");
-    return latest <= reads_done;
+    return known;
 }
 
 static bool add_steps(struct plan_layout *l, const uint32_t *begin)
 {
-    int reads_done = 0;
     for (uint32_t i = 0; i < l->n_steps; i++) {
-        if (!check_order(l, i, reads_done))
-            return false;
-        switch (l->steps[i].kind) {
-        case STEP_LAUNCH:
-            if (!add_launch(l, l->steps[i].kernel))
-                return false;
-            break;
-        case STEP_READ:
-            if (!add_read_step(l, l->steps[i].value, begin))
-                return false;
-            reads_done++;
-            break;
+        const struct planned_step *planned = &l->steps[i];
+        struct plan_step record = {.nodes = plan_string(l->b, planned->nodes)};
+        bool good = check_order(l, planned);
+        switch (planned->step.kind) {
+        case STEP_LAUNCH: good = good && set_launch(l, planned->step.kernel, &record); break;
+        case STEP_READ: good = good && set_read(l, planned, begin, &record); break;
         case STEP_FILL:
-        case STEP_COPY: add_move(l, i); break;
+        case STEP_COPY: set_move(l, planned, &record); break;
+        case STEP_BRANCH:
+        case STEP_LOOP: set_control(l, planned, &record); break;
         }
+        if (!good)
+            return false;
+        PLAN_PUSH(&l->own[PLAN_STEPS], &record);
     }
     return true;
 }
@@ -431,16 +320,15 @@ bool plan_add_program(struct plan_builder *b, int index)
     struct plan_layout l = {.b = b, .g = b->g, .own = b->own[index], .program = b->programs[index]};
     struct plan_program record = {0};
     const uint32_t *begin;
-    arrange_steps(&l);
-    lay_out_buffers(&l);
-    l.scalars = scalar_create(b->g, l.n_reads, l.reads);
+    plan_lay_out_steps(&l);
+    l.scalars = scalar_create(b->g, l.n_segments, l.segments);
     want_sizes(&l);
     if (!scalar_emit(l.scalars, string_of, b))
         return false;
     add_scalars(&l, &record.bind_scalars, &begin);
     if (!add_steps(&l, begin) || !plan_place_buffers(&l, &record))
         return false;
-    record.main_steps = l.n_steps;
+    record.main_steps = l.bodies[0].n_steps;
     PLAN_PUSH(&l.own[PLAN_PROGRAM], &record);
     return true;
 }

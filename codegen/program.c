@@ -1,19 +1,25 @@
 /* From a graph whose nodes have kernels to a program: groups, families, steps. */
 #include "program.h"
+#include "../runtime/plan_format.h"
 #include "emit_state.h"
 
 #include <string.h>
 
 static family *const family_of[] = {
-    [OC_REDUCE] = family_reduce, [OC_ROW] = family_row,   [OC_CONTRACT] = family_contract,
-    [OC_WINDOW] = family_window, [OC_SCAN] = family_scan, [OC_SCATTER] = family_scatter,
+    [OC_REDUCE] = family_reduce, [OC_ROW] = family_row,       [OC_CONTRACT] = family_contract,
+    [OC_WINDOW] = family_window, [OC_SCAN] = family_scan,     [OC_SCATTER] = family_scatter,
     [OC_SORT] = family_sort,     [OC_SELECT] = family_select,
 };
 
+static bool is_control(const struct node *node)
+{
+    return op_info[node->op].class == OC_CONTROL;
+}
+
 static bool is_core(const struct node *node)
 {
-    return op_info[node->op].class < sizeof family_of / sizeof *family_of &&
-           family_of[op_info[node->op].class];
+    enum op_class class = op_info[node->op].class;
+    return is_control(node) || (class < sizeof family_of / sizeof *family_of && family_of[class]);
 }
 
 void codegen_append(struct codegen *c, struct step step)
@@ -111,13 +117,56 @@ static bool is_empty(struct graph *g, const struct group *group)
     return true;
 }
 
+static bool is_too_deep(const struct graph *body)
+{
+    int depth = 0;
+    for (; body->outer; body = body->outer)
+        depth++;
+    return depth > PLAN_MAX_DEPTH;
+}
+
+static void add_control(struct codegen *c, struct node *node)
+{
+    struct step step = {.kind = node->op == OP_loop ? STEP_LOOP : STEP_BRANCH, .node = node};
+    for (int i = 0; i < 2 && node->body[i]; i++) {
+        if (is_too_deep(node->body[i])) {
+            diag_error(c->g->diag, STATUS_LIMIT, node->origin,
+                       "%s: bodies in bodies, more than %d deep", op_info[node->op].name,
+                       PLAN_MAX_DEPTH);
+            c->failed = true;
+            return;
+        }
+        step.body[i] = codegen_program(node->body[i], c->target);
+        c->failed |= !step.body[i];
+    }
+    codegen_append(c, step);
+}
+
 static void add_kernel(struct codegen *c, const struct group *group)
 {
     family *make = group->core ? family_of[op_info[group->core->op].class] : family_map;
     if (is_empty(c->g, group))
         return;
-    if (!can_be_kernel(c, group) || !make(c, group))
+    if (!can_be_kernel(c, group))
         c->failed = true;
+    else if (group->core && is_control(group->core))
+        add_control(c, group->core);
+    else if (!make(c, group))
+        c->failed = true;
+}
+
+bool program_each_launch(const struct program *program,
+                         bool (*visit)(void *context, const struct kernel *kernel), void *context)
+{
+    for (int i = 0; i < program->n_steps; i++) {
+        const struct step *step = &program->steps[i];
+        if (step->kind == STEP_LAUNCH && !visit(context, step->kernel))
+            return false;
+        for (int k = 0; k < 2; k++)
+            if (step->body[k] && !program_each_launch(step->body[k], visit, context))
+                return false;
+    }
+    return true;
 }
 
 struct program *codegen_program(struct graph *g, const struct target *target)

@@ -4,17 +4,39 @@
 
 enum { NO_SEGMENT = -1 };
 
+/* The slot of a dim, and the segment whose code defines it. */
+struct known_slot {
+    uint32_t slot; /* PLAN_NONE: not emitted yet */
+    int segment;
+};
+
+/* A constraint, or a wanted dim, and when it can be checked or computed. */
+struct check {
+    const struct constraint *constraint;
+    int segment;
+};
+struct want {
+    const struct dim *d;
+    int segment; /* set when the program is emitted */
+};
+
 struct scalar_program {
     struct graph *g;
-    int n_reads;
-    struct value *const *reads;
-    const struct dim **wants;
+    int n_segments;
+    const struct scalar_segment *segments;
+    int n_symbols;       /* those that there were at the start … */
+    int *segment_of;     /* … and their segments */
+    uint32_t *record_of; /* by segment: READS record */
+    struct want *wants;
     int n_wants, cap_wants;
-    uint32_t *slot; /* by dim id; PLAN_NONE: not emitted yet */
-    uint32_t cap_slot;
+    struct check *checks;
+    int n_checks;
+    struct known_slot *slots; /* by dim id */
+    uint32_t cap_slots;
+    int segment; /* the one being emitted */
     struct plan_scalar *code;
     uint32_t n, cap;
-    uint32_t *begin; /* n_reads + 2 entries */
+    uint32_t *begin; /* n_segments + 1 entries */
     uint32_t (*string)(void *context, const char *text);
     void *context;
 };
@@ -28,11 +50,35 @@ static void *grow(struct arena *arena, void *array, size_t count, size_t capacit
     return larger;
 }
 
-struct scalar_program *scalar_create(struct graph *g, int n_reads, struct value *const *reads)
+/* Which segment makes a symbol known. */
+static int find_segment(const struct scalar_program *s, int symbol)
+{
+    struct symbol_source source = scalar_source(s->g, symbol);
+    if (source.kind == SYMBOL_INPUT_DIM)
+        return 0;
+    for (int i = 0; i < s->n_segments; i++) {
+        const struct scalar_segment *segment = &s->segments[i];
+        if (source.kind == SYMBOL_ELEMENT && segment->read == source.value)
+            return i;
+        if (source.kind == SYMBOL_LOOP_INDEX && segment->index && segment->index->symbol == symbol)
+            return i;
+    }
+    return NO_SEGMENT;
+}
+
+struct scalar_program *scalar_create(struct graph *g, int n_segments,
+                                     const struct scalar_segment *segments)
 {
     struct scalar_program *s = ARENA_NEW(g->arena, struct scalar_program);
-    *s = (struct scalar_program){.g = g, .n_reads = n_reads, .reads = reads};
-    s->begin = ARENA_ARRAY(g->arena, (size_t)n_reads + 2, uint32_t);
+    *s = (struct scalar_program){.g = g, .n_segments = n_segments, .segments = segments};
+    s->n_symbols = dim_symbol_count(g->dims);
+    s->begin = ARENA_ARRAY(g->arena, (size_t)n_segments + 1, uint32_t);
+    s->record_of = ARENA_ARRAY(g->arena, (size_t)n_segments, uint32_t);
+    for (int i = 0, records = 0; i < n_segments; i++)
+        s->record_of[i] = segments[i].read ? (uint32_t)records++ : PLAN_NONE;
+    s->segment_of = ARENA_ARRAY(g->arena, (size_t)s->n_symbols + 1, int);
+    for (int i = 0; i < s->n_symbols; i++)
+        s->segment_of[i] = find_segment(s, i);
     return s;
 }
 
@@ -43,7 +89,7 @@ void scalar_want(struct scalar_program *s, const struct dim *d)
         s->wants =
             grow(s->g->arena, s->wants, (size_t)s->n_wants, (size_t)s->cap_wants, sizeof *s->wants);
     }
-    s->wants[s->n_wants++] = d;
+    s->wants[s->n_wants++].d = d;
 }
 
 struct symbol_source scalar_source(const struct graph *g, int symbol)
@@ -66,22 +112,20 @@ void dim_each_symbol(const struct dim *d, void (*visit)(void *context, int symbo
     }
 }
 
-static int read_of(const struct scalar_program *s, const struct value *v)
+bool scalar_is_known(const struct scalar_program *s, int a, int b)
 {
-    for (int i = 0; i < s->n_reads; i++)
-        if (s->reads[i] == v)
-            return i;
-    return -1;
+    while (b > a)
+        b = s->segments[b].outer;
+    return a == b;
 }
 
-/* The segment in which a symbol becomes known. */
-static int symbol_segment(const struct scalar_program *s, int symbol)
+/* The later of two segments of which one is known in the other. */
+static int later(const struct scalar_program *s, int a, int b)
 {
-    struct symbol_source source = scalar_source(s->g, symbol);
-    if (source.kind == SYMBOL_INPUT_DIM)
-        return 0;
-    int read = source.kind == SYMBOL_ELEMENT ? read_of(s, source.value) : -1;
-    return read < 0 ? NO_SEGMENT : read + 1;
+    if (a == NO_SEGMENT || b == NO_SEGMENT)
+        return NO_SEGMENT;
+    int low = a < b ? a : b, high = a < b ? b : a;
+    return scalar_is_known(s, low, high) ? high : NO_SEGMENT;
 }
 
 struct latest {
@@ -92,21 +136,18 @@ struct latest {
 static void note_symbol(void *context, int symbol)
 {
     struct latest *latest = context;
-    int segment = symbol_segment(latest->s, symbol);
-    if (segment == NO_SEGMENT || latest->segment == NO_SEGMENT)
-        latest->segment = NO_SEGMENT;
-    else if (segment > latest->segment)
-        latest->segment = segment;
+    int segment = symbol < latest->s->n_symbols ? latest->s->segment_of[symbol] : NO_SEGMENT;
+    latest->segment = later(latest->s, latest->segment, segment);
 }
 
-int scalar_segment(struct scalar_program *s, const struct dim *d)
+int scalar_segment_of(struct scalar_program *s, const struct dim *d)
 {
     struct latest latest = {s, 0};
     dim_each_symbol(d, note_symbol, &latest);
     return latest.segment;
 }
 
-/* ---- instructions -------------------------------------------------------------------------- */
+/* ---- instructions ------------------------------------------------------------------------- */
 
 static uint32_t push(struct scalar_program *s, struct plan_scalar instruction)
 {
@@ -126,18 +167,18 @@ static uint32_t push_binary(struct scalar_program *s, enum plan_scalar_op op, ui
 
 static void remember(struct scalar_program *s, const struct dim *d, uint32_t slot)
 {
-    if (d->id >= s->cap_slot) {
+    if (d->id >= s->cap_slots) {
         uint32_t capacity = d->id < 512 ? 1024 : d->id * 2;
-        s->slot = grow(s->g->arena, s->slot, s->cap_slot, capacity, sizeof *s->slot);
-        memset(s->slot + s->cap_slot, 0xff, (capacity - s->cap_slot) * sizeof *s->slot);
-        s->cap_slot = capacity;
+        s->slots = grow(s->g->arena, s->slots, s->cap_slots, capacity, sizeof *s->slots);
+        memset(s->slots + s->cap_slots, 0xff, (capacity - s->cap_slots) * sizeof *s->slots);
+        s->cap_slots = capacity;
     }
-    s->slot[d->id] = slot;
+    s->slots[d->id] = (struct known_slot){slot, s->segment};
 }
 
 uint32_t scalar_slot(const struct scalar_program *s, const struct dim *d)
 {
-    return d->id < s->cap_slot ? s->slot[d->id] : PLAN_NONE;
+    return d->id < s->cap_slots ? s->slots[d->id].slot : PLAN_NONE;
 }
 
 static uint32_t emit(struct scalar_program *s, const struct dim *d);
@@ -154,10 +195,14 @@ static uint32_t emit_symbol(struct scalar_program *s, const struct dim *d)
         return push(s, (struct plan_scalar){.op = PLAN_SC_INPUT_DIM,
                                             .a = (uint32_t)source.input,
                                             .b = (uint32_t)source.axis});
+    int segment = s->segment_of[d->symbol];
+    if (source.kind == SYMBOL_LOOP_INDEX)
+        return push(s,
+                    (struct plan_scalar){.op = PLAN_SC_LOOP_INDEX, .a = s->segments[segment].loop});
     int64_t lower, upper;
     dim_bounds(d, &lower, &upper);
     return push(s, (struct plan_scalar){.op = PLAN_SC_ELEMENT,
-                                        .a = (uint32_t)read_of(s, source.value),
+                                        .a = s->record_of[segment],
                                         .b = (uint32_t)source.element,
                                         .value = upper});
 }
@@ -207,18 +252,23 @@ static uint32_t emit_new(struct scalar_program *s, const struct dim *d)
     }
 }
 
-/* Equal dims are one pointer, so one slot each is common subexpression elimination. */
+/*
+ * Equal dims are one pointer, so one slot each is common subexpression elimination. What a wanted
+ * dim is made of may be emitted in a body first; elsewhere that slot means nothing, so there is a
+ * new one. A wanted dim itself is emitted in the first segment that can, and known in all that use
+ * it.
+ */
 static uint32_t emit(struct scalar_program *s, const struct dim *d)
 {
     uint32_t slot = scalar_slot(s, d);
-    if (slot == PLAN_NONE) {
+    if (slot == PLAN_NONE || !scalar_is_known(s, s->slots[d->id].segment, s->segment)) {
         slot = emit_new(s, d);
         remember(s, d, slot);
     }
     return slot;
 }
 
-/* ---- checks -------------------------------------------------------------------------------- */
+/* ---- checks ------------------------------------------------------------------------------- */
 
 static void emit_check(struct scalar_program *s, enum plan_scalar_op op, uint32_t a, uint32_t b,
                        const char *text)
@@ -237,7 +287,7 @@ static void check_input_dims(struct scalar_program *s)
             if (d->kind == DIM_SYMBOL)
                 source = scalar_source(s->g, d->symbol);
             bool own = source.kind == SYMBOL_INPUT_DIM && source.input == i && source.axis == axis;
-            if (dim_is_const(d, NULL) || own || scalar_segment(s, d) != 0)
+            if (dim_is_const(d, NULL) || own || scalar_segment_of(s, d) != 0)
                 continue;
             struct text formula = {0};
             dim_print(&formula, s->g->dims, d);
@@ -254,15 +304,15 @@ static void check_input_dims(struct scalar_program *s)
 }
 
 /* Whatever was decided at compile time under a symbol's bounds holds only within them. */
-static void check_bounds(struct scalar_program *s, int segment)
+static void check_bounds(struct scalar_program *s)
 {
-    for (int i = 0; i < dim_symbol_count(s->g->dims); i++) {
+    for (int i = 0; i < s->n_symbols; i++) {
         const struct dim *d = dim_symbol_at(s->g->dims, i);
-        if (symbol_segment(s, i) != segment)
+        if (s->segment_of[i] != s->segment)
             continue;
         int64_t lower, upper;
         dim_bounds(d, &lower, &upper);
-        bool size = scalar_source(s->g, i).kind == SYMBOL_INPUT_DIM; /* never negative */
+        bool size = scalar_source(s->g, i).kind != SYMBOL_ELEMENT; /* never negative */
         const char *name = dim_symbol_name(s->g->dims, i);
         if (lower > (size ? 0 : INT64_MIN)) {
             uint32_t least = emit_constant(s, lower);
@@ -279,20 +329,16 @@ static void check_bounds(struct scalar_program *s, int segment)
     }
 }
 
-static int later(int a, int b)
-{
-    return a == NO_SEGMENT || b == NO_SEGMENT ? NO_SEGMENT : a > b ? a : b;
-}
-
-static void check_constraints(struct scalar_program *s, int segment)
+static void check_constraints(struct scalar_program *s)
 {
     static const enum plan_scalar_op ops[] = {
         [MUST_EQUAL] = PLAN_SC_MUST_EQUAL,
         [MUST_BROADCAST] = PLAN_SC_MUST_BROADCAST,
         [MUST_LESS_EQUAL] = PLAN_SC_MUST_LESS_EQUAL,
     };
-    for (const struct constraint *c = s->g->constraints; c; c = c->next) {
-        if (later(scalar_segment(s, c->a), scalar_segment(s, c->b)) != segment)
+    for (int i = 0; i < s->n_checks; i++) {
+        const struct constraint *c = s->checks[i].constraint;
+        if (s->checks[i].segment != s->segment)
             continue;
         uint32_t a = emit(s, c->a), b = emit(s, c->b);
         emit_check(s, ops[c->kind], a, b, c->text);
@@ -327,28 +373,52 @@ static bool report_unknown(struct scalar_program *s, const struct dim *d)
     return false;
 }
 
+/* When each wanted dim and each constraint is known; a body's are checked when it runs. */
+static bool find_segments(struct scalar_program *s)
+{
+    for (int i = 0; i < s->n_wants; i++) {
+        s->wants[i].segment = scalar_segment_of(s, s->wants[i].d);
+        if (s->wants[i].segment == NO_SEGMENT)
+            return report_unknown(s, s->wants[i].d);
+    }
+    int n = 0;
+    for (int i = 0; i < s->n_segments; i++)
+        if (s->segments[i].body)
+            for (const struct constraint *c = s->segments[i].body->constraints; c; c = c->next)
+                n++;
+    s->checks = ARENA_ARRAY(s->g->arena, (size_t)n + 1, struct check);
+    for (int i = 0; i < s->n_segments; i++) {
+        if (!s->segments[i].body)
+            continue;
+        for (const struct constraint *c = s->segments[i].body->constraints; c; c = c->next) {
+            int a = later(s, i, scalar_segment_of(s, c->a));
+            int b = later(s, i, scalar_segment_of(s, c->b));
+            if (later(s, a, b) == NO_SEGMENT)
+                return report_unknown(s, a == NO_SEGMENT ? c->a : c->b);
+            s->checks[s->n_checks++] = (struct check){c, later(s, a, b)};
+        }
+    }
+    return true;
+}
+
 bool scalar_emit(struct scalar_program *s, uint32_t (*string)(void *context, const char *text),
                  void *context)
 {
     s->string = string;
     s->context = context;
-    for (int i = 0; i < s->n_wants; i++)
-        if (scalar_segment(s, s->wants[i]) == NO_SEGMENT)
-            return report_unknown(s, s->wants[i]);
-    for (const struct constraint *c = s->g->constraints; c; c = c->next)
-        if (later(scalar_segment(s, c->a), scalar_segment(s, c->b)) == NO_SEGMENT)
-            return report_unknown(s, scalar_segment(s, c->a) == NO_SEGMENT ? c->a : c->b);
-    for (int segment = 0; segment <= s->n_reads; segment++) {
-        s->begin[segment] = s->n;
-        check_bounds(s, segment);
-        if (!segment)
+    if (!find_segments(s))
+        return false;
+    for (s->segment = 0; s->segment < s->n_segments; s->segment++) {
+        s->begin[s->segment] = s->n;
+        check_bounds(s);
+        if (!s->segment)
             check_input_dims(s);
-        check_constraints(s, segment);
+        check_constraints(s);
         for (int i = 0; i < s->n_wants; i++)
-            if (scalar_segment(s, s->wants[i]) == segment)
-                emit(s, s->wants[i]);
+            if (s->wants[i].segment == s->segment)
+                emit(s, s->wants[i].d);
     }
-    s->begin[s->n_reads + 1] = s->n;
+    s->begin[s->n_segments] = s->n;
     return true;
 }
 

@@ -3,7 +3,11 @@
  * all wants are known the program is emitted, segment by segment, and every dim has a slot:
  *
  *   segment 0      runs when the input shapes are set
- *   segment k      runs after the k-th READ step: what depends on elements read by then
+ *   segment k      runs at the k-th READ step: what depends on elements read by then; or when a body
+ *                  is entered: what depends on the loop's index, and the body's constraints
+ *
+ * The segments form a tree: each knows the one that has always run last before it does. A dim may
+ * be used where its segment is on the way to the root; what a body computes is unknown outside it.
  */
 #ifndef GPUCC_CODEGEN_SCALAR_PROGRAM_H
 #define GPUCC_CODEGEN_SCALAR_PROGRAM_H
@@ -13,14 +17,27 @@
 
 struct scalar_program;
 
-/* reads[k] is the value that READ step k + 1 and READS record k bring to the host. Lives in the
- * graph's arena. */
-struct scalar_program *scalar_create(struct graph *g, int n_reads, struct value *const *reads);
+struct scalar_segment {
+    struct value *read;             /* brought to the host just before; NULL: nothing is */
+    int outer;                      /* lower number; -1: segment 0 */
+    const struct graph *body;       /* its constraints are checked here; NULL: none */
+    const struct dim *index;        /* a loop's body is entered: its index, and which … */
+    uint32_t loop;                  /* … LOOP step of the plan it is */
+};
+
+/* segments[0] is the root's: body g. READS records are numbered by the segments that read. Lives in
+ * the graph's arena; the segments stay the caller's. */
+struct scalar_program *scalar_create(struct graph *g, int n_segments,
+                                     const struct scalar_segment *segments);
 
 void scalar_want(struct scalar_program *s, const struct dim *d);
 
-/* Segment in which d's value becomes known. -1: it depends on an element that no step reads. */
-int scalar_segment(struct scalar_program *s, const struct dim *d);
+/* Segment in which d's value becomes known. -1: it depends on an element that no step reads, or on
+ * elements that are never known together. */
+int scalar_segment_of(struct scalar_program *s, const struct dim *d);
+
+/* Is what segment a computes known in segment b? */
+bool scalar_is_known(const struct scalar_program *s, int a, int b);
 
 /* Emits what was wanted, the graph's constraints, and checks of the inputs' shapes and of the
  * symbols' bounds. string() makes a text's offset in the plan's STRINGS. False after reporting. */
@@ -28,7 +45,7 @@ bool scalar_emit(struct scalar_program *s, uint32_t (*string)(void *context, con
                  void *context);
 
 /* After scalar_emit. The slot of a wanted dim; the instructions; where segments begin: segment k is
- * [begin[k], begin[k + 1]), for k from 0 to n_reads. */
+ * [begin[k], begin[k + 1]). */
 uint32_t scalar_slot(const struct scalar_program *s, const struct dim *d);
 const struct plan_scalar *scalar_code(const struct scalar_program *s, uint32_t *n,
                                       const uint32_t **begin);

@@ -185,9 +185,10 @@ struct plan_scalar {                    /* 24 bytes */
 };
 
 /*
- * Memory of the run. Buffers live from step `first` to step `last`, both included, counted in main
- * steps (a buffer of a body: the steps of the IF or LOOP that owns the body). An ARENA buffer's bytes
- * are PLAN_BUFFER_ALIGN-aligned and rounded up to that, so a kernel may read past the end up to there.
+ * Memory of the run. Buffers live from step `first` to step `last`, both included, counted in an order
+ * in which bodies lie right behind the steps that own them; what an iteration of a LOOP finds there
+ * from before lives from the LOOP to the end of its body. An ARENA buffer's bytes are
+ * PLAN_BUFFER_ALIGN-aligned and rounded up to that, so a kernel may read past the end up to there.
  * alias: an ARENA buffer that lies in the memory of another ARENA buffer, at its start. That one is no
  * alias itself, is at least as large, and its lifetime covers the alias's.
  */
@@ -199,7 +200,7 @@ struct plan_buffer {                    /* 40 bytes */
     uint32_t index;                     /* which input, output or WEIGHTS record; ARENA: 0 */
     uint32_t size;                      /* slot: bytes */
     uint32_t alignment;                 /* power of two <= PLAN_BUFFER_ALIGN */
-    uint32_t first, last;               /* main steps; last >= first */
+    uint32_t first, last;               /* in that order; last >= first */
     int64_t offset;                     /* ARENA with arena_bytes >= 0: where; else -1 */
     uint32_t alias;                     /* ARENA: buffer or NONE */
     uint32_t reserved;                  /* 0 */

@@ -205,7 +205,7 @@ static bool buffer_ok(const struct gpucc_plan *plan, const struct program *p, ui
     if (buffer->kind > PLAN_BUFFER_WEIGHT || buffer->size >= p->n_scalars ||
         buffer->alignment == 0 || buffer->alignment > PLAN_BUFFER_ALIGN ||
         (buffer->alignment & (buffer->alignment - 1)) != 0 || buffer->reserved != 0 ||
-        buffer->last < buffer->first || (buffer->last >= p->info->main_steps && buffer->last > 0))
+        buffer->last < buffer->first || (buffer->last >= p->n_steps && buffer->last > 0))
         return false;
     if (fixed ? buffer->offset < 0 || buffer->offset % PLAN_BUFFER_ALIGN != 0 ||
                     buffer->offset > p->info->arena_bytes || buffer->size >= p->info->bind_scalars

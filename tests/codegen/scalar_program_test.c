@@ -52,6 +52,14 @@ static uint32_t string(void *context, const char *text)
     return n_texts;
 }
 
+/* A program without READ steps. */
+static struct scalar_program *create(struct graph *g)
+{
+    struct scalar_segment *root = ARENA_NEW(g->arena, struct scalar_segment);
+    *root = (struct scalar_segment){.outer = -1, .body = g};
+    return scalar_create(g, 1, root);
+}
+
 static int64_t divide(int64_t a, int64_t b)
 {
     return a / b - (a % b != 0 && (a < 0) != (b < 0));
@@ -72,6 +80,7 @@ static const char *run(const struct scalar_program *s, const int64_t *dims, cons
         case PLAN_SC_CONST: slots[i] = code[i].value; break;
         case PLAN_SC_INPUT_DIM: slots[i] = dims[code[i].b]; break;
         case PLAN_SC_ELEMENT: slots[i] = elements[code[i].b]; break;
+        case PLAN_SC_LOOP_INDEX: slots[i] = 5; break;
         case PLAN_SC_ADD: slots[i] = a + b; break;
         case PLAN_SC_MUL: slots[i] = a * b; break;
         case PLAN_SC_FLOORDIV: slots[i] = divide(a, b); break;
@@ -109,7 +118,7 @@ static void formulas_keep_their_values(void **state)
     };
     enum { N = sizeof formulas / sizeof formulas[0] };
     const struct dim *dims[N];
-    struct scalar_program *s = scalar_create(g, 0, NULL);
+    struct scalar_program *s = create(g);
     for (int i = 0; i < N; i++)
         scalar_want(s, dims[i] = parse(g, formulas[i]));
     assert_true(scalar_emit(s, string, NULL));
@@ -129,7 +138,7 @@ static void equal_subexpressions_are_computed_once(void **state)
     struct fixture *f = *state;
     const struct dim *n = input_dim(f->g, "n", 0, 0);
     graph_add_input(f->g, "x", DT_F32, 1, &n);
-    struct scalar_program *s = scalar_create(f->g, 0, NULL);
+    struct scalar_program *s = create(f->g);
     scalar_want(s, parse(f->g, "floordiv(n, 4)"));
     scalar_want(s, parse(f->g, "floordiv(n, 4)"));
     scalar_want(s, parse(f->g, "3*floordiv(n, 4)"));
@@ -150,7 +159,7 @@ static void constraints_are_checked_with_their_text(void **state)
     const struct dim *shape[] = {input_dim(g, "n", 0, 0), input_dim(g, "m", 0, 1)};
     graph_add_input(g, "x", DT_F32, 2, shape);
     assert_true(graph_constrain(g, MUST_EQUAL, shape[0], shape[1], "node 'add': %s", "n != m"));
-    struct scalar_program *s = scalar_create(g, 0, NULL);
+    struct scalar_program *s = create(g);
     assert_true(scalar_emit(s, string, NULL));
     int64_t slots[64], same[] = {3, 3}, other[] = {3, 4};
     assert_null(run(s, same, NULL, slots));
@@ -164,7 +173,7 @@ static void an_input_must_have_the_shape_it_declares(void **state)
     const struct dim *n = input_dim(g, "n", 0, 0);
     const struct dim *shape[] = {n, parse(g, "2*n + 1")};
     graph_add_input(g, "x", DT_F32, 2, shape);
-    struct scalar_program *s = scalar_create(g, 0, NULL);
+    struct scalar_program *s = create(g);
     assert_true(scalar_emit(s, string, NULL));
     int64_t slots[64], right[] = {3, 7}, wrong[] = {3, 8};
     assert_null(run(s, right, NULL, slots));
@@ -177,7 +186,7 @@ static void bounds_that_were_relied_on_are_checked(void **state)
     struct symbol_source source = {.kind = SYMBOL_INPUT_DIM};
     const struct dim *n = graph_symbol(f->g, "n", source, 2, 10);
     graph_add_input(f->g, "x", DT_F32, 1, &n);
-    struct scalar_program *s = scalar_create(f->g, 0, NULL);
+    struct scalar_program *s = create(f->g);
     assert_true(scalar_emit(s, string, NULL));
     int64_t slots[64], few = 1, right = 10, many = 11;
     assert_null(run(s, &right, NULL, slots));
@@ -195,11 +204,12 @@ static void what_depends_on_an_element_runs_after_its_read(void **state)
     struct symbol_source source = {.kind = SYMBOL_ELEMENT, .value = v, .element = 1};
     const struct dim *k = graph_symbol(g, "k", source, 0, INT64_MAX);
     const struct dim *both = dim_mul(g->dims, k, shape[0]);
-    struct scalar_program *s = scalar_create(g, 1, &v);
+    const struct scalar_segment segments[] = {{.outer = -1, .body = g}, {.read = v, .outer = 0}};
+    struct scalar_program *s = scalar_create(g, 2, segments);
     scalar_want(s, both);
     scalar_want(s, shape[0]);
-    assert_int_equal(scalar_segment(s, shape[0]), 0);
-    assert_int_equal(scalar_segment(s, both), 1);
+    assert_int_equal(scalar_segment_of(s, shape[0]), 0);
+    assert_int_equal(scalar_segment_of(s, both), 1);
     assert_true(scalar_emit(s, string, NULL));
     uint32_t count;
     const uint32_t *begin;
@@ -214,7 +224,7 @@ static void what_depends_on_an_element_runs_after_its_read(void **state)
 static void a_size_that_nothing_computes_is_an_error(void **state)
 {
     struct fixture *f = *state;
-    struct scalar_program *s = scalar_create(f->g, 0, NULL);
+    struct scalar_program *s = create(f->g);
     scalar_want(s, dim_symbol(f->g->dims, "lost", 0, INT64_MAX));
     assert_false(scalar_emit(s, string, NULL));
     assert_int_equal(f->diag.status, STATUS_INTERNAL);

@@ -1,0 +1,208 @@
+/*
+ * What moves values into bodies, from one iteration to the next, and out of them.
+ *
+ *   input of a body       lies where the operand does; a loop's state: where the result does
+ *   result of a branch    the body that runs writes it
+ *   state of a loop       is copied there before the loop; the body writes the next one over it if
+ *                         nothing of the body reads the old one from then on, else to a buffer of
+ * its own, which is copied back when the body ends element of a stack    the body writes slot
+ * `index` of the result
+ *
+ * An output that no step of the body can write there is copied when the body ends: an input, a
+ * constant, a value listed twice. The outputs of the main steps are results in the caller's memory.
+ */
+#include "plan_layout.h"
+
+/* ---- who touches what --------------------------------------------------------------------- */
+
+static bool touches(const struct step *step, const struct value *v)
+{
+    if (step->value == v || step->source == v)
+        return true;
+    for (int i = 0; step->kernel && i < step->kernel->n_args; i++)
+        if (step->kernel->args[i].value == v)
+            return true;
+    const struct node *node = step->node;
+    for (int i = 0; node && i < node->n_in + node->n_out; i++)
+        if (v == (i < node->n_in ? node->in[i] : node->out[i - node->n_in]))
+            return true;
+    return false;
+}
+
+/* First step that touches v; n_steps if none does. */
+static int first_touch(const struct program *program, const struct value *v)
+{
+    int i = 0;
+    while (i < program->n_steps && !touches(&program->steps[i], v))
+        i++;
+    return i;
+}
+
+/* Last step that touches v; -1 if none does. */
+static int last_touch(const struct program *program, const struct value *v)
+{
+    int i = program->n_steps - 1;
+    while (i >= 0 && !touches(&program->steps[i], v))
+        i--;
+    return i;
+}
+
+static bool is_read(const struct program *program, const struct value *v)
+{
+    for (int i = 0; i < program->n_steps; i++)
+        if (program->steps[i].kind == STEP_READ && program->steps[i].value == v)
+            return true;
+    return false;
+}
+
+/* ---- places ------------------------------------------------------------------------------- */
+
+static bool is_state(const struct plan_body *b, int output)
+{
+    return b->node && b->node->op == OP_loop && output < b->node->attr.loop.states;
+}
+
+static bool is_stack(const struct plan_body *b, int output)
+{
+    return b->node && b->node->op == OP_loop && !is_state(b, output);
+}
+
+/* Where output k of a body belongs; buffer PLAN_NONE: nobody wants it. */
+static struct plan_place destination(struct plan_layout *l, uint32_t body, int k)
+{
+    const struct plan_body *b = &l->bodies[body];
+    if (!b->node) /* the first buffers are the inputs, then the outputs */
+        return (struct plan_place){(uint32_t)(b->g->n_inputs + k), NULL};
+    struct plan_place place = l->place[b->node->out[k]->id];
+    if (!is_stack(b, k) || place.buffer == PLAN_NONE)
+        return place;
+    struct dim_table *dims = b->g->dims;
+    const struct dim *slot =
+        dim_mul(dims, b->node->attr.loop.index, plan_bytes(l, b->g->outputs[k]));
+    place.offset = place.offset ? dim_add(dims, place.offset, slot) : slot;
+    return place;
+}
+
+/* May a kernel write the state after an iteration over the one before? */
+static bool replaces_state(const struct plan_body *b, int k)
+{
+    const struct value *old = b->g->inputs[k];
+    return !old->is_output &&
+           last_touch(b->program, old) < first_touch(b->program, b->g->outputs[k]);
+}
+
+/* May kernels write v into its slot of a stack? Only kernels know offsets, and they want vectors to
+ * be aligned. */
+static bool fits_slot(struct plan_layout *l, const struct plan_body *b, const struct value *v)
+{
+    int64_t bytes;
+    if (!dim_is_const(plan_bytes(l, v), &bytes) || bytes % PLAN_IO_ALIGN ||
+        is_read(b->program, v) || op_info[v->def->op].class == OC_CONTROL)
+        return false;
+    for (const struct use *use = v->uses; use; use = use->next)
+        if (op_info[use->node->op].class == OC_CONTROL)
+            return false;
+    return true;
+}
+
+static void place_output(struct plan_layout *l, uint32_t body, int k)
+{
+    const struct plan_body *b = &l->bodies[body];
+    struct value *v = b->g->outputs[k];
+    if (!v->def || plan_is_weight(v) || plan_has_place(l, v) ||
+        (is_state(b, k) && !replaces_state(b, k)) || (is_stack(b, k) && !fits_slot(l, b, v)))
+        return;
+    l->place[v->id] = destination(l, body, k);
+}
+
+void plan_place_body(struct plan_layout *l, uint32_t body)
+{
+    const struct plan_body *b = &l->bodies[body];
+    struct graph *g = b->g;
+    if (!b->node) {
+        for (int i = 0; i < g->n_inputs; i++)
+            l->place[g->inputs[i]->id].buffer =
+                plan_add_buffer(l, PLAN_BUFFER_INPUT, (uint32_t)i, g->inputs[i], 0);
+        for (int i = 0; i < g->n_outputs; i++)
+            plan_add_buffer(l, PLAN_BUFFER_OUTPUT, (uint32_t)i, g->outputs[i], 0);
+    }
+    for (int i = 0; b->node && i < g->n_inputs; i++)
+        l->place[g->inputs[i]->id] = is_state(b, i) ? l->place[b->node->out[i]->id]
+                                                    : plan_place_of(l, b->outer, b->node->in[i]);
+    for (int k = 0; k < g->n_outputs; k++)
+        place_output(l, body, k);
+}
+
+/* ---- around a loop ------------------------------------------------------------------------ */
+
+/* What a state begins with may be made where the state lies, if the loop alone reads it. Not so
+ * where that is the state of a loop around this one: then its old value may still be read. */
+static void place_first_state(struct plan_layout *l, uint32_t body, const struct node *node, int k)
+{
+    struct value *v = node->in[k];
+    struct plan_place place = l->place[node->out[k]->id];
+    if (v->def && value_single_use(v) && !plan_is_weight(v) && !plan_has_place(l, v) &&
+        l->buffers[place.buffer].home == body)
+        l->place[v->id] = place;
+}
+
+void plan_place_results(struct plan_layout *l, uint32_t body)
+{
+    const struct program *program = l->bodies[body].program;
+    for (int i = program->n_steps - 1; i >= 0; i--) { /* a loop's results may begin a later loop */
+        const struct node *node = program->steps[i].node;
+        int states = node && node->op == OP_loop ? (int)node->attr.loop.states : 0;
+        for (int k = 0; node && k < node->n_out; k++)
+            if (k < states || value_has_uses(node->out[k]) || is_read(program, node->out[k]))
+                plan_place_of(l, body, node->out[k]);
+        for (int k = 0; k < states; k++)
+            place_first_state(l, body, node, k);
+    }
+}
+
+void plan_begin_loop(struct plan_layout *l, uint32_t body, const struct node *node)
+{
+    for (int k = 0; k < node->attr.loop.states; k++)
+        plan_add_copy(l, body, node->in[k], l->place[node->out[k]->id],
+                      plan_place_of(l, body, node->in[k]), node->origin);
+}
+
+/* ---- the end of a body -------------------------------------------------------------------- */
+
+static void copy_output(struct plan_layout *l, uint32_t body, int k, struct plan_place from)
+{
+    const struct plan_body *b = &l->bodies[body];
+    struct value *v = b->g->outputs[k];
+    struct plan_place to = destination(l, body, k);
+    if (to.buffer != PLAN_NONE)
+        plan_add_copy(l, body, v, to, from, b->node ? b->node->origin : plan_origin(v));
+}
+
+/* Saves a state that becomes another state, where copying would overwrite it before it is read. */
+static struct plan_place save_state(struct plan_layout *l, uint32_t body, int k)
+{
+    const struct plan_body *b = &l->bodies[body];
+    struct value *v = b->g->outputs[k];
+    struct plan_place from = plan_place_of(l, body, v);
+    if (v->def || v->index == k || !is_state(b, v->index) || b->g->outputs[v->index] == v)
+        return from;
+    struct plan_place saved = {plan_add_buffer(l, PLAN_BUFFER_ARENA, 0, v, body), NULL};
+    plan_add_copy(l, body, v, saved, from, b->node->origin);
+    return saved;
+}
+
+void plan_end_body(struct plan_layout *l, uint32_t body)
+{
+    struct plan_body *b = &l->bodies[body];
+    struct plan_place *from =
+        ARENA_ARRAY(l->g->arena, (size_t)b->g->n_outputs + 1, struct plan_place);
+    for (int k = 0; k < b->g->n_outputs; k++)
+        from[k] =
+            is_state(b, k) ? save_state(l, body, k) : plan_place_of(l, body, b->g->outputs[k]);
+    for (int k = 0; k < b->g->n_outputs; k++)
+        if (!is_state(b, k))
+            copy_output(l, body, k, from[k]);
+    for (int k = 0; k < b->g->n_outputs; k++)
+        if (is_state(b, k))
+            copy_output(l, body, k, from[k]);
+}
