@@ -1,14 +1,25 @@
 #!/usr/bin/env python3
 """Damaged and malicious files: gpucc and gpurun refuse them with a reason, or do what they say.
 
-    hostile.py --build build                   a sample, under a minute
-    hostile.py --build build --count 20000     more of it; --seed for another one
-    hostile.py --build build --only NAME       cases whose name contains NAME, with messages
+    hostile.py --build build                   a sample, about a minute
+    hostile.py --build build --all             1,000 models, 1,000 plans, 1,000 graphs in text form
+    hostile.py --build build --models 5000 --plans 0 --texts 0 --seed 7
+    hostile.py --build build --only NAME       crafted cases whose name contains NAME, with messages
     hostile.py ... --keep FOLDER               keeps the files that were handled wrongly
+
+A program has 20 seconds and 2 GiB of address space: a size that asks for more must end in exit 5.
+
+model   a damaged ONNX file. Where gpucc makes a plan of it, the plan is run on the emulator, and its
+        outputs are the evaluator's on the imported graph; or both refuse the shapes.
+plan    a damaged plan, which is run. With wrong hashes it is refused; the others have their hashes
+        repaired, so that the checks behind them are reached: such a plan is another program, and runs
+        to its own end or is refused. Where the damage does not matter, the answer is the old one.
+text    a damaged graph in text form, compiled.
 """
 import argparse
 import collections
 import hashlib
+import json
 import os
 import pathlib
 import random
@@ -20,175 +31,89 @@ import sys
 import tempfile
 import threading
 
+import numpy as np
 import onnx
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import crafted  # noqa: E402
+import damage  # noqa: E402
 import harness  # noqa: E402
 
 SECONDS, BYTES = 20, 2 << 30
-COMPILE_CODES, RUN_CODES = {0, 1, 3, 5, 7}, {0, 1, 3, 5, 6, 8}
-NUMBERS = (0, 1, 2, 3, 7, 127, 255, 2**16, 2**31 - 1, 2**31, 2**32, 2**62, 2**63 - 1, 2**64 - 1)
+COMPILE_CODES, RUN_CODES = {0, 1, 3, 5, 7}, {0, 2, 3, 5, 6, 8}
 FORMS = (["--emit=ir"], ["--emit=cuda", "--target=sm_90a"])
+SEEDS = harness.ROOT / "tests" / "fuzz" / "seeds"
+DTYPES = {"f32": 1, "u8": 2, "i8": 3, "u16": 4, "i16": 5, "i32": 6, "i64": 7, "bool": 9, "f16": 10,
+          "f64": 11, "u32": 12, "u64": 13, "bf16": 16}
+PLANS = ("digits", "MatMul", "Softmax", "shape_arithmetic", "Conv_same", "TopK", "ScatterND",
+         "Concat", "Split", "LayerNormalization", "CumSum", "Attention", "Resize_cubic", "Loop",
+         "If", "LSTM", "NonZero")
 
 
 class Verdict(Exception):
     """What a program did that it must not do."""
 
 
-def execute(command, codes, scale):
-    """Runs a program within its limits; its exit code and messages, or a Verdict."""
+def run_limited(command, scale, address_space):
+    """(exit code, messages, KiB of memory) of a program; -SIGKILL when it takes too long."""
     environment = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1",
                    "ASAN_OPTIONS": "quarantine_size_mb=16:allocator_may_return_null=1"}
+    limit = ["prlimit", f"--as={address_space}", "--"] if address_space else []
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=log,
-                                   stdin=subprocess.DEVNULL, env=environment)
+        process = subprocess.Popen(limit + [str(c) for c in command], stdout=subprocess.DEVNULL,
+                                   stderr=log, stdin=subprocess.DEVNULL, env=environment)
         timer = threading.Timer(SECONDS * scale, process.kill)
         timer.start()
         _, status, usage = os.wait4(process.pid, 0)
         timer.cancel()
         process.returncode = code = os.waitstatus_to_exitcode(status)
         log.seek(0)
-        messages = log.read(1 << 20)
-    text = messages.decode(errors="replace")
-    if b"runtime error" in messages or b"Sanitizer" in messages:
-        raise Verdict(f"sanitizer: {text[:3000]}")
-    if code == -signal.SIGKILL:
-        raise Verdict(f"no answer within {SECONDS * scale} s")
-    if code not in codes:
-        raise Verdict(f"exit code {code}: {text[:600]}")
-    if code and not text.strip():
-        raise Verdict(f"exit code {code} in silence")
-    if len(messages) >= 1 << 20:
-        raise Verdict("a megabyte of messages")
-    if re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", messages):
-        raise Verdict(f"control characters in the messages: {text[:300]!r}")
-    if usage.ru_maxrss * 1024 > BYTES * scale:
-        raise Verdict(f"{usage.ru_maxrss} KiB of memory")
-    return code, text
+        return code, log.read(1 << 20), usage.ru_maxrss
 
 
-# ---- damage: each takes (random, data, other data) and returns data -----------------------------
+# ---- inputs of a run -----------------------------------------------------------------------------
 
-def damage_bytes(rng, data, other):
-    data = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 5, 20))):
-        if not data:
-            break
-        at = rng.randrange(len(data))
-        kind = rng.randrange(7)
-        if kind == 0:
-            data[at] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            data[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF))
-        elif kind == 2:
-            del data[at:]
-        elif kind == 3:
-            del data[at:at + rng.randrange(1, 40)]
-        elif kind == 4:
-            data[at:at] = rng.choice((b"\xff" * 9 + b"\x01", b"\x80" * 12, b"\x00" * 8))
-        elif kind == 5:
-            start = rng.randrange(len(other))
-            data[at:at + rng.randrange(60)] = other[start:start + rng.randrange(60)]
-        else:
-            data[at:at + 8] = rng.choice(NUMBERS).to_bytes(8, "little")
-    return bytes(data)
+def some_values(rng, dtype, count):
+    """Raw bytes of a tensor: small numbers, which are also sensible indices."""
+    random_state = np.random.default_rng(rng.randrange(2**32))
+    if dtype == "bf16":
+        return (random_state.random(count, np.float32) - 0.5).view(np.uint32) >> 16
+    if dtype[0] == "f":
+        return (random_state.random(count) * 2 - 1).astype(f"f{int(dtype[1:]) // 8}")
+    high = 2 if dtype == "bool" else 4
+    width = 1 if dtype == "bool" else int(dtype[1:]) // 8
+    return random_state.integers(0, high, count).astype(f"u{width}")
 
 
-def number(rng):
-    value = rng.choice(NUMBERS) if rng.random() < 0.6 else rng.randrange(20)
-    value = -value if rng.random() < 0.4 else value
-    return max(-2**63, min(2**63 - 1, value))
+def write_inputs(rng, inspected, folder):
+    """input_0.pb, … for what a plan says of its inputs; False when there is no way to make them."""
+    sizes = {}
+    for i, value in enumerate(inspected["inputs"]):
+        if value["kind"] != "tensor" or value["dtype"] not in DTYPES:
+            return False
+        dims = [d if isinstance(d, int) else sizes.setdefault(d, rng.randrange(1, 6))
+                for d in value["shape"]]
+        count = int(np.prod(dims, dtype=object)) if dims else 1
+        if count > 10**6:
+            return False
+        values = some_values(rng, value["dtype"], count)
+        if value["dtype"] == "bf16":
+            values = values.astype(np.uint16)
+        tensor = onnx.TensorProto(dims=dims, data_type=DTYPES[value["dtype"]],
+                                  raw_data=values.tobytes())
+        (folder / f"input_{i}.pb").write_bytes(tensor.SerializeToString())
+    return True
 
 
-def damage_attribute(rng, attribute):
-    if attribute.HasField("i"):
-        attribute.i = number(rng)
-    elif attribute.HasField("f"):
-        attribute.f = rng.choice((0.0, -1.0, 1e38, float("nan"), float("inf")))
-    elif attribute.HasField("s"):
-        attribute.s = rng.choice((b"", b"\xff\xfe", b"NOTSET", b"\x1b[2J", attribute.s * 3))
-    elif attribute.ints:
-        kind = rng.randrange(3)
-        if kind == 0:
-            attribute.ints[rng.randrange(len(attribute.ints))] = number(rng)
-        elif kind == 1:
-            attribute.ints.append(number(rng))
-        else:
-            attribute.ints.pop()
-    if rng.random() < 0.1:
-        attribute.type = rng.randrange(15)
-
-
-def damage_dims(rng, dims):
-    if dims:
-        dims[rng.randrange(len(dims))] = number(rng)
-    else:
-        dims.append(number(rng))
-
-
-def damage_model(rng, data, other):
-    """One or more changes to what the model says; the file stays well-formed."""
-    try:
-        model = onnx.ModelProto.FromString(data)
-    except Exception:  # a folder of seeds may hold anything
-        return damage_bytes(rng, data, other)
-    graph = model.graph
-    names = [n for node in graph.node for n in (*node.input, *node.output)] or ["x"]
-    for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        kind = rng.randrange(12)
-        node = rng.choice(graph.node) if graph.node else None
-        if kind < 3 and node and node.attribute:
-            damage_attribute(rng, rng.choice(node.attribute))
-        elif kind == 3 and node and node.input:
-            node.input[rng.randrange(len(node.input))] = rng.choice(["", *names])
-        elif kind == 4 and node:
-            del node.input[rng.randrange(len(node.input) + 1):]
-        elif kind == 5 and node:
-            node.op_type = rng.choice(graph.node).op_type
-        elif kind == 6 and node and node.attribute:
-            node.attribute.pop()
-        elif kind == 7 and graph.initializer:
-            tensor = rng.choice(graph.initializer)
-            damage_dims(rng, tensor.dims)
-        elif kind == 8 and graph.initializer:
-            tensor = rng.choice(graph.initializer)
-            tensor.data_type = rng.randrange(28)
-            if rng.random() < 0.3:
-                tensor.raw_data = damage_bytes(rng, tensor.raw_data or b"0123456789", other)
-        elif kind == 9 and graph.input:
-            shape = rng.choice(graph.input).type.tensor_type.shape
-            if shape.dim and rng.random() < 0.8:
-                dim = rng.choice(shape.dim)
-                dim.dim_value = number(rng)
-                if rng.random() < 0.5:
-                    dim.dim_param = rng.choice(("n", "", "a b", "\n"))
-            else:
-                shape.dim.add(dim_value=number(rng))
-        elif kind == 10 and graph.input:
-            rng.choice(graph.input).type.tensor_type.elem_type = rng.randrange(28)
-        elif kind == 11 and model.opset_import:
-            model.opset_import[0].version = rng.choice((0, 1, 5, 6, 7, 9, 11, 13, 18, 22, 99, -1))
-    return model.SerializeToString()
-
-
-def damage_text(rng, data, other):
-    lines = data.decode(errors="replace").split("\n")
-    for _ in range(rng.choice((1, 1, 2, 4))):
-        at = rng.randrange(len(lines))
-        tokens = re.findall(r"-?\d+|\w+|\s+|.", lines[at])
-        kind = rng.randrange(6)
-        if kind == 0:
-            lines.insert(at, rng.choice(lines))
-        elif kind == 1 and len(lines) > 1:
-            del lines[at]
-        elif tokens:
-            places = [i for i, t in enumerate(tokens) if re.fullmatch(r"-?\d+", t)]
-            place = rng.choice(places) if places and kind < 5 else rng.randrange(len(tokens))
-            tokens[place] = (str(number(rng)) if kind < 5 else
-                             rng.choice(re.findall(r"\w+|.", other.decode(errors="replace"))))
-            lines[at] = "".join(tokens)
-    return "\n".join(lines).encode()
+def largest(folder):
+    """The largest magnitude among the float outputs of a run, for the tolerance."""
+    top = 0.0
+    for path in folder.glob("output_*.pb"):
+        array = harness.load_tensor(path)
+        if array.size and array.dtype.kind in "fV":
+            array = np.abs(array.astype(np.float64))
+            top = max(top, float(array[np.isfinite(array)].max(initial=0)))
+    return top
 
 
 # ---- what is done with a file -------------------------------------------------------------------
@@ -198,53 +123,115 @@ class Attack:
         self.bin = pathlib.Path(options.build).resolve() / "bin"
         self.options, self.work = options, work
         self.scale = 3 if options.slow else 1
-        self.codes, self.failures = collections.Counter(), []
+        self.counts, self.failures = collections.Counter(), []
 
-    def case(self, name, data, file, seed=0):
-        """One file through gpucc; when it still compiles, sometimes through all the rest, too."""
-        rng = random.Random(f"{name}/{seed}")
-        digest = hashlib.sha1(f"{name}{seed}".encode()).hexdigest()[:12]
-        folder = self.work / digest
+    def execute(self, command, codes):
+        """Runs a program within its limits; its exit code and messages, or a Verdict."""
+        # A sanitizer maps terabytes: there the memory in use is all that can be judged.
+        space = None if self.options.slow else BYTES
+        code, messages, kibibytes = run_limited(command, self.scale, space)
+        text = messages.decode(errors="replace")
+        if b"runtime error" in messages or b"Sanitizer" in messages:
+            raise Verdict(f"sanitizer: {text[:3000]}")
+        if code == -signal.SIGKILL:
+            raise Verdict(f"no answer within {SECONDS * self.scale} s: {command[1:3]}")
+        if code not in codes:
+            raise Verdict(f"exit code {code}: {text[:600]}")
+        if code and not text.strip():
+            raise Verdict(f"exit code {code} in silence")
+        if len(messages) >= 1 << 20:
+            raise Verdict("a megabyte of messages")
+        if re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", messages):
+            raise Verdict(f"control characters in the messages: {text[:300]!r}")
+        if kibibytes * 1024 > BYTES * self.scale:
+            raise Verdict(f"{kibibytes} KiB of memory")
+        return code, text
+
+    def gpucc(self, what, *arguments):
+        code, text = self.execute([self.bin / "gpucc", *arguments], COMPILE_CODES)
+        self.counts[f"{what}: gpucc exit {code}"] += 1
+        return code, text
+
+    def attempt(self, name, seed, data, file, function):
+        """function(folder, path) with data in a file of a folder of its own."""
+        folder = self.work / hashlib.sha1(f"{name}{seed}".encode()).hexdigest()[:12]
         folder.mkdir()
-        path, plan = folder / file, folder / "made.plan"
+        (folder / "weights.bin").write_bytes(bytes(4096))
+        path = folder / file
         path.write_bytes(data)
         try:
-            form = FORMS[rng.randrange(len(FORMS))] if seed else FORMS[1]
-            code, text = execute([self.bin / "gpucc", path, *form], COMPILE_CODES, self.scale)
-            self.codes["gpucc", code] += 1
-            if self.options.only:
-                print(f"{name}: {code} {text[:300]}")
-            if code == 0 and len(data) < 10**5 and rng.random() < self.options.plans:
-                code, _ = execute([self.bin / "gpucc", path, "-o", plan, "--target=portable", "-j1"],
-                                  COMPILE_CODES, self.scale)
-                self.codes["plan", code] += 1
-                if code == 0:
-                    execute([self.bin / "gpurun", "inspect", plan], {0}, self.scale)
+            function(folder, path)
         except Verdict as verdict:
-            self.fail(name, seed, verdict, path)
+            self.failures.append(f"{name} (seed {seed}): {verdict}")
+            print(f"FAILED {self.failures[-1]}", flush=True)
+            if self.options.keep:
+                keep = pathlib.Path(self.options.keep)
+                keep.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, keep / f"{seed}-{file}")
         shutil.rmtree(folder)
 
-    def plan(self, name, data, seed):
-        """One damaged plan through gpurun. Kernels and their arguments do as they are told, on a
-        GPU as on the emulator, so that what a damaged plan computes is not looked at: only loading."""
-        path = self.work / f"{seed}.plan"
-        path.write_bytes(data)
-        try:
-            for command in (["inspect", path, "--skip-hash"], ["inspect", path, "--json"]):
-                code, _ = execute([self.bin / "gpurun", *command], RUN_CODES, self.scale)
-                self.codes["gpurun", code] += 1
-        except Verdict as verdict:
-            self.fail(name, seed, verdict, path)
-        path.unlink(missing_ok=True)
+    def crafted(self, name, data, file):
+        def check(folder, path):
+            code, text = self.gpucc("crafted", path, *FORMS[1])
+            if self.options.only:
+                print(f"{name}: {code} {text[:300]}")
+            if code == 0 and len(data) < 10**5 and file == "model.onnx":
+                self.model(random.Random(name), folder, path, "crafted")
+        self.attempt(name, 0, data, file, check)
 
-    def fail(self, name, seed, verdict, path):
-        self.failures.append(f"{name} (seed {seed}): {verdict}")
-        print(f"FAILED {self.failures[-1]}", flush=True)
-        if self.options.keep:
-            keep = pathlib.Path(self.options.keep)
-            keep.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, keep / f"{seed}-{path.name}")
+    def model(self, rng, folder, path, what="model"):
+        """One model through everything; what runs must be right."""
+        plan = folder / "made.plan"
+        code, _ = self.gpucc(what, path, "-o", plan, "--target=portable", "-j1")
+        if code:
+            return
+        inspected = subprocess.run([self.bin / "gpurun", "inspect", plan, "--json"],
+                                   capture_output=True, check=True).stdout
+        if not write_inputs(rng, json.loads(inspected), folder):
+            self.counts[f"{what}: not run for its inputs"] += 1
+            return
+        code, text = self.execute([self.bin / "gpurun", "run", plan, "--inputs", folder,
+                                   "--outputs", folder, "--device=emu", "--threads", "1"],
+                                  RUN_CODES - {8})
+        self.counts[f"{what}: gpurun exit {code}"] += 1
+        if code in (0, 2, 6):
+            self.judge(path, folder, code, text)
 
+    def judge(self, path, folder, code, text):
+        """The evaluator's word on a run that ended with this code."""
+        done = subprocess.run([self.bin / "onnx_eval", path, "--rtol", "1e-3", "--atol",
+                               str(1e-4 * largest(folder) + 1e-6), folder],
+                              capture_output=True, text=True, errors="replace",
+                              timeout=SECONDS * self.scale)
+        verdict = (done.stdout.strip().splitlines() or ["nothing"])[-1]
+        if "beyond all tensors" in verdict:
+            return  # the evaluator computes all dims of a node, a kernel those that it needs
+        refused = "cannot be read" not in verdict
+        if (code == 0 and done.returncode) or (code and not refused):
+            raise Verdict(f"gpurun exit {code} {text.strip()[:200]}; the evaluator: {verdict[:300]}")
+
+    def text(self, rng, folder, path):
+        code, _ = self.gpucc("text", path, *FORMS[rng.randrange(len(FORMS))])
+        if code == 0 and rng.random() < 0.1:
+            self.gpucc("text", path, "-o", folder / "made.plan", "--target=portable", "-j1")
+
+    def run_plan(self, plan, outputs):
+        outputs.mkdir(exist_ok=True)
+        code, text = self.execute([self.bin / "gpurun", "run", plan, "--seed", "1", "--outputs",
+                                   outputs, "--device=emu", "--threads", "1"], RUN_CODES)
+        return code, text, [p.read_bytes() for p in sorted(outputs.glob("output_*.pb"))]
+
+    def plan(self, rng, folder, path, repaired, answer):
+        self.execute([self.bin / "gpurun", "inspect", path, "--json"], {0, 8})
+        code, text, outputs = self.run_plan(path, folder / "outputs")
+        same = code == 0 and outputs == answer
+        outcome = "the old answer" if same else "another answer" if code == 0 else f"exit {code}"
+        self.counts[f"plan{', repaired' if repaired else ''}: {outcome}"] += 1
+        if code == 0 and not same and not repaired:
+            raise Verdict("another answer in spite of wrong hashes")
+
+
+# ---- the files ----------------------------------------------------------------------------------
 
 def graph_text(path):
     """(name, bytes) of a test's graph before what is tested, as gpucc takes it."""
@@ -253,71 +240,97 @@ def graph_text(path):
     return path.name, (text if text.startswith("graph") else 'graph "g"\n' + text).encode()
 
 
-def digits():
-    path = harness.ROOT / "examples" / "digits" / "digits.onnx"
-    return path.name, path.read_bytes()
-
-
-def seeds(options):
-    """(name, bytes) of models, and of graphs in text form"""
+def model_seeds(folders):
+    """(name, bytes): the fuzzer's seeds, ONNX's own node tests, an example, and other folders."""
     data = pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data"
-    models = sorted(data.glob("node/*/model.onnx")) + sorted(data.glob("simple/*/model.onnx"))
-    for folder in options.models:
-        models += sorted(pathlib.Path(folder).rglob("*.onnx"))
-    texts = [graph_text(path) for path in sorted((harness.ROOT / "tests").glob("*/*.ir"))]
-    return [(f"{m.parent.name}/{m.name}", m.read_bytes()) for m in models] + [digits()], texts
+    paths = sorted((SEEDS / "import").glob("*.onnx")) * 5
+    paths += sorted(data.glob("node/*/model.onnx")) + sorted(data.glob("simple/*/model.onnx"))
+    paths.append(harness.ROOT / "examples" / "digits" / "digits.onnx")
+    for folder in folders:
+        paths += sorted(pathlib.Path(folder).rglob("*.onnx"))
+    return [(f"{p.parent.name}/{p.name}", p.read_bytes()) for p in paths]
+
+
+def plan_seeds(attack):
+    """(name, bytes, outputs of a run) of plans that are in order."""
+    made = []
+    for name in PLANS:
+        model = (harness.ROOT / "examples/digits/digits.onnx" if name == "digits" else
+                 SEEDS / "import" / f"{name}.onnx")
+        plan = attack.work / f"{name}.plan"
+        code, text = attack.execute([attack.bin / "gpucc", model, "-o", plan, "--target=portable"],
+                                    {0})
+        code, text, outputs = attack.run_plan(plan, attack.work / name)
+        if code:
+            raise SystemExit(f"{name}: {text}")
+        made.append((name, plan.read_bytes(), outputs))
+    return made
 
 
 def jobs(options, attack):
-    """Functions without arguments, each a case."""
+    """Functions without arguments, each a case. A case is its seed: each can be repeated alone."""
     for name, data, file in crafted.all_cases():
         if options.only is None or options.only in name:
-            yield lambda n=name, d=data, f=file: attack.case(n, d, f)
+            yield lambda n=name, d=data, f=file: attack.crafted(n, d, f)
     if options.only is not None:
         return
-    models, texts = seeds(options)
-    plans = []
-    for name, data in (digits(), *texts[::40]):
-        made = attack.work / "made"
-        made.write_bytes(data)
-        code, _ = execute([attack.bin / "gpucc", made, "-o", f"{made}.plan", "--target=portable"],
-                          {0, 6}, attack.scale)
-        if code == 0:
-            plans.append(pathlib.Path(f"{made}.plan").read_bytes())
-    for i in range(options.seed, options.seed + options.count):
-        yield lambda i=i: damaged(attack, i, models, texts, plans)
+    models = model_seeds(options.folder)
+    texts = [graph_text(p) for p in sorted((harness.ROOT / "tests").glob("*/*.ir"))]
+    plans = plan_seeds(attack) if options.plans else []
 
+    def model(seed):
+        rng = random.Random(f"model {seed}")
+        (name, data), (_, other) = rng.choice(models), rng.choice(models)
+        change = damage.damage_bytes if rng.random() < 0.25 else damage.damage_model
+        attack.attempt(f"{change.__name__} of {name}", seed, change(rng, data, other), "model.onnx",
+                       lambda folder, path: attack.model(rng, folder, path))
 
-def damaged(attack, seed, models, texts, plans):
-    rng = random.Random(seed)
-    kind = rng.randrange(10)
-    if kind == 9 and plans:
-        attack.plan("plan", damage_bytes(rng, rng.choice(plans), rng.choice(plans)), seed)
-        return
-    files, damage, file = ((texts, damage_text, "model.ir") if kind < 2 else
-                           (models, damage_bytes if kind < 4 else damage_model, "model.onnx"))
-    (name, data), (_, other) = rng.choice(files), rng.choice(files)
-    attack.case(f"{damage.__name__} of {name}", damage(rng, data, other), file, seed)
+    def text(seed):
+        rng = random.Random(f"text {seed}")
+        (name, data), (_, other) = rng.choice(texts), rng.choice(texts)
+        attack.attempt(name, seed, damage.damage_text(rng, data, other), "model.ir",
+                       lambda folder, path: attack.text(rng, folder, path))
+
+    def plan(seed):
+        rng = random.Random(f"plan {seed}")
+        (name, data, answer), (_, other, _) = rng.choice(plans), rng.choice(plans)
+        repaired = seed % 2 == 0
+        change = damage.damage_bytes if rng.random() < 0.2 else damage.damage_plan
+
+        def check(folder, path):
+            if repaired:
+                subprocess.run([attack.bin / "repair_plan", path], check=True)
+            attack.plan(rng, folder, path, repaired, answer)
+        attack.attempt(f"{change.__name__} of {name}", seed, change(rng, data, other), "it.plan",
+                       check)
+
+    for function, count in (model, options.models), (plan, options.plans), (text, options.texts):
+        for seed in range(options.seed, options.seed + count):
+            yield lambda f=function, s=seed: f(s)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", required=True)
-    parser.add_argument("--count", type=int, default=400, help="damaged files")
+    parser.add_argument("--models", type=int, default=150, help="damaged models")
+    parser.add_argument("--plans", type=int, default=200, help="damaged plans")
+    parser.add_argument("--texts", type=int, default=80, help="damaged graphs in text form")
+    parser.add_argument("--all", action="store_true", help="1,000 of each")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--plans", type=float, default=0.05, help="part of survivors compiled fully")
-    parser.add_argument("--models", action="append", default=[], help="a folder of more models")
+    parser.add_argument("--folder", action="append", default=[], help="a folder of more models")
     parser.add_argument("--only")
     parser.add_argument("--keep")
     parser.add_argument("--slow", action="store_true", help="three times the limits: sanitizers")
     options = parser.parse_args()
+    if options.all:
+        options.models = options.plans = options.texts = 1000
     with tempfile.TemporaryDirectory() as work:
         attack = Attack(options, pathlib.Path(work))
         for _ in harness.parallel(lambda job: job(), jobs(options, attack)):
             pass
-    for (program, code), count in sorted(attack.codes.items()):
-        print(f"{program} exit {code}: {count}")
+    for what, count in sorted(attack.counts.items()):
+        print(f"{what}: {count}")
     print(f"{len(attack.failures)} failures")
     return 1 if attack.failures else 0
 
