@@ -13,7 +13,7 @@
  */
 #include "plan_layout.h"
 
-/* ---- who touches what --------------------------------------------------------------------- */
+/* ---- who touches what ----------------------------------------------------------------------- */
 
 static bool touches(const struct step *step, const struct value *v)
 {
@@ -55,7 +55,7 @@ static bool is_read(const struct program *program, const struct value *v)
     return false;
 }
 
-/* ---- places ------------------------------------------------------------------------------- */
+/* ---- places --------------------------------------------------------------------------------- */
 
 static bool is_state(const struct plan_body *b, int output)
 {
@@ -133,7 +133,7 @@ void plan_place_body(struct plan_layout *l, uint32_t body)
         place_output(l, body, k);
 }
 
-/* ---- around a loop ------------------------------------------------------------------------ */
+/* ---- around a loop -------------------------------------------------------------------------- */
 
 /* What a state begins with may be made where the state lies, if the loop alone reads it. Not so
  * where that is the state of a loop around this one: then its old value may still be read. */
@@ -167,7 +167,7 @@ void plan_begin_loop(struct plan_layout *l, uint32_t body, const struct node *no
                       plan_place_of(l, body, node->in[k]), node->origin);
 }
 
-/* ---- the end of a body -------------------------------------------------------------------- */
+/* ---- the end of a body ---------------------------------------------------------------------- */
 
 static void copy_output(struct plan_layout *l, uint32_t body, int k, struct plan_place from)
 {

@@ -6,7 +6,7 @@
 
 enum { MAX_READ_ELEMENTS = 65536 };
 
-/* ---- sizes -------------------------------------------------------------------------------- */
+/* ---- sizes ---------------------------------------------------------------------------------- */
 
 static const struct dim *grid_dim(const struct plan_layout *l, const struct kernel *kernel, int i)
 {
@@ -73,7 +73,7 @@ static uint32_t string_of(void *context, const char *text)
     return plan_string(context, text);
 }
 
-/* ---- records ------------------------------------------------------------------------------ */
+/* ---- records -------------------------------------------------------------------------------- */
 
 static uint32_t slot(const struct plan_layout *l, const struct dim *d)
 {
@@ -227,7 +227,7 @@ static void set_control(struct plan_layout *l, const struct planned_step *planne
     }
 }
 
-/* ---- order -------------------------------------------------------------------------------- */
+/* ---- order ---------------------------------------------------------------------------------- */
 
 static bool is_known(struct plan_layout *l, const struct dim *d, int segment)
 {

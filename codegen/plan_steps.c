@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* ---- symbols that the program's numbers depend on ----------------------------------------- */
+/* ---- symbols that the program's numbers depend on ------------------------------------------- */
 
 static void need_symbol(void *context, int symbol)
 {
@@ -86,7 +86,7 @@ static bool is_read(const struct program *program, const struct value *v)
     return false;
 }
 
-/* ---- one body ----------------------------------------------------------------------------- */
+/* ---- one body ------------------------------------------------------------------------------- */
 
 struct planned_step *plan_add_step(struct plan_layout *l, uint32_t body, struct step step,
                                    const char *nodes)
@@ -200,7 +200,7 @@ static void collect_body(struct plan_layout *l, uint32_t body, const bool *neede
     plan_end_body(l, body);
 }
 
-/* ---- all of them -------------------------------------------------------------------------- */
+/* ---- all of them ---------------------------------------------------------------------------- */
 
 /* One list, in which owners are known by their numbers. */
 static void number_steps(struct plan_layout *l)

@@ -147,7 +147,7 @@ int scalar_segment_of(struct scalar_program *s, const struct dim *d)
     return latest.segment;
 }
 
-/* ---- instructions ------------------------------------------------------------------------- */
+/* ---- instructions --------------------------------------------------------------------------- */
 
 static uint32_t push(struct scalar_program *s, struct plan_scalar instruction)
 {
@@ -268,7 +268,7 @@ static uint32_t emit(struct scalar_program *s, const struct dim *d)
     return slot;
 }
 
-/* ---- checks ------------------------------------------------------------------------------- */
+/* ---- checks --------------------------------------------------------------------------------- */
 
 static void emit_check(struct scalar_program *s, enum plan_scalar_op op, uint32_t a, uint32_t b,
                        const char *text)
