@@ -57,7 +57,8 @@ class Case:
     kind: str = "function"          # row of judge.TOLERANCE
     again: Callable = None          # r → inputs of other sizes but the same ranks and types: lets
     #                                 the case be compiled once with free dims and run three times
-    expected: Callable = None       # inputs → outputs in numpy, where differences.tsv says "own"
+    expected: Callable = None       # inputs → outputs in numpy: judges where ONNX Runtime lacks the
+    #                                 type and the reference evaluator is wrong or lacks it too
     foldable: bool = True           # may be given constants alone
     neighbours: bool = True         # may get a Neg before and behind
     # set by the framework
@@ -98,10 +99,7 @@ class Random:
         """Every version of the operator in turn, at a random opset of its range."""
         if self.domain == CONTRIB or not self.versions:
             return 21
-        since = self.versions[index % len(self.versions)]
-        later = [v for v in self.versions if v > since]
-        until = later[0] - 1 if later else NEWEST_OPSET
-        return self.integer(max(since, OLDEST_OPSET), max(until, OLDEST_OPSET))
+        return self.integer(*self.versions[index % len(self.versions)])
 
     def pick(self, options):
         options = list(options)
@@ -203,15 +201,14 @@ class Random:
 
 
 def versions(domain, op):
-    """The opsets at which the operator's schema changed, as far as they matter here."""
-    since = sorted({s.since_version for s in onnx.defs.get_all_schemas_with_history()
-                    if s.name == op and s.domain == domain and not s.deprecated})
-    gone = [s.since_version for s in onnx.defs.get_all_schemas_with_history()
-            if s.name == op and s.domain == domain and s.deprecated]
-    if gone and since:
-        return [min(gone) - 1]
-    old = [v for v in since if v <= OLDEST_OPSET]
-    return old[-1:] + [v for v in since if v > OLDEST_OPSET]
+    """Ranges of opsets within which the operator's schema is the same."""
+    history = [s for s in onnx.defs.get_all_schemas_with_history()
+               if s.name == op and s.domain == domain]
+    since = sorted({s.since_version for s in history})
+    gone = {s.since_version for s in history if s.deprecated}
+    ranges = [(max(low, OLDEST_OPSET), high - 1)
+              for low, high in zip(since, since[1:] + [NEWEST_OPSET + 1]) if low not in gone]
+    return [r for r in ranges if r[0] <= r[1]]
 
 
 def generator(*operators, domain=""):

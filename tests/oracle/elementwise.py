@@ -1,7 +1,9 @@
 """Generators: arithmetic, logic, comparisons, conversions, element by element."""
 import math
 
+import ml_dtypes
 import numpy as np
+import onnx
 
 from cases import Case, generator, is_float
 
@@ -52,3 +54,142 @@ def arithmetic(r, op):
     return Case([one(s, op in ("Div", "Mod") and i == 1) for i, s in enumerate(shapes)],
                 attributes, kind="exact" if op in ("Max", "Min") else "function")
 
+
+
+def pair(r, dtype, low=None, high=None, special=False):
+    """Two operands that broadcast one way, the other, or both."""
+    shape = r.shape()
+    first = shape if r.chance(0.6) else r.part_of(shape)
+    second = shape if r.chance(0.6) else r.part_of(shape)
+    return [r.values(dtype, s, low, high, special) for s in (first, second)]
+
+
+@generator("Not", "BitwiseNot")
+def invert(r, op):
+    dtype = r.dtype()
+    shape = r.shape(most_rank=8)
+    return Case([r.values(dtype, shape)], kind="moved",
+                again=lambda r: [r.values(dtype, r.shape(len(shape)))])
+
+
+@generator("IsNaN", "IsInf")
+def classify(r, op):
+    dtype = r.dtype("T1")
+    signs = ("detect_negative", "detect_positive")
+    attributes = {k: r.integer(0, 1) for k in signs if op == "IsInf" and r.chance()}
+    shape = r.shape(most_rank=8)
+    return Case([r.values(dtype, shape, special=True)], attributes,
+                again=lambda r: [r.values(dtype, r.shape(len(shape)), special=True)])
+
+
+@generator("And", "Or", "Xor", "BitwiseAnd", "BitwiseOr", "BitwiseXor")
+def logic(r, op):
+    return Case(pair(r, r.dtype()), kind="moved")
+
+
+@generator("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
+def compare(r, op):
+    dtype = r.dtype()
+    x, y = pair(r, dtype, special=is_float(dtype))
+    if r.chance():  # few values, so that some are equal
+        x, y = (np.clip(np.round(v), -2, 2).astype(dtype) if is_float(dtype)
+                else v % 3 if dtype != bool else v for v in (x, y))
+    return Case([np.asarray(x, dtype), np.asarray(y, dtype)])
+
+
+@generator("Pow")
+def power(r, op):
+    base = r.dtype()
+    exponent = r.dtype("T1") if r.opset >= 12 else base
+    whole = not is_float(base)
+    x = pair(r, base, -3 if whole else 0.1, 3)
+    y = r.values(exponent, x[1].shape, 0 if whole or not is_float(exponent) else -3, 4)
+    if whole and is_float(exponent):
+        y = np.round(y).astype(exponent)
+    if is_float(base) and r.chance(0.3):  # negative bases, whole exponents
+        x[0], y = (-x[0]).astype(base), np.round(y).astype(exponent)
+    return Case([x[0], np.asarray(y)])
+
+
+@generator("BitShift")
+def bit_shift(r, op):
+    dtype = r.dtype()
+    x, y = pair(r, dtype)
+    return Case([x, (y % (8 * dtype.itemsize)).astype(dtype)],
+                {"direction": r.pick(["LEFT", "RIGHT"])}, kind="moved")
+
+
+@generator("Where")
+def where(r, op):
+    dtype = r.dtype()
+    shape = r.shape()
+    shapes = [shape if r.chance(0.6) else r.part_of(shape) for _ in range(3)]
+
+    def inputs(r, shapes):
+        special = is_float(dtype) and r.chance()
+        return [r.values(bool, shapes[0]), r.values(dtype, shapes[1], special=special),
+                r.values(dtype, shapes[2])]
+    return Case(inputs(r, shapes), kind="moved")
+
+
+@generator("Identity")
+def identity(r, op):
+    dtype = r.dtype("V" if r.opset >= 14 else "T")
+    shape = r.shape(most_rank=8)
+    return Case([r.values(dtype, shape, special=is_float(dtype))], kind="moved",
+                again=lambda r: [r.values(dtype, r.shape(len(shape)))])
+
+
+@generator("Clip")
+def clip(r, op):
+    dtype = r.dtype()
+    x = r.values(dtype, r.shape())
+    low, high = sorted(float(v) for v in r.values(dtype, [2]))
+    if r.chance(0.2):
+        low, high = high, low
+    low, high = (v if r.chance(0.7) else None for v in (low, high))
+    if r.opset < 11:
+        return Case([x], {"min": low, "max": high}, kind="exact")
+    limits = [None if v is None else np.asarray(v).astype(dtype) for v in (low, high)]
+    return Case([x, *limits], kind="exact", constant=tuple(i for i in (1, 2) if r.chance()))
+
+
+def convertible(r, source, target, shape):
+    """Numbers of the source type that ONNX says how to convert: whole types have no infinity, and a
+    float out of their range gives anything."""
+    if not is_float(source) or is_float(target) or target == bool:
+        return r.values(source, shape, special=is_float(source) and source.itemsize > 1)
+    info = ml_dtypes.iinfo(target)
+    return r.values(source, shape, max(info.min, -2000) + 0.0, min(info.max, 2000) - 1.0)
+
+
+@generator("Cast", "CastLike")
+def cast(r, op):
+    source = r.dtype("T1")
+    target = r.dtype("T2")
+    shape = r.shape()
+    x = convertible(r, source, target, shape)
+    attributes = {}
+    if r.opset >= 19 and target.name.startswith("float8") and r.chance():
+        attributes["saturate"] = r.integer(0, 1)
+    if op == "CastLike":
+        return Case([x, r.values(target, r.shape(1))], attributes)
+    attributes["to"] = onnx.helper.np_dtype_to_tensor_dtype(target)
+    return Case([x], attributes, again=lambda r: [convertible(r, source, target,
+                                                              r.shape(len(shape)))])
+
+
+@generator("BitCast")
+def bit_cast(r, op):
+    source = r.dtype("T1")
+    same = [t for t in r.allowed("T2") if ml_dtypes_bits(t) == ml_dtypes_bits(source)]
+    target = r.pick(same)
+    return Case([r.values(source, r.shape())],
+                {"to": onnx.helper.np_dtype_to_tensor_dtype(target)}, kind="moved")
+
+
+def ml_dtypes_bits(dtype):
+    """Bits of an element: numpy's itemsize is whole bytes."""
+    if dtype == bool:
+        return 8
+    return (ml_dtypes.finfo if is_float(dtype) else ml_dtypes.iinfo)(dtype).bits

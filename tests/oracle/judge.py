@@ -104,7 +104,7 @@ JUDGES = {"ort": by_onnxruntime, "ort-f32": by_wide_onnxruntime, "reference": by
 def answer(case, inputs, first=None):
     """(outputs, judge): of the first judge that has an answer, or of the one asked for."""
     reasons = []
-    for name in [first] if first else ["ort", "ort-f32", "reference"]:
+    for name in [first] if first else ["ort", "ort-f32", "own", "reference"]:
         try:
             return JUDGES[name](case, inputs), name
         except Exception as e:  # each library raises its own kinds
@@ -171,14 +171,15 @@ class Differences:
         self.rows = [(row[0].split(","), compile(row[1], row[0], "eval"), row[2])
                      for row in self.rows]
 
-    def of(self, case):
-        """(judge or None, number of the row) for a case."""
+    def of(self, case, inputs=None):
+        """(judge or None, number of the row) for a case, or one of its sets of inputs."""
+        inputs = case.inputs if inputs is None else inputs
         name = f"{case.domain}.{case.op}" if case.domain else case.op
-        given = [x for x in case.inputs if x is not None]
+        given = [x for x in inputs if x is not None]
         scope = {"opset": case.opset, "dtype": given[0].dtype.name if given else "",
-                 "types": [x.dtype.name if x is not None else "" for x in case.inputs],
-                 "shapes": [x.shape if x is not None else None for x in case.inputs],
-                 "attributes": case.attributes, "inputs": case.inputs, "np": np,
+                 "types": [x.dtype.name if x is not None else "" for x in inputs],
+                 "shapes": [x.shape if x is not None else None for x in inputs],
+                 "attributes": case.attributes, "inputs": inputs, "np": np,
                  "constant": case.constant, "free": case.free, "op": case.op}
         for number, (operators, when, judge) in enumerate(self.rows):
             if name in operators and eval(when, scope):  # the file is ours

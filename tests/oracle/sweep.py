@@ -133,6 +133,8 @@ class Runner:
             return Result(case, "compiles; differences.tsv says that gpucc refuses it", None, row)
         by = None
         for number, (outputs, inputs) in enumerate(zip(got, case.sets)):
+            if number:
+                verdict, row = self.differences.of(case, inputs)
             shapes_only = verdict == "undefined"
             try:
                 wanted, by = judge.answer(case, inputs, None if shapes_only else verdict)
