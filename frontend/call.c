@@ -215,12 +215,20 @@ bool call_axes(struct call *c, int n, const int64_t *axes, int rank, uint32_t *m
     return true;
 }
 
+const struct element_list *import_elements(const struct import *im, const struct value *v)
+{
+    for (const struct element_list *e = im->elements; e; e = e->next)
+        if (e->value == v)
+            return e;
+    return NULL;
+}
+
 /* Symbols for the elements of v, made once per value. */
 static const struct dim **element_symbols(struct import *im, struct value *v, int n)
 {
-    for (struct element_list *e = im->elements; e; e = e->next)
-        if (e->value == v)
-            return e->d;
+    const struct element_list *known = import_elements(im, v);
+    if (known)
+        return known->d;
     struct element_list *e = ARENA_NEW(im->arena, struct element_list);
     *e = (struct element_list){v, n, ARENA_ARRAY(im->arena, n, const struct dim *), im->elements};
     im->elements = e;

@@ -15,12 +15,18 @@ enum {
     MAX_NODES = 1 << 18,  /* nodes after inlining */
 };
 
-const struct name_entry *scope_find(const struct scope *scope, const char *name)
+/* The entry of a name in the scopes from here outwards; NULL: nobody makes it. *v: its value,
+ * brought into the body that is being built. */
+static const struct name_entry *scope_find(struct call *c, const struct scope *scope,
+                                           const char *name, struct value **v)
 {
+    *v = NULL;
     for (; scope; scope = scope->outer) {
         const struct name_entry *e = names_find(&scope->names, name);
-        if (e)
+        if (e) {
+            *v = import_capture(c, c->import->body, scope->body, e->value);
             return e;
+        }
     }
     return NULL;
 }
@@ -102,12 +108,10 @@ static bool find_inputs(struct call *c)
         const char *name = c->node->input[i];
         if (!*name)
             continue;
-        const struct name_entry *e = scope_find(c->scope, name);
+        const struct name_entry *e = scope_find(c, c->scope, name, &c->in[i]);
         if (!e)
             call_error(c, "input %d, '%s', is made by no node, or needs itself", i, name);
-        else
-            c->in[i] = e->value;
-        ok &= e && (e->value || e->omitted);
+        ok &= e && (c->in[i] || e->omitted);
     }
     return ok;
 }
@@ -115,10 +119,8 @@ static bool find_inputs(struct call *c)
 /* The operands that are there, for a message. */
 static void see_inputs(struct call *c)
 {
-    for (int i = 0; i < c->n_in; i++) {
-        const struct name_entry *e = scope_find(c->scope, c->node->input[i]);
-        c->in[i] = e ? e->value : NULL;
-    }
+    for (int i = 0; i < c->n_in; i++)
+        scope_find(c, c->scope, c->node->input[i], &c->in[i]);
 }
 
 static bool check_arity(struct call *c)
@@ -129,7 +131,7 @@ static bool check_arity(struct call *c)
     for (int i = 0; i < row->least; i++)
         if (i >= c->n_in || !c->in[i])
             return call_error(c, "input %d is missing", i);
-    for (int i = row->least; i < c->n_in && row->most < 0; i++)
+    for (int i = row->least; i < c->n_in && row->most < 0 && row->most != ANY_INPUTS; i++)
         if (!c->in[i])
             return call_error(c, "input %d is missing", i);
     return true;
@@ -146,6 +148,7 @@ static bool inline_function(struct call *c, const Onnx__FunctionProto *f)
         return false;
     }
     struct scope scope = {
+        .body = im->body,
         .caller = c,
         .function = f,
         .opsets = f->n_opset_import ? f->opset_import : c->scope->opsets,
@@ -171,7 +174,8 @@ static bool inline_function(struct call *c, const Onnx__FunctionProto *f)
     return ok;
 }
 
-bool call_inline_graph(struct call *c, const Onnx__GraphProto *graph, int n, struct value **out)
+bool call_inline_graph(struct call *c, const Onnx__GraphProto *graph, int n_in,
+                       struct value *const *in, int n_out, struct value **out)
 {
     struct import *im = c->import;
     if (c->scope->depth >= MAX_SCOPE_DEPTH) {
@@ -180,20 +184,26 @@ bool call_inline_graph(struct call *c, const Onnx__GraphProto *graph, int n, str
         return false;
     }
     struct scope scope = *c->scope;
+    scope.body = im->body;
     scope.outer = c->scope;
     scope.names = (struct name_map){0};
     scope.depth++;
-    if ((size_t)n > graph->n_output)
-        return call_error(c, "its branch has %zu outputs, not %d", graph->n_output, n);
+    if ((size_t)n_out > graph->n_output || (size_t)n_in > graph->n_input)
+        return call_error(c, "its subgraph has %zu inputs and %zu outputs, not %d and %d",
+                          graph->n_input, graph->n_output, n_in, n_out);
+    for (int i = 0; i < n_in; i++)
+        if (graph->input[i]->name && *graph->input[i]->name && in[i])
+            names_put(im->arena, &scope.names, graph->input[i]->name, in[i]);
     if (!import_initializers(im, &scope, graph) ||
         !import_nodes(im, &scope, graph->n_node, graph->node))
         return false;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n_out; i++) {
         const char *name = graph->output[i]->name;
-        const struct name_entry *e = name ? scope_find(&scope, name) : NULL;
-        if (!e)
-            return call_error(c, "output '%s' of its branch is made by no node", name ? name : "");
-        out[i] = e->value;
+        if (!name || !scope_find(c, &scope, name, &out[i]))
+            return call_error(c, "output '%s' of its subgraph is made by no node",
+                              name ? name : "");
+        if (!out[i])
+            return false;
     }
     return true;
 }

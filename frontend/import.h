@@ -19,6 +19,7 @@ struct name_map {
 
 /* A graph or function body that is being walked. */
 struct scope {
+    struct body *body;         /* where its values are; NULL: the model's graph */
     const struct scope *outer; /* the graph around a subgraph, whose names are visible */
     const struct call *caller; /* the node that a function body stands for */
     const Onnx__FunctionProto *function;
@@ -40,7 +41,8 @@ struct import {
     struct model *model;
     struct arena *arena;
     struct diag *diag;
-    struct graph *graph;
+    struct graph *graph; /* where nodes go: the model's, or that of a body */
+    struct body *body;   /* the innermost that is being built, or NULL */
     struct builder b;
     const struct frontend_options *options;
     struct element_list *elements;
@@ -65,8 +67,15 @@ bool import_inputs(struct import *im, struct scope *scope, const Onnx__GraphProt
 /* The model's outputs, checked against what the model declares. */
 bool import_outputs(struct import *im, struct scope *scope, const Onnx__GraphProto *graph);
 
+/* call.c: the element symbols of v, or NULL. */
+const struct element_list *import_elements(const struct import *im, const struct value *v);
+
+/* body.c: v of the body `owner`, brought into `body`, which is inside it; NULL: the model's graph.
+ */
+struct value *import_capture(struct call *c, struct body *body, const struct body *owner,
+                             struct value *v);
+
 /* import.c */
-const struct name_entry *scope_find(const struct scope *scope, const char *name);
 bool import_nodes(struct import *im, struct scope *scope, size_t n, Onnx__NodeProto *const *nodes);
 bool import_initializers(struct import *im, struct scope *scope, const Onnx__GraphProto *graph);
 

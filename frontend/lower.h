@@ -15,7 +15,10 @@
 #include "../ir/build.h"
 #include "model.h"
 
-enum { MAX_ELEMENTS = 256 }; /* most elements of a tensor that decides a shape */
+enum {
+    MAX_ELEMENTS = 256, /* most elements of a tensor that decides a shape */
+    ANY_INPUTS = -2     /* operator.most: any number, of which any may be omitted */
+};
 
 struct call {
     struct import *import;
@@ -36,7 +39,7 @@ struct operator
 {
     const char *domain, *name;
     int since, until; /* opsets, both included */
-    int least, most;  /* inputs; most -1: any number */
+    int least, most;  /* inputs; most -1: any number; or ANY_INPUTS */
     bool (*lower)(struct call * c);
     int variant; /* what distinguishes operators that share a lowering */
 };
@@ -106,8 +109,55 @@ void unmarked_sizes(struct call *c, int rank, const struct dim *const *shape,
 struct value *call_tensor(struct call *c, const Onnx__TensorProto *t);
 struct value *call_sparse_tensor(struct call *c, const Onnx__SparseTensorProto *t);
 
-/* Inlines a branch of a control-flow node; its outputs are put into out[0..n). */
-bool call_inline_graph(struct call *c, const Onnx__GraphProto *graph, int n, struct value **out);
+/*
+ * Walks a subgraph of the node where the builder stands: in the node's place or in a body.
+ * in[0..n_in) are given to its inputs (NULL: the name is left to the graphs around it); its outputs
+ * are put into out[0..n_out).
+ */
+bool call_inline_graph(struct call *c, const Onnx__GraphProto *graph, int n_in,
+                       struct value *const *in, int n_out, struct value **out);
+
+/*
+ * A body graph that is being built: between begin and end all nodes go into it. Bodies nest. What a
+ * subgraph names of the graphs around it is captured by itself; a lowering brings its values in by
+ * body_value.
+ */
+struct body {
+    struct graph *graph;
+    struct body *outer;      /* around it; NULL: the model's graph */
+    struct value **operands; /* of the control node: what the body's inputs stand for */
+    int n_operands, capacity;
+    struct capture *captures; /* private */
+};
+void body_begin(struct call *c, struct body *body);
+void body_end(struct call *c, struct body *body);
+/* One more input, and the operand that it stands for. */
+struct value *body_input(struct call *c, struct body *body, struct value *outside);
+/* v of the body `owner` (NULL: the model's graph), seen from where the builder stands. */
+struct value *body_value(struct call *c, struct body *owner, struct value *v);
+/* Adds the inputs that `with` has and body does not have yet, so that the operands are the same. */
+void body_share_inputs(struct call *c, struct body *body, const struct body *with);
+
+/*
+ * A loop that a lowering builds: begin; values of the graph around it by loop_value; end, or
+ * abandon after an error. A loop of one trip is built in place, without a body.
+ */
+struct loop {
+    const struct dim *trips, *index; /* the iteration, as a dim */
+    int states;
+    struct value *const *initial;
+    struct body body, *owner;
+    bool in_place;
+};
+/* inside[0..states): the states, inside. False after an error, or when a value is NULL. */
+bool loop_begin(struct call *c, struct loop *loop, const struct dim *trips, int states,
+                struct value *const *initial, struct value **inside);
+struct value *loop_value(struct call *c, struct loop *loop, struct value *v);
+/* inside[0..n): the states after an iteration, then elements to stack; out: the states at the end,
+ * then the stacks. again: see the op loop. */
+bool loop_end(struct call *c, struct loop *loop, const struct dim *again, int n,
+              struct value *const *inside, struct value **out);
+void loop_abandon(struct call *c, struct loop *loop);
 
 /* Dims by short names. */
 static inline const struct dim *d_const(struct call *c, int64_t v)
@@ -172,6 +222,7 @@ enum reduction {
     REDUCE_SUM_SQUARE,
 };
 enum window_form { WINDOW_HANN, WINDOW_HAMMING, WINDOW_BLACKMAN };
+enum recurrent_gates { GATES_RNN = 1, GATES_GRU = 3, GATES_LSTM = 4 };
 enum norm_form { NORM_LAYER, NORM_RMS };
 enum gelu_form { GELU_EXACT, GELU_TANH };
 enum random_form { RANDOM_NORMAL, RANDOM_UNIFORM };

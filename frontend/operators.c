@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { NEW = 1 << 20, MANY = -1 };
+enum { NEW = 1 << 20, MANY = -1, ANY = ANY_INPUTS };
 
 static const struct operator operators[] = {
 #define OPERATOR(domain, name, since, until, least, most, lower, variant)                          \
@@ -40,6 +40,6 @@ struct frontend_operator frontend_operator(int i)
                                       .since = row->since,
                                       .until = row->until == NEW ? 0 : row->until,
                                       .least = row->least,
-                                      .most = row->most,
+                                      .most = row->most < 0 ? -1 : row->most,
                                       .types = one_op ? op_info[row->variant].domain : 0};
 }
