@@ -117,21 +117,20 @@ bool lower_unsqueeze(struct call *c)
     return call_result(c, build_reshape(c->b, c->in[0], rank, d));
 }
 
-/* Without axes, all axes of size 1 go: which ones must be known, since they decide the rank. */
+/* Without axes, all axes of size 1 go: which ones must be known, since they decide the rank. A size
+ * that only the run tells is taken for another one, and the plan checks that it is. */
 static bool squeeze_all(struct call *c)
 {
     uint32_t mask = 0;
     for (int i = 0; i < c->in[0]->rank; i++) {
-        const struct dim *d = c->in[0]->shape[i];
-        int64_t lower, upper;
-        dim_bounds(d, &lower, &upper);
-        if (dim_is(d, 1))
+        const struct dim *d = c->in[0]->shape[i], *one = d_const(c, 1);
+        if (d == one)
             mask |= 1u << i;
-        else if (lower <= 1 && upper >= 1)
-            return call_unsupported(c,
-                                    "the rank of its result depends on the run: it names no "
-                                    "axes, and axis %d may have size 1",
-                                    i);
+        else if (!graph_constrain(c->b->g, MUST_EQUAL, D(eq, d, one), d_const(c, 0),
+                                  "%s: it names no axes, and this plan keeps axis %d; is its "
+                                  "size 1 (1 yes, 0 no)",
+                                  c->b->g->origin, i))
+            return false;
     }
     return call_result(c, build_squeeze(c->b, c->in[0], mask));
 }

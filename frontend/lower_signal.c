@@ -177,3 +177,67 @@ bool lower_stft(struct call *c)
     const struct dim *out[4] = {x->shape[0], frames, t.out, d_const(c, 2)};
     return call_result(c, build_cast(c->b, build_reshape(c->b, v, 4, out), x->type));
 }
+
+static struct value *as_f64(struct call *c, int input)
+{
+    return build_cast(c->b, build_reshape(c->b, c->in[input], 0, NULL), DT_F64);
+}
+
+/* 2595 log10(1 + hertz / 700) */
+static struct value *mel_of_hertz(struct call *c, struct value *hertz)
+{
+    if (!hertz)
+        return NULL;
+    struct value *ratio = v_add_number(c, v_mul_number(c, hertz, 1.0 / 700), 1);
+    return v_mul_number(c, build_unary(c->b, OP_log, ratio), 2595 / M_LN10);
+}
+
+/* Where the triangles' corners are, as numbers of spectrogram bins: [bins + 2]. */
+static struct value *mel_corners(struct call *c, const struct dim *bins)
+{
+    const struct dim *n = D(add, bins, d_const(c, 2));
+    struct value *low = mel_of_hertz(c, as_f64(c, 3)), *high = mel_of_hertz(c, as_f64(c, 4));
+    struct value *step = v_div(c, build_binary(c->b, OP_sub, high, low),
+                               build_cast(c->b, build_dim(c->b, n), DT_F64));
+    struct value *i = build_cast(c->b, build_iota(c->b, DT_I64, 1, &n, 0), DT_F64);
+    struct value *mel = v_add(c, v_mul(c, i, step), low);
+    struct value *length = as_f64(c, 1), *rate = as_f64(c, 2);
+    if (!mel || !length)
+        return NULL;
+    struct value *power = build_unary(c->b, OP_exp, v_mul_number(c, mel, M_LN10 / 2595));
+    struct value *hertz = v_mul_number(c, v_add_number(c, power, -1), 700);
+    struct value *bin = v_div(c, v_mul(c, v_add_number(c, length, 1), hertz), rate);
+    return build_unary(c->b, OP_floor, bin);
+}
+
+/*
+ * MelWeightMatrix: column i is a triangle over the spectrogram bins that rises from corner i to
+ * corner i + 1 and falls to corner i + 2.
+ */
+bool lower_mel_weights(struct call *c)
+{
+    const struct dim *bins = call_dim(c, 0), *length = call_dim(c, 1);
+    enum dtype to = attr_dtype(c, "output_datatype", DT_F32);
+    if (!bins || !length)
+        return false;
+    const struct dim *rows = D(add, D(floordiv, length, d_const(c, 2)), d_const(c, 1));
+    struct value *corners = mel_corners(c, bins), *corner[3];
+    for (int i = 0; i < 3; i++) {
+        corner[i] = build_slice_axis(c->b, corners, 0, d_const(c, i), bins);
+        if (!corner[i])
+            return false;
+    }
+    struct value *low = corner[0], *center = corner[1], *high = corner[2];
+    struct value *row = build_cast(c->b, build_iota(c->b, DT_I64, 1, &rows, 0), DT_F64);
+    row = build_unsqueeze(c->b, row, 2);
+    struct value *rising = v_div(c, build_binary(c->b, OP_sub, row, low),
+                                 build_binary(c->b, OP_sub, center, low));
+    struct value *falling = v_div(c, build_binary(c->b, OP_sub, high, row),
+                                  build_binary(c->b, OP_sub, high, center));
+    struct value *rises = v_and(c, v_le(c, low, row), v_le(c, row, center));
+    struct value *falls = v_and(c, v_le(c, center, row), v_lt(c, row, high));
+    /* A side without width is the corner alone. */
+    rising = build_select(c->b, v_eq(c, low, center), v_number(c, low, 1), rising);
+    struct value *y = build_select(c->b, rises, rising, v_number(c, low, 0));
+    return call_result(c, build_cast(c->b, build_select(c->b, falls, falling, y), to));
+}
