@@ -246,7 +246,7 @@ static void a_given_shape_fixes_dims_of_that_name(void **state)
     add_output(m->graph, "z", DT_F32);
     save_model(m);
     struct frontend_shape shape = {"x", 2, (int64_t[]){3, 4}};
-    struct frontend_options options = {1, &shape};
+    struct frontend_options options = {.n_shapes = 1, .shapes = &shape};
     struct loaded l;
     load(&l, &options);
     assert_non_null(l.graph);
