@@ -9,7 +9,7 @@
 static bool reserve(struct text *text, size_t more)
 {
     size_t need;
-    if (text->failed || __builtin_add_overflow(text->length, more, &need) || need == SIZE_MAX) {
+    if (text->failed || __builtin_add_overflow(text->length, more, &need) || need > SIZE_MAX / 2) {
         text->failed = true;
         return false;
     }
@@ -18,12 +18,14 @@ static bool reserve(struct text *text, size_t more)
         return true;
     size_t capacity = text->capacity < 256 ? 256 : text->capacity;
     while (capacity < need)
-        capacity = capacity > SIZE_MAX / 2 ? need : capacity * 2;
-    char *data = realloc(text->data, capacity);
+        capacity *= 2;
+    char *data = text->arena ? arena_alloc(text->arena, capacity) : realloc(text->data, capacity);
     if (!data) {
         text->failed = true;
         return false;
     }
+    if (text->arena && text->length)
+        memcpy(data, text->data, text->length + 1);
     text->data = data;
     text->capacity = capacity;
     return true;
@@ -65,6 +67,7 @@ void text_printf(struct text *text, const char *format, ...)
 
 void text_free(struct text *text)
 {
-    free(text->data);
-    *text = (struct text){0};
+    if (!text->arena)
+        free(text->data);
+    *text = (struct text){.arena = text->arena};
 }

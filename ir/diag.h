@@ -73,11 +73,16 @@ void arena_free(struct arena *arena);
 #define ARENA_NEW(arena, type)          ((type *)arena_alloc((arena), sizeof(type)))
 #define ARENA_ARRAY(arena, count, type) ((type *)arena_array((arena), (count), sizeof(type)))
 
-/* Growing text buffer on the heap; used for all emitted text. Failure is sticky: check `failed`. */
+/*
+ * Growing text buffer; used for all emitted text. On the heap, failure is sticky: check `failed`. In
+ * an arena, {.arena = a}, running out of memory jumps as arena_alloc does, and nothing is to be freed:
+ * what lives while other pieces are taken from an arena belongs there, or a jump would lose it.
+ */
 struct text {
     char *data;             /* NUL-terminated once anything was written; owned */
     size_t length, capacity;
     bool failed;
+    struct arena *arena;    /* NULL: the heap */
 };
 
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
