@@ -188,6 +188,18 @@ static uint32_t emit_constant(struct scalar_program *s, int64_t value)
     return emit(s, dim_const(s->g->dims, value));
 }
 
+/* What an element must not exceed stands before it, so that the runtime can reserve for the most.
+ */
+static void emit_upper_bounds(struct scalar_program *s, const struct dim *element)
+{
+    for (int i = 0; i < s->n_checks; i++) {
+        const struct constraint *c = s->checks[i].constraint;
+        if (s->checks[i].segment == s->segment && c->kind == MUST_LESS_EQUAL && c->a == element &&
+            scalar_segment_of(s, c->b) < s->segment)
+            emit(s, c->b);
+    }
+}
+
 static uint32_t emit_symbol(struct scalar_program *s, const struct dim *d)
 {
     struct symbol_source source = scalar_source(s->g, d->symbol);
@@ -201,6 +213,7 @@ static uint32_t emit_symbol(struct scalar_program *s, const struct dim *d)
                     (struct plan_scalar){.op = PLAN_SC_LOOP_INDEX, .a = s->segments[segment].loop});
     int64_t lower, upper;
     dim_bounds(d, &lower, &upper);
+    emit_upper_bounds(s, d);
     return push(s, (struct plan_scalar){.op = PLAN_SC_ELEMENT,
                                         .a = s->record_of[segment],
                                         .b = (uint32_t)source.element,

@@ -222,7 +222,30 @@ enum gpucc_status gpucc_context_reserve(struct gpucc_context *context)
     for (uint32_t i = 1; i < context->program->n_segments && status == GPUCC_OK; i++) {
         status = rt_place_segment(context, i, SCALARS_LARGEST);
         context->regions[i].placed = false;
+        context->finished = false; /* what a run found out is overwritten */
     }
+    rt_device_leave(context->device);
+    return status;
+}
+
+/* Slots that hold the shape of an output. */
+static const uint32_t *shape_slots(const struct gpucc_context *context, int output, int *rank)
+{
+    const struct plan_value *values = context->plan->values + context->plan->header->n_inputs;
+    const uint32_t *slots = context->program->shapes;
+    for (int i = 0; i < output; i++)
+        slots += values[i].rank;
+    *rank = values[output].rank;
+    return slots;
+}
+
+/* The device's context need not be current. */
+static enum gpucc_status prepare(struct gpucc_context *context)
+{
+    enum gpucc_status status = rt_device_enter(context->device);
+    if (status != GPUCC_OK)
+        return status;
+    status = rt_prepare(context);
     rt_device_leave(context->device);
     return status;
 }
@@ -230,26 +253,49 @@ enum gpucc_status gpucc_context_reserve(struct gpucc_context *context)
 enum gpucc_status gpucc_context_output_shape(struct gpucc_context *context, int output, int *rank,
                                              int64_t *dims)
 {
-    const struct gpucc_plan *plan = context->plan;
     const struct program *p = context->program;
-    enum gpucc_status status = check_index(output, plan->header->n_outputs, "output");
+    enum gpucc_status status = check_index(output, context->plan->header->n_outputs, "output");
     if (status == GPUCC_OK)
-        status = rt_device_enter(context->device);
+        status = prepare(context);
     if (status != GPUCC_OK)
         return status;
-    status = rt_prepare(context);
-    rt_device_leave(context->device);
-    if (status != GPUCC_OK)
-        return status;
-    const struct plan_value *values = plan->values + plan->header->n_inputs;
-    const uint32_t *slots = p->shapes;
-    for (int i = 0; i < output; i++)
-        slots += values[i].rank;
-    *rank = values[output].rank;
+    const uint32_t *slots = shape_slots(context, output, rank);
     for (int i = 0; i < *rank; i++)
         dims[i] =
             slots[i] < p->info->bind_scalars || context->finished ? context->slots[slots[i]] : -1;
     return GPUCC_OK;
+}
+
+enum gpucc_status gpucc_context_output_bound(struct gpucc_context *context, int output,
+                                             size_t *bytes)
+{
+    const struct program *p = context->program;
+    enum gpucc_status status = check_index(output, context->plan->header->n_outputs, "output");
+    if (status == GPUCC_OK)
+        status = prepare(context);
+    if (status != GPUCC_OK)
+        return status;
+    int rank;
+    const uint32_t *shape = shape_slots(context, output, &rank);
+    size_t n_slots = (size_t)p->n_scalars + 1;
+    struct scalar_state largest = context->scalars;
+    largest.slots = malloc(n_slots * sizeof *largest.slots);
+    if (largest.slots == NULL)
+        return rt_fail(GPUCC_LIMIT, "out of memory");
+    memcpy(largest.slots, context->slots, n_slots * sizeof *largest.slots);
+    for (uint32_t i = 1; i < p->n_segments && status == GPUCC_OK; i++)
+        status = rt_scalars_run(context->plan, p, p->segments[i], &largest, SCALARS_LARGEST);
+    const struct plan_value *value =
+        &context->plan->values[context->plan->header->n_inputs + (uint32_t)output];
+    int64_t most = rt_element_bytes(value->dtype);
+    for (int i = 0; i < rank && status == GPUCC_OK; i++)
+        if (__builtin_mul_overflow(most, largest.slots[shape[i]], &most))
+            status = rt_fail(GPUCC_LIMIT, "output '%s' may have too many elements",
+                             rt_string(context->plan, value->name));
+    free(largest.slots);
+    if (status == GPUCC_OK)
+        *bytes = most < 0 ? 0 : (size_t)most;
+    return status;
 }
 
 static enum gpucc_status bind(struct binding *bindings, int index, uint32_t n, const char *what,

@@ -138,12 +138,20 @@ GPUCC_API enum gpucc_status gpucc_context_reserve(struct gpucc_context *context)
 GPUCC_API enum gpucc_status gpucc_context_output_shape(struct gpucc_context *context, int output,
                                                        int *rank, int64_t *dims);
 
+/* The most bytes that an output can take with the input shapes that are set: what to bind where the
+ * shape depends on data. After a run gpucc_context_output_shape tells how much of the buffer is the
+ * output; the rest of it is left alone. LIMIT where the plan knows no bound; then leave the output
+ * unbound, and the context keeps it. */
+GPUCC_API enum gpucc_status gpucc_context_output_bound(struct gpucc_context *context, int output,
+                                                       size_t *bytes);
+
 enum gpucc_memory { GPUCC_HOST, GPUCC_DEVICE /* address of the device's primary context */ };
 
 /* The buffer stays the caller's and is used by every run until it is bound anew; bytes is its size,
- * checked when a run starts, as is the alignment of device memory (16 bytes as a rule; what
- * cuMemAlloc gives is always enough). NULL is allowed for tensors without elements. An output needs no
- * buffer: then the context keeps it (below). Unbind an output by binding NULL with 0 bytes. */
+ * checked when a run starts (where the size depends on data: once that is known), as is the alignment
+ * of device memory (16 bytes as a rule; what cuMemAlloc gives is always enough). NULL is allowed for
+ * tensors without elements. An output needs no buffer: then the context keeps it (below). Unbind an
+ * output by binding NULL with 0 bytes. */
 GPUCC_API enum gpucc_status gpucc_context_bind_input(struct gpucc_context *context, int input,
                                                      enum gpucc_memory memory, const void *buffer,
                                                      size_t bytes);

@@ -64,6 +64,20 @@ static enum gpucc_status failed(const struct plan_scalar *s, uint32_t slot, int6
                    sign, b, slot);
 }
 
+/* The most an element can be: what the plan says, or sizes before it that it must not exceed. */
+static int64_t largest_element(const struct program *program, struct segment segment,
+                               const int64_t *slots, uint32_t element)
+{
+    int64_t most = program->scalars[element].value;
+    for (uint32_t i = element + 1; i < segment.first + segment.n; i++) {
+        const struct plan_scalar *s = &program->scalars[i];
+        if (s->op == PLAN_SC_MUST_LESS_EQUAL && s->a == element && s->b < element &&
+            slots[s->b] < most)
+            most = slots[s->b];
+    }
+    return most;
+}
+
 enum gpucc_status rt_scalars_run(const struct gpucc_plan *plan, const struct program *program,
                                  struct segment segment, struct scalar_state *state,
                                  enum scalar_mode mode)
@@ -76,9 +90,9 @@ enum gpucc_status rt_scalars_run(const struct gpucc_plan *plan, const struct pro
         case PLAN_SC_INPUT_DIM: slots[i] = state->dims[s->a * PLAN_MAX_RANK + s->b]; break;
         case PLAN_SC_LOOP_INDEX: slots[i] = state->iteration[s->a]; break;
         case PLAN_SC_ELEMENT:
-            slots[i] = mode == SCALARS_LARGEST ? s->value
+            slots[i] = mode == SCALARS_LARGEST ? largest_element(program, segment, slots, i)
                                                : state->elements[state->first_element[s->a] + s->b];
-            if (mode == SCALARS_LARGEST && s->value == INT64_MAX)
+            if (mode == SCALARS_LARGEST && slots[i] == INT64_MAX)
                 return rt_fail(GPUCC_LIMIT, "a size depends on data without a known bound");
             break;
         default: {

@@ -334,6 +334,9 @@ static void data_dependent_output_is_sized_in_the_run(void **state)
     OK(gpucc_context_reserve(f.context));
     OK(gpucc_context_output_shape(f.context, 0, &rank, dims));
     assert_int_equal(dims[0], -1);
+    size_t most;
+    OK(gpucc_context_output_bound(f.context, 0, &most));
+    assert_int_equal(most, 24);
     float x[6] = {1, -1, 2, -1, 3, -1}, y[6];
     int device = f.mock->allocations;
     OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, x, sizeof x));

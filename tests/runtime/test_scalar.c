@@ -108,5 +108,25 @@ static void every_integer_type_widens(void **state)
     assert_false(rt_widen(1, (float[]){1, 2}, 2, to));
 }
 
+static void largest_element_respects_the_sizes_it_must_not_exceed(void **state)
+{
+    (void)state;
+    struct plan_scalar scalars[] = {{PLAN_SC_CONST, 0, 0, 0, 7},
+                                    {PLAN_SC_ELEMENT, 0, 0, 0, INT64_MAX},
+                                    {PLAN_SC_MUST_LESS_EQUAL, 0, 1, 0, 0}};
+    int64_t slots[3];
+    struct program program = {.scalars = scalars, .n_scalars = 3};
+    struct scalar_state scalar_state = {.slots = slots};
+    struct segment all = {0, 3};
+    assert_int_equal(rt_scalars_run(NULL, &program, all, &scalar_state, SCALARS_LARGEST),
+                     GPUCC_LIMIT);
+    assert_non_null(strstr(gpucc_last_error(), "without a known bound"));
+    scalars[2].a = 1;
+    scalars[2].b = 0;
+    assert_int_equal(rt_scalars_run(NULL, &program, all, &scalar_state, SCALARS_LARGEST), GPUCC_OK);
+    assert_int_equal(slots[1], 7);
+}
+
 RUN_TESTS(TEST(arithmetic_rounds_towards_minus_infinity), TEST(overflow_and_division_by_zero_fail),
-          TEST(broken_constraint_fails_with_its_text_and_values), TEST(every_integer_type_widens))
+          TEST(broken_constraint_fails_with_its_text_and_values), TEST(every_integer_type_widens),
+          TEST(largest_element_respects_the_sizes_it_must_not_exceed))
