@@ -50,7 +50,7 @@ static void update(XXH3_state_t *state, const char *text)
     XXH3_128bits_update(state, text, strlen(text) + 1);
 }
 
-struct cache_key cache_key(const struct nvrtc *n, const struct nvrtc_job *job)
+bool cache_key(const struct nvrtc *n, const struct nvrtc_job *job, struct cache_key *key)
 {
     XXH3_state_t state;
     XXH3_INITSTATE(&state);
@@ -62,12 +62,12 @@ struct cache_key cache_key(const struct nvrtc *n, const struct nvrtc_job *job)
     update(&state, job->symbol);
     update(&state, nvrtc_build_id(n));
     update(&state, GPUCC_VERSION);
+    bool complete = !options.failed;
     text_free(&options);
     XXH128_canonical_t hash;
     XXH128_canonicalFromHash(&hash, XXH3_128bits_digest(&state));
-    struct cache_key key;
-    memcpy(key.bytes, hash.digest, sizeof key.bytes);
-    return key;
+    memcpy(key->bytes, hash.digest, sizeof key->bytes);
+    return complete;
 }
 
 static bool entry_path(const struct cache *cache, struct cache_key key, char path[PATH_MAX])

@@ -20,8 +20,8 @@ struct cache_key {
     unsigned char bytes[16];
 };
 
-/* Key of a job: source, options, NVRTC's build and gpucc's version. */
-struct cache_key cache_key(const struct nvrtc *n, const struct nvrtc_job *job);
+/* Key of a job: source, options, NVRTC's build and gpucc's version. False when memory is out. */
+bool cache_key(const struct nvrtc *n, const struct nvrtc_job *job, struct cache_key *key);
 
 bool cache_load(const struct cache *cache, struct cache_key key, struct binary *out);
 /* A full disk or a folder that cannot be written is no error: the next build compiles again. */

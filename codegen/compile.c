@@ -28,9 +28,10 @@ static void compile_one(struct pool *pool, int i)
                             .symbol = c->kernel->symbol,
                             .arch = c->target->nvrtc_arch,
                             .line_info = pool->options->line_info};
-    struct cache_key key = cache_key(pool->n, &job);
-    c->cached = cache_load(&pool->cache, key, &c->binary);
-    if (!c->cached && nvrtc_compile(pool->n, &job, &c->binary, &pool->diags[i]))
+    struct cache_key key;
+    bool keyed = cache_key(pool->n, &job, &key);
+    c->cached = keyed && cache_load(&pool->cache, key, &c->binary);
+    if (!c->cached && nvrtc_compile(pool->n, &job, &c->binary, &pool->diags[i]) && keyed)
         cache_store(&pool->cache, key, &c->binary);
 }
 

@@ -54,6 +54,7 @@ struct emitter *emit_begin(struct codegen *c, const struct group *group, const c
     e->state->c = c;
     e->state->family = family;
     e->state->skeleton = "";
+    e->state->defines.arena = e->state->functions.arena = e->state->body.arena = c->g->arena;
     e->state->out = &e->state->body;
     e->state->indent = 1;
     e->state->vector = 1;
@@ -349,7 +350,7 @@ static void assemble(struct emitter *e, struct text *out, const struct param *pa
     struct emit_state *s = e->state;
     const char *parts[] = {data_of(&s->defines), data_of(&s->functions), s->skeleton,
                            data_of(&s->body)};
-    struct text heading = {0};
+    struct text heading = {.arena = e->g->arena};
     bool by_skeleton = *s->skeleton;
     int threads = s->block[0] * s->block[1];
     if (!by_skeleton) {
@@ -360,7 +361,7 @@ static void assemble(struct emitter *e, struct text *out, const struct param *pa
     }
     text_printf(out, "typedef %s idx_t;\n\n", e->wide ? "long long" : "int");
     const char *scanned[] = {parts[0], parts[1], parts[2], parts[3], data_of(&heading), ""};
-    struct text macros = {0};
+    struct text macros = {.arena = e->g->arena};
     if (by_skeleton || s->functions.length) {
         append_macros(e, &macros, params);
         scanned[5] = data_of(&macros);
@@ -379,8 +380,6 @@ static void assemble(struct emitter *e, struct text *out, const struct param *pa
         append_section(out, &s->body);
         text_append(out, "}\n", 2);
     }
-    text_free(&macros);
-    text_free(&heading);
 }
 
 static bool is_word(char c)
@@ -391,7 +390,7 @@ static bool is_word(char c)
 /* source with each word KERNEL replaced by symbol, in the arena. */
 static const char *name_kernel(struct emitter *e, const struct text *source, const char *symbol)
 {
-    struct text named = {0};
+    struct text named = {.arena = e->g->arena};
     const char *from = source->data, *at;
     while ((at = strstr(from, "KERNEL")) != NULL) {
         bool word = (at == source->data || !is_word(at[-1])) && !is_word(at[6]);
@@ -400,9 +399,7 @@ static const char *name_kernel(struct emitter *e, const struct text *source, con
         from = at + 6;
     }
     text_printf(&named, "%s", from);
-    const char *result = named.failed ? NULL : arena_strdup(e->g->arena, named.data);
-    text_free(&named);
-    return result;
+    return named.data;
 }
 
 static void append_shape(struct emitter *e, struct text *out, const struct value *v)
@@ -436,21 +433,19 @@ static bool is_named_before(const struct group *group, int i)
 /* The ONNX nodes that the kernel computes, in order, each once. */
 static const char *joined_origins(struct emitter *e)
 {
-    struct text out = {0};
+    struct text out = {.arena = e->g->arena};
     for (int i = 0; i < e->group->n_nodes; i++) {
         const struct node *node = e->group->nodes[i];
         if (node->origin && !is_shared(node) && !is_named_before(e->group, i))
             text_printf(&out, "%s%s", out.length ? ", " : "", node->origin);
     }
-    const char *result = out.failed ? "" : arena_strdup(e->g->arena, data_of(&out));
-    text_free(&out);
-    return result;
+    return data_of(&out);
 }
 
 /* What the kernel does in the model's words: ONNX nodes, then each buffer's shape. */
 static const char *comment(struct emitter *e, const char *nodes, const struct param *params)
 {
-    struct text out = {0};
+    struct text out = {.arena = e->g->arena};
     text_printf(&out, "%s%s", nodes, *nodes ? "\n" : "");
     for (int i = 0; i < e->state->n_params; i++) {
         text_printf(&out, "%s: ", params[i].name);
@@ -464,9 +459,7 @@ static const char *comment(struct emitter *e, const char *nodes, const struct pa
         }
         text_printf(&out, "\n");
     }
-    const char *result = out.failed ? "" : arena_strdup(e->g->arena, data_of(&out));
-    text_free(&out);
-    return result;
+    return data_of(&out);
 }
 
 static void fill_args(struct emitter *e, struct kernel *k, const struct param *params)
@@ -485,39 +478,22 @@ static void fill_args(struct emitter *e, struct kernel *k, const struct param *p
     }
 }
 
-static void free_texts(struct emit_state *s)
-{
-    text_free(&s->defines);
-    text_free(&s->functions);
-    text_free(&s->body);
-}
-
 bool emit_finish(struct emitter *e)
 {
     struct emit_state *s = e->state;
-    struct text source = {0};
+    struct text source = {.arena = e->g->arena};
     struct param *params = ARENA_ARRAY(e->g->arena, (size_t)s->n_params + 1, struct param);
     struct kernel *k = ARENA_NEW(e->g->arena, struct kernel);
     sort_params(s, params);
-    if (!s->failed)
-        assemble(e, &source, params);
-    bool short_of_memory =
-        source.failed || s->defines.failed || s->functions.failed || s->body.failed;
-    free_texts(s);
-    if (!s->failed && !short_of_memory) {
-        k->family = s->family;
-        snprintf(k->symbol, sizeof k->symbol, "%.40s_%016llx", s->family,
-                 (unsigned long long)XXH3_64bits(source.data, source.length));
-        k->source = name_kernel(e, &source, k->symbol);
-        short_of_memory = !k->source;
-    }
-    text_free(&source);
-    if (short_of_memory)
-        diag_error(e->g->diag, STATUS_LIMIT, NULL, "out of memory");
-    if (s->failed || short_of_memory) {
+    if (s->failed) {
         s->c->failed = true;
         return false;
     }
+    assemble(e, &source, params);
+    k->family = s->family;
+    snprintf(k->symbol, sizeof k->symbol, "%.40s_%016llx", s->family,
+             (unsigned long long)XXH3_64bits(source.data, source.length));
+    k->source = name_kernel(e, &source, k->symbol);
     k->nodes = joined_origins(e);
     k->comment = comment(e, k->nodes, params);
     memcpy(k->grid, s->grid, sizeof k->grid);

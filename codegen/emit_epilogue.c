@@ -162,7 +162,7 @@ bool emit_probe(struct emitter *e, int width, const struct index *lane, probe_bo
                 void *context)
 {
     struct emit_state *s = e->state, saved = *s;
-    struct text scratch = {0};
+    struct text scratch = {.arena = e->g->arena};
     struct probe probe = {lane->terms[0].atom, width, true};
     struct param *params = ARENA_ARRAY(e->g->arena, (size_t)s->n_params + 1, struct param);
     if (s->n_params)
@@ -179,7 +179,6 @@ bool emit_probe(struct emitter *e, int width, const struct index *lane, probe_bo
     saved.reported = s->reported;
     saved.n_reported = s->n_reported;
     *s = saved;
-    text_free(&scratch);
     return probe.fits;
 }
 

@@ -145,7 +145,7 @@ static bool is_word(char c)
 /* expression with the words a, b and c replaced. */
 static const char *substitute(struct emitter *e, const char *expression, const char *const *names)
 {
-    struct text out = {0};
+    struct text out = {.arena = e->g->arena};
     for (const char *p = expression; *p;) {
         const char *end = p;
         while (is_word(*end))
@@ -156,11 +156,7 @@ static const char *substitute(struct emitter *e, const char *expression, const c
             text_append(&out, p, end == p ? 1 : (size_t)(end - p));
         p = end == p ? p + 1 : end;
     }
-    if (out.failed)
-        e->state->failed = true;
-    const char *result = arena_strdup(e->g->arena, out.data ? out.data : "");
-    text_free(&out);
-    return result;
+    return out.data ? out.data : "";
 }
 
 /* Arithmetic in types of fewer than 8 bits is done in 8 and cut. */

@@ -29,7 +29,7 @@ enum { MAX_SCOPES = 64, N_PREFIXES = 8 };
 struct emit_state {
     struct codegen *c;
     const char *family;
-    struct text defines, functions, body; /* on the heap until emit_finish */
+    struct text defines, functions, body; /* in the arena */
     const char *skeleton;           /* text of the .cuh files */
     struct text *out;               /* where lines go now */
     int indent;

@@ -70,7 +70,7 @@ static void append_term(struct emitter *e, struct text *out, const struct index_
 
 const char *emit_index(struct emitter *e, const struct index *index)
 {
-    struct text out = {0};
+    struct text out = {.arena = e->g->arena};
     const struct index_term **order =
         ARENA_ARRAY(e->g->arena, (size_t)index->n_terms + 1, const struct index_term *);
     for (int i = 0; i < index->n_terms; i++) {
@@ -91,10 +91,7 @@ const char *emit_index(struct emitter *e, const struct index *index)
         text_printf(&out, " + %s", emit_dim(e, index->constant));
     else if (c < 0)
         text_printf(&out, " - %s", emit_dim(e, dim_const(e->g->dims, -c)));
-    const char *result = arena_strdup(e->g->arena, out.failed ? "0" : out.data);
-    e->state->failed |= out.failed;
-    text_free(&out);
-    return result;
+    return out.data;
 }
 
 /* An index without its constant, and the constant moved to the other side of a comparison. */

@@ -258,11 +258,12 @@ static bool is_ptx_only(const struct nvrtc_job *job)
 
 /* Fetches one product through its pair of functions. NUL is added behind it. */
 static void *fetch(int (*get_size)(void *, size_t *), int (*get)(void *, char *), void *program,
-                   size_t *size)
+                   size_t *size, bool *short_of_memory)
 {
     if (get_size(program, size))
         return NULL;
     char *data = calloc(*size + 1, 1);
+    *short_of_memory |= !data;
     if (data && get(program, data)) {
         free(data);
         return NULL;
@@ -284,16 +285,21 @@ static bool check_log(const struct nvrtc_job *job, const char *log, struct diag 
 static bool collect(struct nvrtc *n, const struct nvrtc_job *job, void *program, struct binary *out,
                     struct diag *diag)
 {
-    out->ptx = fetch(n->nvrtcGetPTXSize, n->nvrtcGetPTX, program, &out->ptx_size);
+    bool short_of_memory = false;
+    out->ptx =
+        fetch(n->nvrtcGetPTXSize, n->nvrtcGetPTX, program, &out->ptx_size, &short_of_memory);
     bool complete = out->ptx != NULL;
     if (complete) {
         out->ptx_size = strlen(out->ptx);
         if (!is_ptx_only(job)) {
-            out->cubin = fetch(n->nvrtcGetCUBINSize, n->nvrtcGetCUBIN, program, &out->cubin_size);
+            out->cubin = fetch(n->nvrtcGetCUBINSize, n->nvrtcGetCUBIN, program, &out->cubin_size,
+                               &short_of_memory);
             complete = out->cubin && out->cubin_size;
         }
     }
-    if (!complete)
+    if (short_of_memory)
+        diag_error(diag, STATUS_LIMIT, job->symbol, "out of memory");
+    else if (!complete)
         diag_error(diag, STATUS_ENVIRONMENT, job->symbol, "%s returned no code for %s", n->file,
                    job->arch);
     return complete;
@@ -317,9 +323,12 @@ static bool compile(struct nvrtc *n, const struct nvrtc_job *job, void *program,
     text_free(&text);
 
     size_t log_size = 0;
-    char *log = fetch(n->nvrtcGetProgramLogSize, n->nvrtcGetProgramLog, program, &log_size);
-    bool good = false;
-    if (result)
+    bool good = false, short_of_memory = false;
+    char *log = fetch(n->nvrtcGetProgramLogSize, n->nvrtcGetProgramLog, program, &log_size,
+                      &short_of_memory);
+    if (short_of_memory)
+        diag_error(diag, STATUS_LIMIT, job->symbol, "out of memory");
+    else if (result)
         diag_error(diag, result == BUILTIN_FAILURE ? STATUS_ENVIRONMENT : STATUS_INTERNAL,
                    job->symbol, "%s failed for %s: %s\n%s", n->file, job->arch,
                    n->nvrtcGetErrorString(result), log ? log : "");

@@ -79,7 +79,7 @@ static const char *peak_formula(struct plan_layout *l)
         if (bounded)
             kept[n++] = alive[s];
     }
-    struct text text = {0};
+    struct text text = {.arena = g->arena};
     if (!bounded || !n) {
         print_all_sizes(l, &text);
     } else {
@@ -90,9 +90,7 @@ static const char *peak_formula(struct plan_layout *l)
         }
         text_printf(&text, "%s", n > 1 ? ")" : "");
     }
-    const char *formula = text.failed ? "" : arena_strdup(g->arena, text.data ? text.data : "0");
-    text_free(&text);
-    return formula;
+    return text.data ? text.data : "0";
 }
 
 /* Offsets for all activations when their sizes are known; else the runtime places them. */

@@ -88,12 +88,11 @@ static void add_value(struct plan_builder *b, const struct value *v, const char 
         const struct dim *d = v->shape[i];
         struct plan_dim dim = {.value = -1, .symbol = PLAN_NONE};
         if (!dim_is_const(d, &dim.value)) {
-            struct text text = {0};
+            struct text text = {.arena = b->g->arena};
             dim_print(&text, b->g->dims, d);
-            dim.text = plan_string(b, text.failed ? "" : text.data);
+            dim.text = plan_string(b, text.data);
             if (d->kind == DIM_SYMBOL)
                 dim.symbol = (uint32_t)d->symbol;
-            text_free(&text);
         }
         PLAN_PUSH(dims, &dim);
     }
@@ -297,7 +296,7 @@ static bool write_file(struct plan_builder *b, struct atomic_file *file, struct 
     bool good =
         head && lseek(file->fd, 0, SEEK_SET) == 0 && atomic_file_write(file, head, weights->offset);
     if (!good)
-        diag_error(b->diag, STATUS_IO, path, "%s", strerror(errno));
+        diag_error(b->diag, status_of_errno(errno), path, "%s", strerror(errno));
     free(head);
     return good;
 }
@@ -343,16 +342,16 @@ static bool build_and_write(struct plan_builder *b, const char *path)
     }
     good = good && atomic_file_commit(&file);
     if (!good)
-        diag_error(b->diag, STATUS_IO, path, "%s", strerror(errno));
+        diag_error(b->diag, status_of_errno(errno), path, "%s", strerror(errno));
     return good;
 }
 
-static void free_sections(struct plan_builder *b)
+static void sections_in_arena(struct plan_builder *b)
 {
     for (int kind = 0; kind < PLAN_SECTION_COUNT; kind++) {
-        text_free(&b->shared[kind]);
+        b->shared[kind].arena = b->g->arena;
         for (int i = 0; i < b->n_programs; i++)
-            text_free(&b->own[i][kind]);
+            b->own[i][kind].arena = b->g->arena;
     }
 }
 
@@ -366,9 +365,8 @@ bool plan_write(const char *path, struct graph *g, struct program *const *progra
                                .nvrtc = nvrtc,
                                .n_programs = n_programs,
                                .programs = programs};
-    bool good = build_and_write(b, path);
-    free_sections(b);
-    return good;
+    sections_in_arena(b);
+    return build_and_write(b, path);
 }
 
 bool plan_check(struct graph *g, struct program *const *programs, int n_programs, struct diag *diag)
@@ -377,10 +375,9 @@ bool plan_check(struct graph *g, struct program *const *programs, int n_programs
     *b =
         (struct plan_builder){.g = g, .diag = diag, .n_programs = n_programs, .programs = programs};
     bool good = true;
+    sections_in_arena(b);
     add_shared(b);
     for (int i = 0; i < n_programs && good; i++)
         good = plan_add_program(b, i);
-    good = good && !failed(b);
-    free_sections(b);
-    return good;
+    return good && !failed(b);
 }

@@ -302,7 +302,7 @@ static void check_input_dims(struct scalar_program *s)
             bool own = source.kind == SYMBOL_INPUT_DIM && source.input == i && source.axis == axis;
             if (dim_is_const(d, NULL) || own || scalar_segment_of(s, d) != 0)
                 continue;
-            struct text formula = {0};
+            struct text formula = {.arena = s->g->arena};
             dim_print(&formula, s->g->dims, d);
             uint32_t given =
                 push(s, (struct plan_scalar){
@@ -310,8 +310,7 @@ static void check_input_dims(struct scalar_program *s)
             emit_check(s, PLAN_SC_MUST_EQUAL, given, emit(s, d),
                        arena_printf(s->g->arena, "input '%s', axis %d must be %s",
                                     v->name ? v->name : "", axis,
-                                    formula.failed ? "as declared" : formula.data));
-            text_free(&formula);
+                                    formula.data));
         }
     }
 }

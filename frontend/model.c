@@ -96,6 +96,21 @@ static const char *guess_kind(const uint8_t *bytes, size_t size)
     return NULL;
 }
 
+/* protobuf-c does not say why it gives up: its allocations do. */
+static void *decoder_alloc(void *short_of_memory, size_t size)
+{
+    void *piece = malloc(size);
+    if (!piece)
+        *(bool *)short_of_memory = true;
+    return piece;
+}
+
+static void decoder_free(void *short_of_memory, void *piece)
+{
+    (void)short_of_memory;
+    free(piece);
+}
+
 static bool decode(struct model *model, struct diag *diag, const char *path)
 {
     const struct mapping *file = &model->files[0];
@@ -110,8 +125,13 @@ static bool decode(struct model *model, struct diag *diag, const char *path)
     }
     struct text copy = {0};
     if (wire_scan(diag, path, file->bytes, file->size, &copy)) {
-        model->proto = onnx__model_proto__unpack(NULL, copy.length, (const uint8_t *)copy.data);
-        if (!model->proto)
+        bool short_of_memory = false;
+        ProtobufCAllocator allocator = {decoder_alloc, decoder_free, &short_of_memory};
+        model->proto =
+            onnx__model_proto__unpack(&allocator, copy.length, (const uint8_t *)copy.data);
+        if (short_of_memory)
+            diag_error(diag, STATUS_LIMIT, path, "no memory to decode it");
+        else if (!model->proto)
             diag_error(diag, STATUS_BAD_MODEL, path, "damaged: it cannot be decoded");
         else if (!model->proto->graph)
             diag_error(diag, STATUS_BAD_MODEL, path, "not an ONNX model: it holds no graph");
@@ -135,7 +155,8 @@ struct model *model_open(struct diag *diag, const char *path)
     model->name = slash ? slash + 1 : model->files[0].path;
     model->folder = folder_of(path);
     if (!model->folder)
-        diag_error(diag, STATUS_IO, path, "its folder cannot be resolved: %s", strerror(errno));
+        diag_error(diag, status_of_errno(errno), path, "its folder cannot be resolved: %s",
+                   strerror(errno));
     if (!model->folder || !decode(model, diag, path)) {
         model_close(model);
         return NULL;
@@ -201,7 +222,8 @@ const struct mapping *model_external(struct model *model, struct diag *diag, con
     const struct mapping *map = NULL;
     char *real = realpath(path, NULL);
     if (!real)
-        diag_error(diag, STATUS_IO, where, "external data '%s': %s", location, strerror(errno));
+        diag_error(diag, status_of_errno(errno), where, "external data '%s': %s", location,
+                   strerror(errno));
     else if (strcmp(model->folder, "/") != 0 &&
              (strncmp(real, model->folder, folder) != 0 || real[folder] != '/'))
         diag_error(diag, STATUS_BAD_MODEL, where,

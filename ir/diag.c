@@ -1,5 +1,6 @@
 #include "diag.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,11 @@ void diag_warning(struct diag *diag, const char *where, const char *format, ...)
     va_start(args, format);
     report(diag, STATUS_OK, where, format, args);
     va_end(args);
+}
+
+enum status status_of_errno(int error)
+{
+    return error == ENOMEM ? STATUS_LIMIT : STATUS_IO;
 }
 
 void diag_free(struct diag *diag)

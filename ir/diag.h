@@ -46,6 +46,9 @@ void diag_warning(struct diag *diag, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void diag_free(struct diag *diag);
 
+/* What a system call that failed with errno = error is for: LIMIT when it wanted memory, else IO. */
+enum status status_of_errno(int error);
+
 /*
  * An arena: bump allocation, freed all at once. Memory is zeroed and 16-byte aligned.
  *

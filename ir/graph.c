@@ -123,11 +123,9 @@ static bool provably_false(struct graph *g, int kind, const struct dim *a, const
 
 static const char *dim_string(struct graph *g, const struct dim *d)
 {
-    struct text text = {0};
+    struct text text = {.arena = g->arena};
     dim_print(&text, g->dims, d);
-    const char *copy = arena_strdup(g->arena, text.data ? text.data : "?");
-    text_free(&text);
-    return copy;
+    return text.data;
 }
 
 bool graph_constrain(struct graph *g, int kind, const struct dim *a, const struct dim *b,
@@ -257,7 +255,7 @@ static void copy_attr(struct graph *g, struct node *node, const union attr *attr
 
 static const char *operand_types(struct graph *g, const struct node *node)
 {
-    struct text text = {0};
+    struct text text = {.arena = g->arena};
     for (int i = 0; i < node->n_in; i++) {
         const struct value *v = node->in[i];
         text_printf(&text, "%s%s[", i ? ", " : " ", dtype_info[v->type].text);
@@ -267,9 +265,7 @@ static const char *operand_types(struct graph *g, const struct node *node)
         }
         text_printf(&text, "]");
     }
-    const char *copy = arena_strdup(g->arena, text.data ? text.data : "");
-    text_free(&text);
-    return copy;
+    return text.data ? text.data : "";
 }
 
 struct node *graph_insert_control(struct graph *g, struct node *before, enum op op, int n_in,

@@ -98,8 +98,7 @@ static int hex_digit(char c)
 
 static const char *quoted(struct parser *ps)
 {
-    struct text out = {0};
-    char *copy = NULL;
+    struct text out = {.arena = ps->g->arena};
     if (!expect(ps, "\""))
         return "";
     while (*ps->p && *ps->p != '"' && *ps->p != '\n') {
@@ -112,13 +111,8 @@ static const char *quoted(struct parser *ps)
         }
         text_append(&out, &c, 1);
     }
-    if (out.failed)
-        fail(ps, "out of memory");
-    else
-        copy = arena_strndup(ps->g->arena, out.data ? out.data : "", out.length);
-    text_free(&out);
     expect(ps, "\"");
-    return copy ? copy : "";
+    return out.data ? out.data : "";
 }
 
 static struct value *value_ref(struct parser *ps)

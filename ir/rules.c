@@ -12,11 +12,9 @@ bool rule_fail(struct inference *inf, const char *fault)
 
 static const char *text_of(struct inference *inf, const struct dim *d)
 {
-    struct text text = {0};
+    struct text text = {.arena = inf->g->arena};
     dim_print(&text, inf->g->dims, d);
-    const char *copy = arena_strdup(inf->g->arena, text.data ? text.data : "?");
-    text_free(&text);
-    return copy;
+    return text.data;
 }
 
 /* -- Requirements on dims. what: "axis 1 of both operands" -- */
@@ -51,11 +49,7 @@ bool rule_equal(struct inference *inf, const struct dim *a, const struct dim *b,
 /* Text for a requirement; made only where it is needed, since most dims are equal pointers. */
 const char *rule_axis_text(struct inference *inf, const char *format, int axis)
 {
-    struct text text = {0};
-    text_printf(&text, "axis %d %s", axis, format);
-    const char *copy = arena_strdup(inf->g->arena, text.data ? text.data : format);
-    text_free(&text);
-    return copy;
+    return arena_printf(inf->g->arena, "axis %d %s", axis, format);
 }
 
 bool rule_axis_equal(struct inference *inf, const struct dim *a, const struct dim *b, int axis,

@@ -302,7 +302,8 @@ static bool write_form(struct build *b)
                !fflush(stdout);
     }
     if (!good && !b->diag.errors)
-        diag_error(&b->diag, STATUS_IO, o->output ? o->output : "stdout", "%s", strerror(errno));
+        diag_error(&b->diag, status_of_errno(errno), o->output ? o->output : "stdout", "%s",
+                   strerror(errno));
     text_free(&out);
     return good;
 }

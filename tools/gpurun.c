@@ -115,6 +115,8 @@ int main(int argc, char **argv)
     for (const struct diag_message *m = diag.first; m != NULL; m = m->next)
         fprintf(stderr, "gpurun: %s%s%s\n", m->where != NULL ? m->where : "",
                 m->where != NULL ? ": " : "", m->text);
+    if (diag.status != STATUS_OK && diag.first == NULL)
+        fprintf(stderr, "gpurun: out of memory\n");
     int code = (int)diag.status;
     gpurun_options_free(&options);
     diag_free(&diag);
