@@ -8,6 +8,15 @@ bool lower_unary(struct call *c)
     return call_result(c, build_unary(c->b, c->row->variant, c->in[0]));
 }
 
+/* Integers go through f64 and are rounded towards zero. */
+bool lower_erf(struct call *c)
+{
+    struct value *x = c->in[0];
+    bool whole = !dtype_is_float(x->type);
+    struct value *y = build_unary(c->b, OP_erf, whole ? build_cast(c->b, x, DT_F64) : x);
+    return call_result(c, build_cast(c->b, y, x->type));
+}
+
 /* Before opset 7, y was put at `axis` of x when `broadcast` asked for it. */
 static struct value *align_operand(struct call *c, struct value *x, struct value *y)
 {
@@ -44,21 +53,26 @@ bool lower_greater(struct call *c)
                                        c->in[0]));
 }
 
-/* The result has the base's type; the power is taken in the wider of both. */
+/* A float as a whole number, towards zero, where x may miss a whole one by its rounding error. */
+static struct value *truncate_near(struct call *c, struct value *x)
+{
+    struct value *whole = build_unary(c->b, OP_round, x);
+    struct value *off = build_unary(c->b, OP_abs, v_sub(c, x, whole));
+    struct value *error = v_mul_number(c, build_unary(c->b, OP_abs, x), 1e-15);
+    return build_select(c->b, v_le(c, off, error), whole, x);
+}
+
+/* The result has the base's type; a float power of a whole number is taken in f64. */
 bool lower_pow(struct call *c)
 {
     struct value *x = c->in[0], *y = align_operand(c, x, c->in[1]);
     if (!y)
         return false;
-    enum dtype type = x->type;
-    if (x->type != y->type) {
-        bool is_float = dtype_is_float(y->type);
-        if (is_float && !dtype_is_float(x->type))
-            type = dtype_info[x->type].bits > 32 ? DT_F64 : y->type;
-    }
+    bool mixed = dtype_is_float(y->type) && !dtype_is_float(x->type);
+    enum dtype type = mixed ? DT_F64 : x->type;
     struct value *power =
         build_binary(c->b, OP_pow, build_cast(c->b, x, type), build_cast(c->b, y, type));
-    return call_result(c, power ? build_cast(c->b, power, x->type) : NULL);
+    return call_result(c, build_cast(c->b, mixed ? truncate_near(c, power) : power, x->type));
 }
 
 bool lower_mod(struct call *c)

@@ -89,6 +89,18 @@ static struct value *reduce(struct call *c, enum reduction kind, struct value *x
     return NULL;
 }
 
+/* Formulas of several ops are computed in f32 at least; roots and logs of integers in f64. */
+static struct value *reduce_as(struct call *c, enum reduction kind, struct value *operand,
+                               uint32_t axes)
+{
+    bool formula = kind == REDUCE_L2 || kind == REDUCE_LOG_SUM || kind == REDUCE_LOG_SUM_EXP ||
+                   kind == REDUCE_SUM_SQUARE;
+    struct value *x = formula ? v_widen(c, operand) : operand;
+    if (formula && kind != REDUCE_SUM_SQUARE && !dtype_is_float(operand->type))
+        x = build_cast(c->b, x, DT_F64);
+    return build_cast(c->b, reduce(c, kind, x, axes), operand->type);
+}
+
 bool lower_reduce(struct call *c)
 {
     enum reduction kind = c->row->variant;
@@ -96,21 +108,16 @@ bool lower_reduce(struct call *c)
     int n = reduction_axes(c, axes);
     if (n < 0)
         return false;
-    if (n == 0 && attr_int(c, "noop_with_empty_axes", 0))
-        return call_result(c, c->in[0]);
+    /* No axes are all axes, or none: then only the formula around the reduction is left. */
+    bool none = n == 0 && attr_int(c, "noop_with_empty_axes", 0) != 0;
     for (int i = 0; n == 0 && i < c->in[0]->rank; i++)
         axes[i] = d_const(c, i);
     struct plan p;
     if (!plan_reduction(c, n ? n : c->in[0]->rank, axes, &p))
         return false;
-    /* Formulas of several ops are computed in f32 at least; roots and logs of integers in f64. */
-    enum dtype type = p.x->type;
-    bool formula = kind == REDUCE_L2 || kind == REDUCE_LOG_SUM || kind == REDUCE_LOG_SUM_EXP ||
-                   kind == REDUCE_SUM_SQUARE;
-    struct value *x = formula ? v_widen(c, p.x) : p.x;
-    if (formula && kind != REDUCE_SUM_SQUARE && !dtype_is_float(type))
-        x = build_cast(c->b, x, DT_F64);
-    struct value *y = build_cast(c->b, reduce(c, kind, x, p.axes), type);
+    if (none)
+        return call_result(c, reduce_as(c, kind, c->in[0], 0));
+    struct value *y = reduce_as(c, kind, p.x, p.axes);
     return call_result(c, build_reshape(c->b, y, p.rank, p.shape));
 }
 

@@ -77,11 +77,11 @@ static const struct dim *clamp_position(struct call *c, const struct dim *p, con
     if (dim_is_const(p, &known) && known >= INT32_MAX)
         return high;
     if (dim_is_const(p, &known) && known <= -INT32_MAX)
-        return low;
+        return D(min, low, high);
     dim_bounds(p, &lower, &upper);
     if (lower < 0)
         p = D(add, p, D(mul, D(lt, p, d_const(c, 0)), d));
-    return D(max, D(min, p, high), low);
+    return D(min, D(max, p, low), high); /* of an empty axis, backwards, high is -1 */
 }
 
 struct range {
@@ -96,9 +96,12 @@ static struct range slice_range(struct call *c, const struct dim *start, const s
     const struct dim *low = D(sub, zero, back), *high = D(sub, d, back);
     const struct dim *from = clamp_position(c, start, d, zero, high);
     const struct dim *to = clamp_position(c, end, d, low, d);
-    /* ceil((to - from) / step), whatever the sign of step */
-    const struct dim *count =
-        dim_is(step, 1) ? D(sub, to, from) : D(sub, zero, D(floordiv, D(sub, from, to), step));
+    const struct dim *span = D(sub, to, from), *count;
+    int64_t by;
+    if (dim_is_const(step, &by) && by != INT64_MIN)
+        count = D(ceildiv, by < 0 ? D(sub, from, to) : span, d_const(c, by < 0 ? -by : by));
+    else /* ceil(span / step), whatever the sign of step */
+        count = D(sub, zero, D(floordiv, D(sub, from, to), step));
     return (struct range){from, step, D(max, count, zero)};
 }
 
