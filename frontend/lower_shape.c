@@ -10,6 +10,15 @@ static bool rank_fits(struct call *c, int rank)
 }
 
 /*
+ * A size that only the run knows, as max(d, 0): products of such stay products, where
+ * multiplied-out sums of cases would grow without bound.
+ */
+static const struct dim *opaque_size(struct call *c, const struct dim *d)
+{
+    return D(max, d, d_const(c, 0));
+}
+
+/*
  * Reshape's sizes: 0 copies the operand's (unless allowzero), -1 takes what is left. A size that
  * comes from other sizes is taken as it is: where it is 0, so is the count of elements.
  */
@@ -17,11 +26,15 @@ static bool reshape_sizes(struct call *c, const struct value *x, int n, const st
 {
     const struct dim *zero = d_const(c, 0), *one = d_const(c, 1), *given = one;
     const struct dim *is_rest[MAX_RANK];
+    bool unknown[MAX_RANK];
     bool allow_zero = attr_int(c, "allowzero", 0) != 0;
     int rests = 0;
     for (int i = 0; i < n; i++) {
         bool coded = dim_is_const(d[i], NULL) || dim_from_data(c, d[i]);
         is_rest[i] = coded ? D(eq, d[i], d_const(c, -1)) : zero;
+        if (!graph_constrain(c->b->g, MUST_LESS_EQUAL, d_const(c, -1), d[i],
+                             "%s: size %d is negative", c->b->g->origin, i))
+            return false;
         if (!allow_zero && coded) {
             if (i >= x->rank && dim_is(d[i], 0))
                 return call_error(c, "size %d is 0, but its operand has rank %d", i, x->rank);
@@ -29,7 +42,9 @@ static bool reshape_sizes(struct call *c, const struct value *x, int n, const st
                 d[i] = D(select, D(eq, d[i], zero), x->shape[i], d[i]);
         }
         rests += dim_is(is_rest[i], 1);
-        given = D(mul, given, D(select, is_rest[i], one, d[i]));
+        unknown[i] = coded && !dim_is_const(is_rest[i], NULL);
+        const struct dim *factor = D(select, is_rest[i], one, d[i]);
+        given = D(mul, given, unknown[i] ? opaque_size(c, factor) : factor);
     }
     if (rests > 1)
         return call_error(c, "more than one size is -1");
@@ -41,6 +56,8 @@ static bool reshape_sizes(struct call *c, const struct value *x, int n, const st
             const struct dim *rest = D(divide_exact, all, given);
             d[i] = D(select, is_rest[i], rest ? rest : D(floordiv, all, given), d[i]);
         }
+        if (unknown[i])
+            d[i] = opaque_size(c, d[i]);
         int64_t value;
         if (dim_is_const(d[i], &value) && value < 0)
             return call_error(c, "size %d is %lld", i, (long long)value);
