@@ -1,13 +1,12 @@
 /* Attention and rotary embedding, composed of contractions, softmax and views. */
-#include "lower.h"
+#include "attention.h"
 
 #include <math.h>
 
 /* Inputs of Attention. */
 enum { QUERY, KEY, VALUE, MASK, PAST_KEY, PAST_VALUE, NONPAD };
 
-/* [B, S, H * D] → [B, H, S, D]; of rank 4 already: as it is. */
-static struct value *split_heads(struct call *c, struct value *x, int64_t heads)
+struct value *split_heads(struct call *c, struct value *x, int64_t heads)
 {
     if (x->rank == 4)
         return x;
@@ -19,7 +18,7 @@ static struct value *split_heads(struct call *c, struct value *x, int64_t heads)
     return build_transpose(c->b, build_reshape(c->b, x, 4, d), (int[]){0, 2, 1, 3});
 }
 
-static struct value *merge_heads(struct call *c, struct value *x)
+struct value *merge_heads(struct call *c, struct value *x)
 {
     x = build_transpose(c->b, x, (int[]){0, 2, 1, 3});
     if (!x)
@@ -28,8 +27,7 @@ static struct value *merge_heads(struct call *c, struct value *x)
     return build_reshape(c->b, x, 3, d);
 }
 
-/* Key and value heads that several query heads share: [B, h, S, D] → [B, H, S, D]. */
-static struct value *repeat_heads(struct call *c, struct value *x, const struct dim *heads)
+struct value *repeat_heads(struct call *c, struct value *x, const struct dim *heads)
 {
     if (!x || x->shape[1] == heads)
         return x;
@@ -40,9 +38,7 @@ static struct value *repeat_heads(struct call *c, struct value *x, const struct 
     return build_reshape(c->b, x, 4, joined);
 }
 
-/* q [B, H, S, D] times k [B, h, T, D], transposed and scaled: by attribute `scale`, or where that
- * is not given (or 0) by 1 / sqrt(D). */
-static struct value *scores(struct call *c, struct value *q, struct value *k, enum dtype type)
+struct value *attention_scores(struct call *c, struct value *q, struct value *k, enum dtype type)
 {
     struct value *keys =
         build_transpose(c->b, repeat_heads(c, k, q->shape[1]), (int[]){0, 1, 3, 2});
@@ -63,8 +59,7 @@ static struct value *capped(struct call *c, struct value *score)
     return v_mul_number(c, build_unary(c->b, OP_tanh, v_mul_number(c, score, 1 / cap)), cap);
 }
 
-/* score where `keep`, else -inf. */
-static struct value *keep_where(struct call *c, struct value *keep, struct value *score)
+struct value *keep_where(struct call *c, struct value *keep, struct value *score)
 {
     return build_select(c->b, keep, score, v_number(c, score, -(double)INFINITY));
 }
@@ -111,10 +106,17 @@ static struct value *masked(struct call *c, struct value *score)
     return score;
 }
 
-/* Keys or values with those of earlier steps before them. */
-static struct value *with_past(struct call *c, struct value *now, struct value *past)
+struct value *with_past(struct call *c, struct value *now, struct value *past)
 {
     return past && now ? build_concat(c->b, 2, (struct value *[]){past, now}, 2) : now;
+}
+
+struct value *attend(struct call *c, struct value *score, struct value *v)
+{
+    if (!score || !v)
+        return NULL;
+    struct value *p = build_cast(c->b, build_softmax(c->b, score, 1u << 3, false), v->type);
+    return build_matmul(c->b, p, repeat_heads(c, v, score->shape[1]), v->type);
 }
 
 bool lower_attention(struct call *c)
@@ -130,7 +132,7 @@ bool lower_attention(struct call *c)
     c->out[1] = k;
     c->out[2] = v;
 
-    struct value *score = scores(c, q, k, wide);
+    struct value *score = attention_scores(c, q, k, wide);
     int64_t mode = attr_int(c, "qk_matmul_output_mode", RAW);
     struct value *report = score;
     score = capped(c, score);
@@ -175,12 +177,8 @@ static struct value *rotary_cache(struct call *c, struct value *cache, int axis,
     return build_cast(c->b, build_unsqueeze(c->b, cache, 1u << axis), type);
 }
 
-/*
- * Turns the pairs (x1, x2) among the first `size` elements of x [B, H, S, D] (or [B, S, H, D]) by
- * angles whose cosine and sine broadcast to them; the rest stays.
- */
-static struct value *rotate(struct call *c, struct value *x, struct value *cosine,
-                            struct value *sine, const struct dim *size, bool interleaved)
+struct value *rotate(struct call *c, struct value *x, struct value *cosine, struct value *sine,
+                     const struct dim *size, bool interleaved)
 {
     if (!x || !cosine || !sine)
         return NULL;
@@ -250,7 +248,7 @@ bool lower_packed_attention(struct call *c)
     struct value *v = packed_part(c, qkv, 2, heads);
     if (!q || !k || !v)
         return false;
-    struct value *score = scores(c, q, k, DT_F32);
+    struct value *score = attention_scores(c, q, k, DT_F32);
     if (c->in[5])
         score = v_add(c, score, build_cast(c->b, c->in[5], DT_F32));
     const struct dim *keys = x->shape[1], *plane[2] = {keys, keys};
@@ -356,7 +354,7 @@ bool lower_group_query_attention(struct call *c)
         return false;
     c->out[1] = k;
     c->out[2] = v;
-    struct value *score = capped(c, scores(c, part[0], k, DT_F32));
+    struct value *score = capped(c, attention_scores(c, part[0], k, DT_F32));
     struct value *column = build_iota(c->b, DT_I64, 1, &k->shape[2], 0);
     score = keep_where(c, v_le(c, column, place), score);
     if (window > 0)
@@ -365,4 +363,38 @@ bool lower_group_query_attention(struct call *c)
     struct value *y = build_matmul(c->b, build_cast(c->b, score, v->type),
                                    repeat_heads(c, v, d_const(c, heads)), v->type);
     return call_result(c, merge_heads(c, y));
+}
+
+/* The tensor that a subgraph in attribute `name`, of one input and one output, makes of x. */
+static struct value *modified(struct call *c, const char *name, struct value *x)
+{
+    const Onnx__AttributeProto *a = call_attr(c, name, ONNX__ATTRIBUTE_PROTO__TYPE__GRAPH);
+    struct value *y = NULL;
+    if (!a || !x)
+        return x;
+    if (a->g->n_input != 1 || a->g->n_output != 1)
+        return call_error(c, "%s must have one input and one output", name), NULL;
+    if (!call_inline_graph(c, a->g, 1, &x, 1, &y))
+        return NULL;
+    if (y->type != x->type || y->rank != x->rank)
+        return call_error(c, "%s changes the type or the rank", name), NULL;
+    return y;
+}
+
+/* Attention whose scores and probabilities pass through subgraphs of the model. */
+bool lower_flex_attention(struct call *c)
+{
+    struct value *q = c->in[QUERY], *k = c->in[KEY], *v = c->in[VALUE];
+    for (int i = 0; i < 3; i++)
+        if (c->in[i]->rank != 4)
+            return call_error(c, "operand %d has rank %d, not 4", i, c->in[i]->rank);
+    enum dtype type =
+        attr_dtype(c, "softmax_precision", dtype_size(q->type) > 4 ? q->type : DT_F32);
+    if (c->failed)
+        return false;
+    struct value *score = modified(c, "score_mod", attention_scores(c, q, k, type));
+    struct value *p = score ? build_softmax(c->b, score, 1u << 3, false) : NULL;
+    p = modified(c, "prob_mod", p);
+    struct value *values = build_cast(c->b, repeat_heads(c, v, q->shape[1]), type);
+    return call_result(c, build_cast(c->b, build_matmul(c->b, p, values, type), v->type));
 }
