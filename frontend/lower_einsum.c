@@ -156,6 +156,8 @@ static struct value *join_axes(struct call *c, struct value *v, int n_batch, int
 static bool multiply(struct call *c, struct labelled *x, struct labelled *y, const bool *needed)
 {
     struct kinds k;
+    if (!x->v || !y->v)
+        return false; /* reported where it was built */
     if (!classify(x, y, needed, &k))
         return call_unsupported(c, "more than %d axes in a product", MAX_RANK);
     struct labelled out = {0};
