@@ -6,6 +6,7 @@
  * again in the body, all else becomes an operand of the control node and an input of its body.
  */
 #include "import.h"
+#include "list.h"
 
 #include <string.h>
 
@@ -128,11 +129,24 @@ struct value *body_value(struct call *c, struct body *owner, struct value *v)
     return import_capture(c, c->import->body, owner, v);
 }
 
+/* A list is not brought in, but its elements are. */
+static struct value *capture_list(struct call *c, struct body *body, const struct body *owner,
+                                  const struct list *outside)
+{
+    struct list *inside = list_create(c, outside->n, outside->optional);
+    for (int i = 0; inside && i < inside->n; i++)
+        if (!(inside->v[i] = import_capture(c, body, owner, outside->v[i])))
+            return NULL;
+    return inside ? &inside->handle : NULL;
+}
+
 struct value *import_capture(struct call *c, struct body *body, const struct body *owner,
                              struct value *v)
 {
     if (!v || body == owner || !body)
         return v;
+    if (is_list(v))
+        return capture_list(c, body, owner, as_list(v));
     v = import_capture(c, body->outer, owner, v);
     return v ? bring_in(c, body, v) : NULL;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../ir/text.h"
+#include "list.h"
 
 /* "; its operands: f32[1, 3], i64[2]", as far as they are known. */
 static void append_operands(struct call *c, struct text *text)
@@ -12,8 +13,12 @@ static void append_operands(struct call *c, struct text *text)
     const char *before = "; its operands: ";
     for (int i = 0; i < c->n_in && i < MOST_SHOWN; i++)
         if (c->in[i]) {
+            const struct list *list = as_list(c->in[i]);
             text_printf(text, "%s", before);
-            text_type(text, c->b->g, c->in[i]);
+            if (list)
+                text_printf(text, "%s of %d", list->optional ? "optional" : "sequence", list->n);
+            else
+                text_type(text, c->b->g, c->in[i]);
             before = ", ";
         }
 }
@@ -288,8 +293,12 @@ const struct dim *call_dim(struct call *c, int input)
 
 int call_known(struct call *c, int input, int64_t v[MAX_ELEMENTS])
 {
+    return value_known(c, input < c->n_in ? c->in[input] : NULL, v);
+}
+
+int value_known(struct call *c, struct value *x, int64_t v[MAX_ELEMENTS])
+{
     const struct dim *d[MAX_ELEMENTS];
-    struct value *x = input < c->n_in ? c->in[input] : NULL;
     int64_t n;
     if (!x || !value_elements_const(x, &n) || n > MAX_ELEMENTS ||
         !(dtype_is_int(x->type) || x->type == DT_BOOL))

@@ -6,6 +6,7 @@
  * passed over in silence (unless they are unknown themselves), so one run reports every cause.
  */
 #include "interface.h"
+#include "list.h"
 
 #include <string.h>
 
@@ -84,6 +85,7 @@ static bool import_initializer(struct import *im, struct scope *scope, const cha
 bool import_initializers(struct import *im, struct scope *scope, const Onnx__GraphProto *graph)
 {
     bool ok = true;
+    const char *outer_origin = im->graph->origin;
     im->graph->origin = "initializer";
     for (size_t i = 0; i < graph->n_initializer; i++) {
         const Onnx__TensorProto *t = graph->initializer[i];
@@ -96,6 +98,7 @@ bool import_initializers(struct import *im, struct scope *scope, const Onnx__Gra
             ok &= import_initializer(im, scope, t->values->name,
                                      import_sparse(im, im->model->name, t));
     }
+    im->graph->origin = outer_origin;
     return ok;
 }
 
@@ -128,6 +131,9 @@ static bool check_arity(struct call *c)
     const struct operator* row = c->row;
     if (c->n_in > row->most && row->most >= 0)
         return call_error(c, "%d inputs, but the operator takes %d at most", c->n_in, row->most);
+    for (int i = 0; i < c->n_in && !row->lists; i++)
+        if (is_list(c->in[i]))
+            return call_error(c, "input %d, '%s', is no tensor", i, c->node->input[i]);
     for (int i = 0; i < row->least; i++)
         if (i >= c->n_in || !c->in[i])
             return call_error(c, "input %d is missing", i);

@@ -5,6 +5,7 @@
  * and that they really agree is a constraint, checked whenever the plan is bound to inputs.
  */
 #include "interface.h"
+#include "list.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -321,6 +322,10 @@ bool import_outputs(struct import *im, struct scope *scope, const Onnx__GraphPro
         if (!e) {
             diag_error(im->diag, STATUS_BAD_MODEL, im->model->name,
                        "output '%s' is made by no node", info->name ? info->name : "");
+            ok = false;
+        } else if (is_list(e->value)) {
+            diag_error(im->diag, STATUS_UNSUPPORTED, im->model->name,
+                       "output '%s' is a sequence or optional", info->name);
             ok = false;
         } else if (e->value && check_output(im, info, e->value)) {
             ok &= interface_add_output(im, e->value, info->name);

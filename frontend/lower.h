@@ -42,6 +42,7 @@ struct operator
     int least, most;  /* inputs; most -1: any number; or ANY_INPUTS */
     bool (*lower)(struct call * c);
     int variant; /* what distinguishes operators that share a lowering */
+    bool lists;  /* inputs may be lists: list.h */
 };
 
 /* Both give false. */
@@ -89,6 +90,7 @@ const struct dim *call_dim(struct call *c, int input);
 /* All elements of an input, when they are constants; their count, or -1 when they are not (nothing
  * is reported). */
 int call_known(struct call *c, int input, int64_t v[MAX_ELEMENTS]);
+int value_known(struct call *c, struct value *v, int64_t known[MAX_ELEMENTS]);
 /* The dim depends on elements of tensors, so that it may be negative to mean something else; one
  * that comes from sizes alone is a size. */
 bool dim_from_data(struct call *c, const struct dim *d);
@@ -158,6 +160,10 @@ struct value *loop_value(struct call *c, struct loop *loop, struct value *v);
 bool loop_end(struct call *c, struct loop *loop, const struct dim *again, int n,
               struct value *const *inside, struct value **out);
 void loop_abandon(struct call *c, struct loop *loop);
+
+/* Loop with its body's nodes in the place of the node, once for each iteration. It must be known when
+ * compiling how many there are. */
+bool unroll_loop(struct call *c, const Onnx__GraphProto *body);
 
 /* Dims by short names. */
 static inline const struct dim *d_const(struct call *c, int64_t v)

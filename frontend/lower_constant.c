@@ -80,9 +80,3 @@ bool lower_size(struct call *c)
 {
     return call_result(c, build_dim(c->b, value_elements(c->b->g, c->in[0])));
 }
-
-/* Whether an optional holds something: known here, since its input is a tensor or is not there. */
-bool lower_optional_has_element(struct call *c)
-{
-    return call_result(c, build_int(c->b, DT_BOOL, c->in[0] != NULL));
-}

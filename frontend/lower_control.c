@@ -1,5 +1,5 @@
 /* If and Loop. What is decided at compile time needs no branch and no loop. */
-#include "lower.h"
+#include "list.h"
 
 enum { MOST_UNROLLED = 64 }; /* trips of a loop whose states change their shape */
 
@@ -27,6 +27,9 @@ bool lower_if(struct call *c)
         if (i)
             body_share_inputs(c, &body[1], &body[0]);
         bool made = call_inline_graph(c, graph[i], 0, NULL, c->n_out, c->out);
+        for (int k = 0; k < c->n_out && made; k++)
+            if (is_list(c->out[k]))
+                made = call_unsupported(c, "a sequence that depends on the run");
         for (int k = 0; k < c->n_out && made; k++)
             graph_add_output(body[i].graph, c->out[k], NULL);
         body_end(c, &body[i]);
@@ -265,6 +268,9 @@ bool lower_loop(struct call *c)
     int64_t trips;
     if (!read_loop(c, &l))
         return false;
+    for (int i = 0; i < l.states; i++)
+        if (is_list(c->in[2 + i]))
+            return unroll_loop(c, l.body); /* a list has no place in a body */
     for (;;) {
         if (!build_loop(c, &l, &loop))
             return false;

@@ -7,7 +7,9 @@ enum { NEW = 1 << 20, MANY = -1, ANY = ANY_INPUTS };
 
 static const struct operator operators[] = {
 #define OPERATOR(domain, name, since, until, least, most, lower, variant)                          \
-    {domain, #name, since, until, least, most, lower, variant},
+    {domain, #name, since, until, least, most, lower, variant, false},
+#define LIST_OPERATOR(domain, name, since, until, least, most, lower, variant)                     \
+    {domain, #name, since, until, least, most, lower, variant, true},
 #include "operators.def"
 };
 
