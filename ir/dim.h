@@ -86,6 +86,13 @@ const struct dim *dim_symbol_find(const struct dim_table *t, const char *name); 
 /* Value of d, given the value of each symbol; false on overflow or division by zero. */
 bool dim_eval(const struct dim *d, const int64_t *symbols, int64_t *value);
 
+/* Calls visit for each place of a symbol in d. */
+typedef void dim_visit(void *context, const struct dim *d);
+void dim_visit_symbols(const struct dim *d, dim_visit *visit, void *context);
+/* d with to[i], where it is not NULL, in place of symbol i < n. */
+const struct dim *dim_replace(struct dim_table *t, const struct dim *d, int n,
+                              const struct dim *const *to);
+
 /* "2*batch*seq + floordiv(n - 3, 2)". */
 void dim_print(struct text *out, const struct dim_table *t, const struct dim *d);
 /* Parses at *text and advances it. Unknown symbols are created with bounds [0, INT64_MAX].

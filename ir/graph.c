@@ -174,7 +174,7 @@ bool graph_dims_equal(const struct graph *g, const struct dim *a, const struct d
     return false;
 }
 
-/* -- Use lists: the next two and nobody else edit them; the latest use comes first -- */
+/* -- Use lists: link_use, unlink_use and nobody else edit them; the latest use comes first -- */
 
 static void link_use(struct node *node, int operand, struct value *v)
 {
@@ -218,6 +218,17 @@ void value_replace_uses(struct graph *g, struct value *from, struct value *to)
     for (int i = 0; i < root->n_symbols; i++)
         if (root->symbols[i].kind == SYMBOL_ELEMENT && root->symbols[i].value == from)
             root->symbols[i].value = to;
+}
+
+void node_set_operands(struct graph *g, struct node *node, int n_in, struct value *const *in)
+{
+    for (int i = 0; i < node->n_in; i++)
+        unlink_use(&node->use[i]);
+    node->n_in = n_in;
+    node->in = ARENA_ARRAY(g->arena, (size_t)n_in, struct value *);
+    node->use = ARENA_ARRAY(g->arena, (size_t)n_in, struct use);
+    for (int i = 0; i < n_in; i++)
+        link_use(node, i, in[i]);
 }
 
 /* -- Nodes -- */
@@ -281,6 +292,10 @@ struct node *graph_insert_control(struct graph *g, struct node *before, enum op 
         node->in[i] = in[i];
     node->body[0] = body;
     node->body[1] = else_body;
+    if (body)
+        body->owner = node;
+    if (else_body)
+        else_body->owner = node;
     copy_attr(g, node, attr);
     node->origin = g->origin;
     node->kernel = KERNEL_UNASSIGNED;
@@ -307,58 +322,12 @@ struct node *graph_insert(struct graph *g, struct node *before, enum op op, int 
     return graph_insert_control(g, before, op, n_in, in, attr, NULL, NULL);
 }
 
-static bool is_within(const struct graph *g, const struct graph *body)
-{
-    while (g && g != body)
-        g = g->outer;
-    return g == body;
-}
-
-/* Nothing computes the symbols of a body that is going to be dropped. */
-static void forget_symbols(struct graph *body)
-{
-    struct graph *root = body->root;
-    for (int i = 0; i < root->n_symbols; i++) {
-        struct symbol_source *source = &root->symbols[i];
-        if (source->kind == SYMBOL_ELEMENT && is_within(source->value->graph, body))
-            *source = (struct symbol_source){.kind = SYMBOL_FREE};
-    }
-}
-
-static void forget_indices(struct graph *root, const struct node *node)
-{
-    if (node->op == OP_loop)
-        root->symbols[node->attr.loop.index->symbol].kind = SYMBOL_FREE;
-    for (int i = 0; i < 2; i++)
-        for (struct node *n = node->body[i] ? node->body[i]->first : NULL; n; n = n->next)
-            forget_indices(root, n);
-}
-
 void node_remove(struct graph *g, struct node *node)
 {
-    for (int i = 0; i < 2; i++)
-        if (node->body[i])
-            forget_symbols(node->body[i]);
-    if (node->body[0])
-        forget_indices(g->root, node);
+    node_forget_symbols(node);
     for (int i = 0; i < node->n_in; i++)
         unlink_use(&node->use[i]);
     unlink_node(g, node);
-}
-
-struct node *node_clone(struct graph *g, struct node *node, struct node *before)
-{
-    const char *origin = g->origin;
-    g->origin = node->origin;
-    struct node *clone = graph_insert(g, before, node->op, node->n_in, node->in, &node->attr);
-    g->origin = origin;
-    for (int i = 0; clone && i < node->n_out; i++) {
-        clone->out[i]->layout = node->out[i]->layout;
-        clone->out[i]->name = node->out[i]->name;
-    }
-    if (clone)
-        clone->kernel = node->kernel;
-    return clone;
 }
 
 void node_move_before(struct graph *g, struct node *node, struct node *before)
@@ -367,6 +336,17 @@ void node_move_before(struct graph *g, struct node *node, struct node *before)
         return;
     unlink_node(g, node);
     link_node(g, node, before);
+}
+
+void node_move(struct graph *from, struct node *node, struct graph *to, struct node *before)
+{
+    unlink_node(from, node);
+    link_node(to, node, before);
+    for (int i = 0; i < node->n_out; i++)
+        node->out[i]->graph = to;
+    for (int i = 0; i < 2; i++)
+        if (node->body[i])
+            node->body[i]->outer = to;
 }
 
 /* -- Questions about values -- */

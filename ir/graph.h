@@ -150,6 +150,7 @@ struct graph {
     struct constraint *constraints; /* in order of creation; a body's hold when it runs */
     int n_kernels;
     struct graph *outer, *root;     /* a body: the graph around it (else NULL), the outermost one */
+    struct node *owner;             /* a body: its node, once that is made */
     /* The root's, for itself and all bodies: */
     struct symbol_source *symbols;  /* by symbol index */
     int n_symbols, cap_symbols;
@@ -191,14 +192,31 @@ struct node *graph_insert_control(struct graph *g, struct node *before, enum op 
                                   struct value *const *in, const union attr *attr,
                                   struct graph *body, struct graph *else_body);
 
-/* The only three that edit use lists. */
+/* The only four that edit use lists. */
 void node_set_operand(struct graph *g, struct node *node, int operand, struct value *v);
+void node_set_operands(struct graph *g, struct node *node, int n_in, struct value *const *in);
 void value_replace_uses(struct graph *g, struct value *from, struct value *to); /* outputs too */
 /* Its results must have no uses. Symbols that only its bodies know lose their sources. */
 void node_remove(struct graph *g, struct node *node);
 
+/* With bodies, and symbols of their own for what the bodies compute. */
 struct node *node_clone(struct graph *g, struct node *node, struct node *before);
 void node_move_before(struct graph *g, struct node *node, struct node *before);
+/* Into another graph: from a body to the graph around it, or back. Operands are the caller's. */
+void node_move(struct graph *from, struct node *node, struct graph *to, struct node *before);
+
+/* -- Nodes with bodies (control.c) -- */
+
+/* One operand more: the inputs that stand for it, one for each body. */
+struct value *const *control_capture(struct graph *g, struct node *node, struct value *v);
+/* An operand less, which no body reads and which is no state. */
+void control_drop_operand(struct graph *g, struct node *node, int operand);
+/* A result less, which nobody reads. The operand of a state stays, behind all others, as what the
+ * body reads only. */
+void control_drop_result(struct graph *g, struct node *node, int result);
+/* Puts the body in the place of its node, which is removed. False when a check of the body cannot
+ * hold, which was reported. */
+bool control_inline(struct graph *g, struct node *node, struct graph *body);
 
 bool value_has_uses(const struct value *v);             /* or is an output */
 bool value_single_use(const struct value *v);           /* exactly one use, no output */
@@ -207,6 +225,20 @@ bool value_is_const(const struct value *v);             /* result of a constant 
 const struct dim *value_elements(struct graph *g, const struct value *v);
 bool value_elements_const(const struct value *v, int64_t *n); /* known and not overflowing */
 bool value_same_shape(const struct value *a, const struct value *b);
+
+/* Dims of a node (its attributes and results), and of a graph with its checks and bodies. A dim may
+ * come more than once. */
+void node_visit_dims(const struct node *node, dim_visit *visit, void *context);
+void graph_visit_dims(const struct graph *g, dim_visit *visit, void *context);
+/* to[i], where it is not NULL, in place of symbol i, in all dims of the graph and its bodies. False
+ * when a check cannot hold then, which was reported. */
+bool graph_replace_symbols(struct graph *g, int n, const struct dim *const *to);
+void attr_replace_symbols(struct graph *g, enum op op, union attr *attr, int n,
+                          const struct dim *const *to);
+/* Is g outer itself, or a body somewhere in it? */
+bool graph_is_within(const struct graph *g, const struct graph *outer);
+/* The symbols that node's bodies compute, and its index, get no value any more. */
+void node_forget_symbols(struct node *node);
 
 /* Dense ids and orders in list order, bodies in their node's place: deterministic. g: a root. */
 void graph_renumber(struct graph *g);

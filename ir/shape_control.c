@@ -28,14 +28,6 @@ static bool check_inputs(struct inference *inf, const struct graph *body)
     return true;
 }
 
-static bool computes(const struct graph *body, const struct value *v)
-{
-    const struct graph *g = v->graph;
-    while (g && g != body)
-        g = g->outer;
-    return g == body;
-}
-
 /* Is d known only inside the body? index: the loop's, or NULL. */
 static bool is_inner(const struct graph *body, const struct dim *d, const struct dim *index)
 {
@@ -46,7 +38,7 @@ static bool is_inner(const struct graph *body, const struct dim *d, const struct
         if (d == index)
             return true;
         return d->symbol < root->n_symbols && root->symbols[d->symbol].kind == SYMBOL_ELEMENT &&
-               computes(body, root->symbols[d->symbol].value);
+               graph_is_within(root->symbols[d->symbol].value->graph, body);
     }
     case DIM_SUM:
         for (int t = 0; t < d->n_terms; t++)

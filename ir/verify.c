@@ -47,60 +47,45 @@ static bool is_defined(const struct verifier *v, const struct value *value)
     return value && value->id < v->g->root->next_id && v->defined[value->id] == value;
 }
 
-static bool is_around(const struct graph *g, const struct graph *inner)
-{
-    while (inner && inner != g)
-        inner = inner->outer;
-    return inner == g;
-}
-
 /* -- Dims: a symbol of a body is known there alone -- */
 
-static const struct dim *unknown_part(const struct verifier *v, const struct graph *g,
-                                      const struct dim *d)
+struct dim_check {
+    struct verifier *v;
+    const struct graph *g; /* where the dim is used */
+    const struct node *node;
+};
+
+static void check_symbol(void *context, const struct dim *symbol)
 {
-    const struct dim *unknown = NULL;
-    switch (d->kind) {
-    case DIM_CONST: return NULL;
-    case DIM_SYMBOL: {
-        const struct graph *scope = d->symbol < g->root->n_symbols ? v->scope[d->symbol] : NULL;
-        return scope && !is_around(scope, g) ? d : NULL;
-    }
-    case DIM_SUM:
-        for (int t = 0; t < d->n_terms && !unknown; t++)
-            for (int a = 0; a < d->terms[t].n_atoms && !unknown; a++)
-                unknown = unknown_part(v, g, d->terms[t].atoms[a]);
-        return unknown;
-    default:
-        unknown = unknown_part(v, g, d->a);
-        return unknown ? unknown : unknown_part(v, g, d->b);
-    }
+    const struct dim_check *c = context;
+    const struct graph *root = c->g->root;
+    const struct graph *scope =
+        symbol->symbol < root->n_symbols ? c->v->scope[symbol->symbol] : NULL;
+    if (scope && !graph_is_within(c->g, scope))
+        fault(c->v, c->node, "symbol %s is used outside its body",
+              dim_symbol_name(root->dims, symbol->symbol));
 }
 
-/* Is d known in g? */
-static void check_dim(struct verifier *v, const struct graph *g, const struct node *node,
-                      const struct dim *d)
+static void check_dim(void *context, const struct dim *d)
 {
-    const struct dim *unknown = v->scoped ? unknown_part(v, g, d) : NULL;
-    if (unknown)
-        fault(v, node, "symbol %s is used outside its body",
-              dim_symbol_name(g->dims, unknown->symbol));
+    dim_visit_symbols(d, check_symbol, context);
 }
 
-static void check_attr_dims(struct verifier *v, const struct node *node)
+static void check_dims(struct verifier *v, const struct node *node)
 {
-    const struct op_info *info = &op_info[node->op];
-    for (int i = 0; i < info->n_fields && v->scoped; i++) {
-        const void *p = (const char *)&node->attr + info->fields[i].offset;
-        const struct dims *dims = p;
-        for (int k = 0; info->fields[i].kind == AK_DIMS && k < dims->n; k++)
-            check_dim(v, v->g, node, dims->d[k]);
-        if (info->fields[i].kind != AK_DIM)
-            continue;
-        /* A loop's index is the body's, and `again` is evaluated at its end. */
-        bool inner =
-            node->op == OP_loop && (p == &node->attr.loop.index || p == &node->attr.loop.again);
-        check_dim(v, inner ? node->body[0] : v->g, node, *(const struct dim *const *)p);
+    struct dim_check check = {v, v->g, node};
+    if (!v->scoped)
+        return;
+    if (node->op == OP_loop) { /* its index is the body's, and `again` is evaluated at its end */
+        check.g = node->body[0];
+        check_dim(&check, node->attr.loop.again);
+        check.g = v->g;
+        check_dim(&check, node->attr.loop.trips);
+        for (int i = 0; i < node->n_out; i++)
+            for (int k = 0; k < node->out[i]->rank; k++)
+                check_dim(&check, node->out[i]->shape[k]);
+    } else {
+        node_visit_dims(node, check_dim, &check);
     }
 }
 
@@ -158,8 +143,6 @@ static bool define(struct verifier *v, struct value *value, const struct node *d
     for (int i = 0; i < value->rank; i++)
         if (!value->shape[i] || value->shape[i]->upper < 0)
             fault(v, def, "axis %d of %%%u has no size or a negative one", i, (unsigned)value->id);
-        else
-            check_dim(v, v->g, def, value->shape[i]);
     if (value->type <= DT_NONE || value->type >= DT_COUNT)
         fault(v, def, "%%%u has element type %d", (unsigned)value->id, (int)value->type);
     check_layout(v, value);
@@ -226,7 +209,8 @@ static bool check_bodies(struct verifier *v, const struct node *node)
     bool good = true;
     for (int i = 0; i < 2; i++) {
         bool wanted = node->op == OP_loop ? i == 0 : node->op == OP_branch;
-        if (wanted != (node->body[i] != NULL) || (wanted && node->body[i]->outer != g)) {
+        if (wanted != (node->body[i] != NULL) ||
+            (wanted && (node->body[i]->outer != g || node->body[i]->owner != node))) {
             fault(v, node, "has a body too many or too few, or one of another graph");
             good = false;
         } else if (wanted) {
@@ -255,7 +239,7 @@ static void check_node(struct verifier *v, const struct node *node)
         good &= define(v, node->out[i], node, i);
     if (!good)
         return;
-    check_attr_dims(v, node);
+    check_dims(v, node);
     check_types(v, node);
 }
 
@@ -302,21 +286,30 @@ static void check_outputs(struct verifier *v)
 
 static void check_constraints(struct verifier *v)
 {
+    struct dim_check check = {v, v->g, NULL};
     for (const struct constraint *c = v->g->constraints; c; c = c->next) {
         if ((int)c->kind < MUST_EQUAL || c->kind > MUST_LESS_EQUAL || !c->a || !c->b) {
             fault(v, NULL, "a constraint is no constraint");
             continue;
         }
-        check_dim(v, v->g, NULL, c->a);
-        check_dim(v, v->g, NULL, c->b);
+        if (v->scoped) {
+            check_dim(&check, c->a);
+            check_dim(&check, c->b);
+        }
     }
 }
 
 /* v->g, which may be a body. */
 static void check_graph(struct verifier *v)
 {
-    for (int i = 0; i < v->g->n_inputs; i++)
-        define(v, v->g->inputs[i], NULL, i);
+    struct dim_check check = {v, v->g, NULL};
+    for (int i = 0; i < v->g->n_inputs; i++) {
+        const struct value *input = v->g->inputs[i];
+        if (!define(v, v->g->inputs[i], NULL, i) || !v->scoped)
+            continue;
+        for (int k = 0; k < input->rank; k++)
+            check_dim(&check, input->shape[k]);
+    }
     check_nodes(v);
     check_outputs(v);
     check_constraints(v);

@@ -160,7 +160,7 @@ static bool fold_behind(struct graph *g, struct node *node)
     return last && affine_finish(&best, last);
 }
 
-bool pass_fold_batch_norm(struct graph *g)
+static bool fold_graph(struct graph *g)
 {
     bool changed = false;
     const char *origin = g->origin;
@@ -171,4 +171,9 @@ bool pass_fold_batch_norm(struct graph *g)
     }
     g->origin = origin;
     return changed;
+}
+
+bool pass_fold_batch_norm(struct graph *g)
+{
+    return pass_each_graph(g, fold_graph);
 }

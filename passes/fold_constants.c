@@ -109,7 +109,7 @@ static bool fold_by_shapes(struct builder *b, struct node *node)
     return true;
 }
 
-bool pass_fold_constants(struct graph *g)
+static bool fold_graph(struct graph *g)
 {
     bool changed = false;
     const char *origin = g->origin;
@@ -128,4 +128,9 @@ bool pass_fold_constants(struct graph *g)
     }
     g->origin = origin;
     return changed;
+}
+
+bool pass_fold_constants(struct graph *g)
+{
+    return pass_each_graph(g, fold_graph);
 }

@@ -553,7 +553,7 @@ static void begin(struct fusion *f, struct graph *g)
             g->root->symbols[i].kind == SYMBOL_ELEMENT && g->root->symbols[i].value->def;
 }
 
-bool pass_fuse_kernels(struct graph *g)
+static bool fuse_graph(struct graph *g)
 {
     struct fusion f = {0};
     begin(&f, g);
@@ -574,4 +574,9 @@ bool pass_fuse_kernels(struct graph *g)
     fusion_order(&f);
     graph_renumber(g->root);
     return true;
+}
+
+bool pass_fuse_kernels(struct graph *g)
+{
+    return pass_each_graph(g, fuse_graph);
 }

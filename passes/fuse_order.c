@@ -63,68 +63,37 @@ static void push(struct list *l, struct node *node)
     l->nodes[l->n++] = node;
 }
 
-/* The nodes of this graph whose values the host reads before it knows d. */
-static void push_dim(const struct fusion *f, struct list *l, const struct dim *d)
+/* The nodes of this graph whose values the host reads before it knows a dim. */
+struct sources {
+    const struct fusion *f;
+    struct list *list;
+};
+
+static void push_source(void *context, const struct dim *symbol)
 {
-    switch (d->kind) {
-    case DIM_CONST: return;
-    case DIM_SYMBOL: {
-        const struct symbol_source *source = &f->g->root->symbols[d->symbol];
-        if (d->symbol < f->g->root->n_symbols && source->kind == SYMBOL_ELEMENT &&
-            source->value->def && source->value->graph == f->g)
-            push(l, source->value->def);
+    const struct sources *s = context;
+    const struct graph *g = s->f->g, *root = g->root;
+    if (symbol->symbol >= root->n_symbols)
         return;
-    }
-    case DIM_SUM:
-        for (int i = 0; i < d->n_terms; i++)
-            for (int k = 0; k < d->terms[i].n_atoms; k++)
-                push_dim(f, l, d->terms[i].atoms[k]);
-        return;
-    default:
-        push_dim(f, l, d->a);
-        push_dim(f, l, d->b);
-        return;
-    }
+    const struct symbol_source *source = &root->symbols[symbol->symbol];
+    if (source->kind == SYMBOL_ELEMENT && source->value->def && source->value->graph == g)
+        push(s->list, source->value->def);
 }
 
-static void push_dims(const struct fusion *f, struct list *l, const struct node *node)
+static void push_sources(void *context, const struct dim *d)
 {
-    const struct op_info *info = &op_info[node->op];
-    for (int i = 0; i < node->n_out; i++)
-        for (int k = 0; k < node->out[i]->rank; k++)
-            push_dim(f, l, node->out[i]->shape[k]);
-    for (int i = 0; i < info->n_fields; i++) {
-        const char *field = (const char *)&node->attr + info->fields[i].offset;
-        if (info->fields[i].kind == AK_DIM)
-            push_dim(f, l, *(const struct dim *const *)(const void *)field);
-        const struct dims *dims = (const void *)field;
-        for (int k = 0; info->fields[i].kind == AK_DIMS && k < dims->n; k++)
-            push_dim(f, l, dims->d[k]);
-    }
-}
-
-static void push_body_dims(const struct fusion *f, struct list *l, const struct graph *body)
-{
-    for (const struct constraint *c = body->constraints; c; c = c->next) {
-        push_dim(f, l, c->a);
-        push_dim(f, l, c->b);
-    }
-    for (const struct node *node = body->first; node; node = node->next) {
-        push_dims(f, l, node);
-        for (int i = 0; i < 2; i++)
-            if (node->body[i])
-                push_body_dims(f, l, node->body[i]);
-    }
+    dim_visit_symbols(d, push_source, context);
 }
 
 void fusion_await(struct fusion *f, int kernel)
 {
     struct list l = {.arena = f->g->arena};
+    struct sources sources = {f, &l};
     struct fused_kernel *k = &f->kernels[kernel];
     uint32_t search = ++f->search;
     for (int i = 0; i < 2 && f->reads_back; i++)
         if (k->core->body[i])
-            push_body_dims(f, &l, k->core->body[i]);
+            graph_visit_dims(k->core->body[i], push_sources, &sources);
     k->awaited = l.nodes;
     for (int i = 0; i < l.n; i++) /* each once */
         if (f->seen[l.nodes[i]->order] != search) {
@@ -136,11 +105,12 @@ void fusion_await(struct fusion *f, int kernel)
 /* Everything that must have run before node, one step back. */
 static void push_dependencies(const struct fusion *f, struct list *l, const struct node *node)
 {
+    struct sources sources = {f, l};
     for (int i = 0; i < node->n_in; i++)
         if (node->in[i]->def)
             push(l, node->in[i]->def);
     if (f->reads_back)
-        push_dims(f, l, node);
+        node_visit_dims(node, push_sources, &sources);
     for (int i = 0; node->body[0] && i < f->kernels[node->kernel].n_awaited; i++)
         push(l, f->kernels[node->kernel].awaited[i]);
 }
@@ -182,11 +152,12 @@ bool fusion_depends(struct fusion *f, int kernel, int on)
 bool fusion_makes_cycle(struct fusion *f, int kernel, const struct node *node)
 {
     struct list stack = {.arena = f->g->arena};
+    struct sources sources = {f, &stack};
     for (int i = 0; i < node->n_in; i++)
         if (node->in[i]->def && node->in[i]->def->kernel != kernel)
             push(&stack, node->in[i]->def);
     if (f->reads_back)
-        push_dims(f, &stack, node);
+        node_visit_dims(node, push_sources, &sources);
     return search(f, &stack, kernel);
 }
 

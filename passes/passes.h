@@ -1,7 +1,6 @@
 /*
  * Passes: one file each, `bool pass_x(struct graph *)`, true when something changed. PASSES below is
- * the pipeline; pipeline.c runs it, each pass on all bodies and then on the graph around them: a pass
- * sees one graph, in which a node of control flow is a node that it does not know. Passes report nothing but broken models; a graph that a pass breaks
+ * the pipeline; pipeline.c runs it. A pass is given a root and sees to the bodies itself. Passes report nothing but broken models; a graph that a pass breaks
  * is found by the verifier that runs after each.
  */
 #ifndef GPUCC_PASSES_H
@@ -19,15 +18,21 @@ struct pass_options {
 /* Runs the list. False when an error was reported. */
 bool passes_run(struct graph *g, const struct pass_options *options);
 
+/* Calls run for g and all bodies in it, outer ones first: for passes to which a node with bodies is
+ * like any other. */
+bool pass_each_graph(struct graph *g, bool (*run)(struct graph *g));
+
 /* Runs the one pass called name; false when there is none of that name. For tests. */
 bool pass_run_by_name(struct graph *g, const char *name, bool *changed);
 
 /* THE pipeline: PASS(name, what it does), in order. */
 #define PASSES(PASS)                                                                               \
     PASS(fold_constants, "evaluate small nodes with constant operands; known shapes to literals")  \
+    PASS(simplify_control, "branches and loops whose course is known; less to give to a body")     \
     PASS(simplify, "drop identities: x+0, x*1, cast to the same type, reshape of reshape, …")      \
     PASS(remove_common, "common subexpressions")                                                   \
     PASS(fold_batch_norm, "scale and shift behind a contraction into its weights")                 \
+    PASS(hoist_invariants, "what a loop computes alike in every iteration, in front of it")        \
     PASS(remove_dead, "nodes whose results nobody reads")                                          \
     PASS(fuse_kernels, "assign every node to a kernel: cores with their prologues and epilogues")
 

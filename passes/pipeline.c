@@ -51,16 +51,14 @@ static bool is_skipped(const struct pass_options *options, const char *name)
     return false;
 }
 
-/* The bodies first: what they do not need may go in the graph around them. */
-static bool run_on_all(struct graph *g, const struct pass *pass)
+bool pass_each_graph(struct graph *g, bool (*run)(struct graph *g))
 {
-    bool changed = false;
-    for (struct node *node = g->first, *next; node; node = next) {
-        next = node->next;
+    bool changed = run(g);
+    for (struct node *node = g->first; node; node = node->next)
         for (int i = 0; i < 2; i++)
-            changed |= node->body[i] && run_on_all(node->body[i], pass);
-    }
-    return pass->run(g) || changed;
+            if (node->body[i])
+                changed |= pass_each_graph(node->body[i], run);
+    return changed;
 }
 
 static bool run(struct graph *g, const struct pass *pass, const struct pass_options *options)
@@ -68,7 +66,7 @@ static bool run(struct graph *g, const struct pass *pass, const struct pass_opti
     int errors = g->diag->errors;
     if (is_skipped(options, pass->name))
         return true;
-    run_on_all(g, pass);
+    pass->run(g);
     graph_renumber(g);
     if (options->dump_after &&
         (strcmp(options->dump_after, "all") == 0 || strcmp(options->dump_after, pass->name) == 0))
@@ -92,7 +90,7 @@ bool pass_run_by_name(struct graph *g, const char *name, bool *changed)
 {
     for (int i = 0; i < PASS_COUNT; i++)
         if (strcmp(passes[i].name, name) == 0) {
-            *changed = run_on_all(g, &passes[i]);
+            *changed = passes[i].run(g);
             graph_renumber(g);
             return true;
         }

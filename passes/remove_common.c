@@ -126,7 +126,7 @@ static bool same_node(const struct node *a, const struct node *b)
     return true;
 }
 
-bool pass_remove_common(struct graph *g)
+static bool remove_from(struct graph *g)
 {
     size_t nodes = 0, size = 16;
     bool changed = false;
@@ -157,4 +157,9 @@ bool pass_remove_common(struct graph *g)
         changed = true;
     }
     return changed;
+}
+
+bool pass_remove_common(struct graph *g)
+{
+    return pass_each_graph(g, remove_from);
 }

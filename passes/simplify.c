@@ -185,7 +185,7 @@ static struct value *simplify_reduce(struct builder *b, struct node *node)
     return build_reshape(b, x, y->rank, y->shape);
 }
 
-bool pass_simplify(struct graph *g)
+static bool simplify_graph(struct graph *g)
 {
     bool changed = false;
     const char *origin = g->origin;
@@ -207,4 +207,9 @@ bool pass_simplify(struct graph *g)
     }
     g->origin = origin;
     return changed;
+}
+
+bool pass_simplify(struct graph *g)
+{
+    return pass_each_graph(g, simplify_graph);
 }
