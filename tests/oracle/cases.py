@@ -27,6 +27,8 @@ NEWEST_OPSET = onnx.defs.onnx_opset_version()
 OLDEST_OPSET = 7  # ONNX Runtime gives no promise below
 CONTRIB = "com.microsoft"
 REGISTRY = {}  # (domain, operator) → generator
+REGRESSIONS = {}  # (domain, operator, name) → (function, opset)
+seed = 0  # others give other cases
 
 TYPES = {name: np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number)) for name, number in (
     (n.lower(), v) for n, v in onnx.TensorProto.DataType.items())
@@ -90,7 +92,7 @@ class Random:
     """Random choices for one case of one operator."""
 
     def __init__(self, domain, op, index):
-        self.generator = np.random.default_rng([zlib.crc32(f"{domain}.{op}".encode()), index])
+        self.generator = np.random.default_rng([zlib.crc32(f"{domain}.{op}".encode()), index, seed])
         self.domain, self.op, self.index = domain, op, index
         self.versions = versions(domain, op)
         self.opset = self._opset(index)
@@ -140,6 +142,8 @@ class Random:
 
     def shape(self, rank=None, most_elements=4096, least=0, least_rank=0, most_rank=5):
         """A random shape: small and odd sizes, sometimes empty, long, of rank 0 or high rank."""
+        if most_elements == 4096 and self.chance(0.05):
+            most_elements *= 10
         if rank is None:
             rank = self.pick([k for k in (0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8)
                               if least_rank <= k <= max(most_rank, least_rank)])
@@ -151,6 +155,7 @@ class Random:
                 size = self.integer(max(least, 1), max(least, 1, min(left, 6)))
                 if size > left:
                     size = max(least, 1)
+                    break
             shape.append(size)
             left //= max(size, 1)
         return [shape[i] for i in self.permutation(rank)]
@@ -159,6 +164,19 @@ class Random:
         """A shape that broadcasts to `shape`: axes missing in front, others 1."""
         drop = self.integer(0, len(shape)) if self.chance(0.4) else 0
         return [1 if self.chance(0.3) else n for n in shape[drop:]]
+
+    def ranks(self, count):
+        """Ranks of operands that broadcast: one of them is whole."""
+        most = len(self.shape())
+        ranks = [most if self.chance(0.7) else self.integer(0, most) for _ in range(count)]
+        ranks[self.integer(0, count - 1)] = most
+        return ranks
+
+    def together(self, ranks):
+        """Shapes of these ranks that broadcast, one way, the other or both."""
+        whole = self.shape(max(ranks))
+        ones = 0.25 if self.chance(0.6) else 0
+        return [[1 if self.chance(ones) else n for n in whole[len(whole) - k:]] for k in ranks]
 
     def values(self, dtype, shape, low=None, high=None, special=False):
         """Random elements. low and high bound them; without: floats of several magnitudes,
@@ -220,8 +238,29 @@ def generator(*operators, domain=""):
     return register
 
 
+def regression(op, domain="", opset=21):
+    """Decorator: the function gives the one case with which the sweep found a fault."""
+    def register(function):
+        REGRESSIONS[domain, op, function.__name__] = (function, opset)
+        return function
+    return register
+
+
+def opset_of(domain, op, index):
+    if isinstance(index, str):
+        return REGRESSIONS[domain, op, index][1]
+    return Random(domain, op, index).opset
+
+
 def make(domain, op, index):
-    """Case number `index` of an operator: from the generator, varied as the framework varies."""
+    """Case number `index` of an operator: from the generator, varied as the framework varies; or
+    the regression of that name, as it is."""
+    if isinstance(index, str):
+        function, opset = REGRESSIONS[domain, op, index]
+        case = function()
+        case.op, case.domain, case.index, case.opset = op, domain, index, opset
+        case.sets = case.sets or [case.inputs]
+        return case
     r = Random(domain, op, index)
     case = REGISTRY[domain, op](r, op)
     case.op, case.domain, case.index = op, domain, index
