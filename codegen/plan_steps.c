@@ -10,10 +10,10 @@
 
 /* ---- symbols that the program's numbers depend on ------------------------------------------- */
 
-static void need_symbol(void *context, int symbol)
+static void need_symbol(void *context, const struct dim *d)
 {
     bool *needed = context;
-    needed[symbol] = true;
+    needed[d->symbol] = true;
 }
 
 static void need(bool *needed, const struct dim *d)

@@ -98,20 +98,6 @@ struct symbol_source scalar_source(const struct graph *g, int symbol)
                                        : (struct symbol_source){.kind = SYMBOL_FREE};
 }
 
-void dim_each_symbol(const struct dim *d, void (*visit)(void *context, int symbol), void *context)
-{
-    switch (d->kind) {
-    case DIM_CONST: break;
-    case DIM_SYMBOL: visit(context, d->symbol); break;
-    case DIM_SUM:
-        for (int t = 0; t < d->n_terms; t++)
-            for (int a = 0; a < d->terms[t].n_atoms; a++)
-                dim_each_symbol(d->terms[t].atoms[a], visit, context);
-        break;
-    default: dim_each_symbol(d->a, visit, context); dim_each_symbol(d->b, visit, context);
-    }
-}
-
 bool scalar_is_known(const struct scalar_program *s, int a, int b)
 {
     while (b > a)
@@ -133,10 +119,10 @@ struct latest {
     int segment;
 };
 
-static void note_symbol(void *context, int symbol)
+static void note_symbol(void *context, const struct dim *d)
 {
     struct latest *latest = context;
-    int segment = symbol < latest->s->n_symbols ? latest->s->segment_of[symbol] : NO_SEGMENT;
+    int segment = d->symbol < latest->s->n_symbols ? latest->s->segment_of[d->symbol] : NO_SEGMENT;
     latest->segment = later(latest->s, latest->segment, segment);
 }
 
@@ -362,12 +348,12 @@ struct sourceless {
     bool found;
 };
 
-static void find_sourceless(void *context, int symbol)
+static void find_sourceless(void *context, const struct dim *d)
 {
     struct sourceless *sourceless = context;
     const struct graph *g = sourceless->g;
     sourceless->found |=
-        symbol < g->root->n_symbols && g->root->symbols[symbol].kind == SYMBOL_FREE;
+        d->symbol < g->root->n_symbols && g->root->symbols[d->symbol].kind == SYMBOL_FREE;
 }
 
 /* A graph in text form may lack a symbol's source; else gpucc has lost what computes one. */

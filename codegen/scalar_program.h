@@ -53,7 +53,4 @@ const struct plan_scalar *scalar_code(const struct scalar_program *s, uint32_t *
 /* What is known of where a symbol's value comes from (out-of-range symbols are SYMBOL_FREE). */
 struct symbol_source scalar_source(const struct graph *g, int symbol);
 
-/* Calls visit for each symbol of d, once or more. */
-void dim_each_symbol(const struct dim *d, void (*visit)(void *context, int symbol), void *context);
-
 #endif
