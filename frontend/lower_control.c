@@ -11,16 +11,9 @@ static const Onnx__GraphProto *graph_attr(struct call *c, const char *name)
     return a ? a->g : NULL;
 }
 
-bool lower_if(struct call *c)
+/* Both branches, as bodies with the same inputs; false after an error. */
+static bool build_branches(struct call *c, const Onnx__GraphProto *const *graph, struct body *body)
 {
-    const Onnx__GraphProto *graph[] = {graph_attr(c, "then_branch"), graph_attr(c, "else_branch")};
-    const struct dim *condition = graph[0] && graph[1] ? call_dim(c, 0) : NULL;
-    int64_t known;
-    if (!condition)
-        return false;
-    if (dim_is_const(condition, &known))
-        return call_inline_graph(c, graph[!known], 0, NULL, c->n_out, c->out);
-    struct body body[2];
     bool ok = true;
     for (int i = 0; i < 2; i++) {
         body_begin(c, &body[i]);
@@ -29,19 +22,93 @@ bool lower_if(struct call *c)
         bool made = call_inline_graph(c, graph[i], 0, NULL, c->n_out, c->out);
         for (int k = 0; k < c->n_out && made; k++)
             if (is_list(c->out[k]))
-                made = call_unsupported(c, "a sequence that depends on the run");
+                made = (c->out[k] = list_value(c, c->out[k], list_type(c->out[k]))) != NULL;
         for (int k = 0; k < c->n_out && made; k++)
             graph_add_output(body[i].graph, c->out[k], NULL);
         body_end(c, &body[i]);
         ok &= made;
     }
-    if (!ok)
+    if (ok)
+        body_share_inputs(c, &body[0], &body[1]);
+    return ok;
+}
+
+/* What output k of a body stands for outside, if the body only hands it on; else NULL. */
+static struct value *handed_on(struct call *c, const struct body *body, int k)
+{
+    const struct value *v = body->graph->outputs[k];
+    if (!v->def)
+        return body->operands[v->index];
+    return v->def->op == OP_constant ? build_tensor(c->b, OP_constant, 0, NULL, &v->def->attr)
+                                     : NULL;
+}
+
+/* Branches that compute nothing are a choice between two tensors. */
+static bool choose(struct call *c, const struct body *body)
+{
+    for (int i = 0; i < 2; i++)
+        for (const struct node *node = body[i].graph->first; node; node = node->next)
+            if (node->op != OP_constant)
+                return false;
+    for (int k = 0; k < c->n_out; k++) {
+        const struct value *a = body[0].graph->outputs[k], *b = body[1].graph->outputs[k];
+        if (a->type != b->type || !value_same_shape(a, b) || is_list(a))
+            return false;
+    }
+    struct value *condition = build_reshape(c->b, c->in[0], 0, NULL);
+    for (int k = 0; k < c->n_out; k++)
+        c->out[k] =
+            build_select(c->b, condition, handed_on(c, &body[0], k), handed_on(c, &body[1], k));
+    return true;
+}
+
+/* The first branch squeezes what the second leaves as it is. */
+static bool drops_axes(const struct call *c, const struct body *body)
+{
+    bool drops = false;
+    for (int k = 0; k < c->n_out; k++) {
+        int ranks[2] = {body[0].graph->outputs[k]->rank, body[1].graph->outputs[k]->rank};
+        if (ranks[0] > ranks[1])
+            return false;
+        drops |= ranks[0] < ranks[1];
+    }
+    return drops;
+}
+
+/*
+ * A size is 1 ? squeeze it : leave it, as exporters write PyTorch's squeeze. Ranks are fixed when
+ * the plan is made: it must be 1, and a run with another size is refused.
+ */
+static bool squeeze_always(struct call *c, const struct dim *condition,
+                           const Onnx__GraphProto *graph)
+{
+    return graph_constrain(c->b->g, MUST_EQUAL, condition->a, condition->b,
+                           "%s: its result's rank depends on this size, which the plan takes as 1",
+                           c->place) &&
+           call_inline_graph(c, graph, 0, NULL, c->n_out, c->out);
+}
+
+bool lower_if(struct call *c)
+{
+    const Onnx__GraphProto *graph[] = {graph_attr(c, "then_branch"), graph_attr(c, "else_branch")};
+    const struct dim *condition = graph[0] && graph[1] ? call_dim(c, 0) : NULL;
+    struct body body[2];
+    int64_t known;
+    if (!condition)
         return false;
-    body_share_inputs(c, &body[0], &body[1]);
+    if (dim_is_const(condition, &known))
+        return call_inline_graph(c, graph[!known], 0, NULL, c->n_out, c->out);
+    if (!build_branches(c, graph, body))
+        return false;
+    bool asks_for_one = condition->kind == DIM_EQ && !dim_from_data(c, condition) &&
+                        (dim_is(condition->a, 1) || dim_is(condition->b, 1));
+    if (asks_for_one && drops_axes(c, body))
+        return squeeze_always(c, condition, graph[0]);
+    if (choose(c, body))
+        return c->n_out == 0 || c->out[c->n_out - 1];
     union attr attr = {.branch = {condition}};
-    struct node *node =
-        graph_insert_control(c->b->g, c->b->before, OP_branch, body[0].n_operands, body[0].operands,
-                             &attr, body[0].graph, body[1].graph);
+    struct node *node = graph_insert_control(c->b->g, c->b->before, OP_branch, body[0].n_operands,
+                                             body[0].operands, &attr, body[0].graph, body[1].graph);
     for (int k = 0; node && k < c->n_out; k++)
         c->out[k] = node->out[k];
     return node;
@@ -77,6 +144,25 @@ static struct value *as_declared(struct call *c, const struct onnx_loop *l, int 
     return is_vector ? build_unsqueeze(c->b, v, 1) : v;
 }
 
+static bool has_static_states(const struct call *c, const struct onnx_loop *l)
+{
+    for (int i = 0; i < l->states; i++)
+        if (as_static(c->in[2 + i]))
+            return true;
+    return false;
+}
+
+/* A body has no place for static lists: states that are some become run-time lists. */
+static bool keep_lists(struct call *c, const struct onnx_loop *l)
+{
+    for (int i = 0; i < l->states; i++) {
+        struct value **v = &c->in[2 + i];
+        if (as_static(*v) && !(*v = list_value(c, *v, list_type(*v))))
+            return false;
+    }
+    return true;
+}
+
 /* Walks the body for one iteration. states: those of the ONNX node, where the builder stands. */
 static bool walk_body(struct call *c, struct onnx_loop *l, const struct dim *index)
 {
@@ -85,6 +171,10 @@ static bool walk_body(struct call *c, struct onnx_loop *l, const struct dim *ind
     l->in[1] = as_declared(c, l, 1, build_int(c->b, DT_BOOL, 1));
     if (!call_inline_graph(c, l->body, 2 + l->states, l->in, 1 + l->states + l->stacks, l->out))
         return false;
+    for (int i = 0; i < l->states; i++) /* lists keep their types */
+        if (is_list(l->in[2 + i]) &&
+            !(l->out[1 + i] = list_value(c, l->out[1 + i], l->in[2 + i]->type)))
+            return false;
     l->again = d_const(c, 1);
     if (!l->conditional)
         return true;
@@ -123,44 +213,45 @@ static bool find_invariants(struct onnx_loop *l)
     return found;
 }
 
-static bool changes_shape(const struct graph *g, const struct value *a, const struct value *b)
+/* Do a state's shapes before and after an iteration agree? With certain: it is known that they do;
+ * else: it may be that they do, which the run will check. */
+static bool keeps_shape(const struct graph *g, const struct value *before,
+                        const struct value *after, bool certain)
 {
-    bool same = a->type == b->type && a->rank == b->rank;
-    for (int i = 0; same && i < a->rank; i++)
-        same = graph_dims_equal(g, a->shape[i], b->shape[i]);
-    return !same;
-}
-
-static bool states_change_shape(const struct call *c, const struct onnx_loop *l)
-{
-    for (int i = 0; i < l->states; i++)
-        if (changes_shape(c->b->g, l->in[2 + i], l->out[1 + i]))
-            return true;
-    return false;
-}
-
-/* The body, once for each trip, in the node's place. */
-static bool unroll(struct call *c, struct onnx_loop *l, int64_t trips)
-{
-    struct value **part = ARENA_ARRAY(c->b->g->arena, (size_t)trips * (size_t)l->stacks + 1,
-                                      struct value *);
-    for (int i = 0; i < l->states; i++)
-        l->in[2 + i] = c->in[2 + i];
-    for (int64_t t = 0; t < trips; t++) {
-        if (!walk_body(c, l, d_const(c, t)))
-            return false;
-        if (!dim_is(l->again, 1))
-            return call_unsupported(c, "a state changes its shape in a loop that may end early");
-        for (int i = 0; i < l->states; i++)
-            l->in[2 + i] = l->out[1 + i];
-        for (int k = 0; k < l->stacks; k++)
-            part[k * trips + t] = build_unsqueeze(c->b, l->out[1 + l->states + k], 1);
+    bool keeps = before->type == after->type && before->rank == after->rank;
+    for (int i = 0; keeps && i < before->rank; i++) {
+        const struct dim *a = before->shape[i], *b = after->shape[i];
+        keeps = certain ? graph_dims_equal(g, a, b) : !dim_is(dim_eq(g->dims, a, b), 0);
     }
-    for (int i = 0; i < l->states && i < c->n_out; i++)
-        c->out[i] = l->in[2 + i];
-    for (int k = 0; k < l->stacks && l->states + k < c->n_out; k++)
-        if (!(c->out[l->states + k] = build_concat(c->b, (int)trips, part + k * trips, 0)))
+    return keeps;
+}
+
+static bool states_keep_shape(const struct call *c, const struct onnx_loop *l, bool certain)
+{
+    for (int i = 0; i < l->states; i++)
+        if (!keeps_shape(c->b->g, l->in[2 + i], l->out[1 + i], certain))
             return false;
+    return true;
+}
+
+/* Gives states whose shape is not certain to stay the shape that they must have. */
+static bool fix_shapes(struct call *c, struct onnx_loop *l)
+{
+    for (int i = 0; i < l->states; i++) {
+        struct value *before = l->in[2 + i], *after = l->out[1 + i];
+        if (keeps_shape(c->b->g, before, after, true))
+            continue;
+        for (int k = 0; k < before->rank; k++)
+            if (!graph_constrain(c->b->g, MUST_EQUAL, after->shape[k], before->shape[k],
+                                 "%s: a state must keep its shape", c->place))
+                return false;
+        struct value *fixed = build_reshape(c->b, after, before->rank, before->shape);
+        for (int k = 1; k < 1 + l->states + l->stacks; k++)
+            if (l->out[k] == after)
+                l->out[k] = fixed;
+        if (!fixed)
+            return false;
+    }
     return true;
 }
 
@@ -194,6 +285,8 @@ static const struct dim *iterations(struct call *c, struct value *count, const s
 static bool finish_loop(struct call *c, struct onnx_loop *l, struct loop *loop)
 {
     int n = 0, first;
+    if (!loop->in_place && !fix_shapes(c, l))
+        return loop_abandon(c, loop), false;
     for (int i = 0; i < l->states; i++)
         if (!l->invariant[i])
             l->next[n++] = l->out[1 + i];
@@ -268,9 +361,12 @@ bool lower_loop(struct call *c)
     int64_t trips;
     if (!read_loop(c, &l))
         return false;
-    for (int i = 0; i < l.states; i++)
-        if (is_list(c->in[2 + i]))
-            return unroll_loop(c, l.body); /* a list has no place in a body */
+    if (has_static_states(c, &l)) {
+        if (dim_is_const(l.trips, &trips))
+            return unroll_loop(c, l.body);
+        if (!keep_lists(c, &l))
+            return false;
+    }
     for (;;) {
         if (!build_loop(c, &l, &loop))
             return false;
@@ -290,20 +386,20 @@ bool lower_loop(struct call *c)
     }
     if (loop.in_place)
         return finish_loop(c, &l, &loop);
+    bool fixed = dim_is_const(l.trips, &trips);
+    bool unrolled = fixed && trips <= MOST_UNROLLED && !states_keep_shape(c, &l, true);
     const char *fault = NULL;
-    bool fixed = dim_is_const(l.trips, &trips), grows = states_change_shape(c, &l);
-    if (fixed && trips == 0) {
-        loop_abandon(c, &loop);
-        return skip_loop(c, &l);
-    }
     if (l.unbounded && dim_is(l.again, 1))
         fault = "a loop that never ends";
     else if (fixed && trips > INT32_MAX && c->n_out > l.states)
         fault = "stacked outputs of a loop whose trip count is not bounded";
-    else if (grows && (!fixed || trips > MOST_UNROLLED))
+    else if (!unrolled && !states_keep_shape(c, &l, false))
         fault = "a state that changes its shape from one iteration to the next";
-    if (!fault && !grows)
+    bool skipped = fixed && trips == 0;
+    if (!fault && !unrolled && !skipped)
         return finish_loop(c, &l, &loop);
     loop_abandon(c, &loop);
-    return fault ? call_unsupported(c, "%s", fault) : unroll(c, &l, trips);
+    if (skipped)
+        return skip_loop(c, &l);
+    return fault ? call_unsupported(c, "%s", fault) : unroll_loop(c, l.body);
 }
