@@ -19,7 +19,7 @@ static void need_symbol(void *context, const struct dim *d)
 static void need(bool *needed, const struct dim *d)
 {
     if (d)
-        dim_each_symbol(d, need_symbol, needed);
+        dim_visit_symbols(d, need_symbol, needed);
 }
 
 static void need_shape(bool *needed, const struct value *v)

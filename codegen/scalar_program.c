@@ -129,7 +129,7 @@ static void note_symbol(void *context, const struct dim *d)
 int scalar_segment_of(struct scalar_program *s, const struct dim *d)
 {
     struct latest latest = {s, 0};
-    dim_each_symbol(d, note_symbol, &latest);
+    dim_visit_symbols(d, note_symbol, &latest);
     return latest.segment;
 }
 
@@ -361,7 +361,7 @@ static bool report_unknown(struct scalar_program *s, const struct dim *d)
 {
     struct text text = {0};
     struct sourceless sourceless = {.g = s->g};
-    dim_each_symbol(d, find_sourceless, &sourceless);
+    dim_visit_symbols(d, find_sourceless, &sourceless);
     dim_print(&text, s->g->dims, d);
     diag_error(s->g->diag, sourceless.found ? STATUS_BAD_MODEL : STATUS_INTERNAL, NULL,
                sourceless.found ? "the size %s has a symbol without a source"
