@@ -64,9 +64,12 @@ static bool fold_by_evaluation(struct builder *b, struct node *node)
     bool changed = false;
     for (int i = 0; i < node->n_out; i++) {
         struct tensor t;
+        int64_t n = 0;
+        value_elements_const(node->out[i], &n); /* is_small: it is known */
+        /* Taken before t is there, which a jump for want of memory would lose. */
+        void *bytes = arena_array(b->g->arena, (size_t)n + 1, dtype_size(node->out[i]->type));
         if (!eval_constant(b->g, node->out[i], &t))
             return changed;
-        void *bytes = arena_alloc(b->g->arena, t.size ? t.size : 1);
         memcpy(bytes, t.data, t.size);
         tensor_free(&t);
         struct value *v = literal(b, node->out[i], bytes);
