@@ -87,6 +87,61 @@ void control_drop_result(struct graph *g, struct node *node, int result)
         state_to_capture(g, node, result);
 }
 
+/* -- Checks that hold for every index -- */
+
+struct occurrence {
+    const struct dim *index;
+    int n;
+};
+
+static void count_index(void *context, const struct dim *symbol)
+{
+    struct occurrence *o = context;
+    o->n += symbol == o->index;
+}
+
+/* Is difference at least 0 for each index below trips? Where it is linear, its ends tell. */
+static bool is_nonnegative(struct graph *g, const struct dim *difference,
+                           const struct attr_loop *loop)
+{
+    struct occurrence o = {loop->index, 0};
+    const struct dim **to = ARENA_ARRAY(g->arena, (size_t)o.index->symbol + 1, const struct dim *);
+    dim_visit_symbols(difference, count_index, &o);
+    for (int t = 0; t < difference->n_terms && o.n == 1; t++) {
+        const struct dim_term *term = &difference->terms[t];
+        if (term->n_atoms != 1 || term->atoms[0] != o.index)
+            continue;
+        const struct dim *zero = dim_const(g->dims, 0), *one = dim_const(g->dims, 1);
+        to[o.index->symbol] = term->coefficient < 0 ? dim_sub(g->dims, loop->trips, one) : zero;
+        return dim_le(g->dims, zero, dim_replace(g->dims, difference, o.index->symbol + 1, to));
+    }
+    return false;
+}
+
+static bool drop_checks(struct graph *body, const struct attr_loop *loop)
+{
+    bool changed = false;
+    for (struct constraint **link = &body->constraints; *link;) {
+        const struct constraint *c = *link;
+        if (c->kind == MUST_LESS_EQUAL &&
+            is_nonnegative(body, dim_sub(body->dims, c->b, c->a), loop)) {
+            *link = c->next;
+            changed = true;
+        } else {
+            link = &(*link)->next;
+        }
+    }
+    for (struct node *node = body->first; node; node = node->next)
+        for (int i = 0; i < 2; i++)
+            changed |= node->body[i] && drop_checks(node->body[i], loop);
+    return changed;
+}
+
+bool loop_drop_checks(struct node *node)
+{
+    return drop_checks(node->body[0], &node->attr.loop);
+}
+
 /* -- Copies -- */
 
 struct copier {

@@ -306,6 +306,8 @@ struct node *graph_insert_control(struct graph *g, struct node *before, enum op 
                    operand_types(g, node), inf.fault);
         return NULL;
     }
+    if (op == OP_loop)
+        loop_drop_checks(node);
     node->n_out = inf.n_out;
     node->out = ARENA_ARRAY(g->arena, (size_t)node->n_out, struct value *);
     for (int i = 0; i < node->n_out; i++)

@@ -214,6 +214,9 @@ void control_drop_operand(struct graph *g, struct node *node, int operand);
 /* A result less, which nobody reads. The operand of a state stays, behind all others, as what the
  * body reads only. */
 void control_drop_result(struct graph *g, struct node *node, int result);
+/* A check in a loop's body that holds for the first and the last index, in which it is linear, holds
+ * for all and goes. graph_insert_control does that. */
+bool loop_drop_checks(struct node *node);
 /* Puts the body in the place of its node, which is removed. False when a check of the body cannot
  * hold, which was reported. */
 bool control_inline(struct graph *g, struct node *node, struct graph *body);

@@ -7,6 +7,8 @@
  */
 #include "passes.h"
 
+#include <string.h>
+
 /* value->data of what every iteration finds or computes alike. */
 static int constant_mark; /* … made of constants and sizes */
 static int capture_mark;  /* … made of a capture, by views: no gain */
@@ -20,6 +22,7 @@ struct hoist {
     bool *wanted;           /* is needed there */
     bool *captured;         /* is read in the body from there */
     bool *read_inside;      /* is read by what stays in the body */
+    bool *stays;            /* would bring a check that holds only where the body runs */
 };
 
 static bool is_invariant(const struct value *v)
@@ -71,7 +74,7 @@ static void *mark_of(const struct hoist *h, const struct node *node)
         captures |= node->in[i]->data != &constant_mark;
         gains |= node->in[i]->data == &gain_mark;
     }
-    if (node->body[0] || !has_outer_sizes(h, node))
+    if (node->body[0] || h->stays[node->out[0]->id] || !has_outer_sizes(h, node))
         return NULL;
     if (!captures)
         return &constant_mark;
@@ -131,15 +134,30 @@ static bool find_wanted(struct hoist *h)
     return any;
 }
 
+static struct constraint **last_check(struct graph *g)
+{
+    struct constraint **link = &g->constraints;
+    while (*link)
+        link = &(*link)->next;
+    return link;
+}
+
 /* A copy of the node in front of the loop. */
 static bool hoist_node(struct hoist *h, const struct node *node)
 {
+    struct constraint **check = last_check(h->g);
     struct graph *g = h->g;
     struct value **in = ARENA_ARRAY(g->arena, (size_t)node->n_in, struct value *);
     for (int i = 0; i < node->n_in; i++)
         in[i] = h->outside[node->in[i]->id];
     g->origin = node->origin;
     struct node *copy = graph_insert(g, h->loop, node->op, node->n_in, in, &node->attr);
+    if (copy && *check) {
+        node_remove(g, copy);
+        *check = NULL;
+        h->stays[node->out[0]->id] = true;
+        copy = NULL;
+    }
     for (int i = 0; copy && i < node->n_out; i++) {
         h->outside[node->out[i]->id] = copy->out[i];
         copy->out[i]->shape = node->out[i]->shape;
@@ -157,23 +175,35 @@ static void capture_results(struct hoist *h, const struct node *node)
     }
 }
 
+/* Copies of what is wanted; false when a node must stay: then all is to be decided anew. */
+static bool hoist_nodes(struct hoist *h)
+{
+    struct graph *body = h->loop->body[0];
+    for (int i = 0; i < body->n_inputs; i++)
+        h->outside[body->inputs[i]->id] = h->loop->in[i];
+    for (struct node *node = body->first; node; node = node->next)
+        if (h->wanted[node->out[0]->id] && !hoist_node(h, node))
+            return false;
+    return true;
+}
+
 static bool hoist_from(struct graph *g, struct node *loop)
 {
     struct hoist h = {.g = g, .loop = loop};
     struct graph *body = loop->body[0];
     size_t n_ids = g->root->next_id;
+    int errors = g->diag->errors;
     h.outside = ARENA_ARRAY(g->arena, n_ids, struct value *);
     h.wanted = ARENA_ARRAY(g->arena, n_ids, bool);
     h.captured = ARENA_ARRAY(g->arena, n_ids, bool);
     h.read_inside = ARENA_ARRAY(g->arena, n_ids, bool);
-    mark_values(&h);
-    if (!find_wanted(&h))
-        return false;
-    for (int i = 0; i < body->n_inputs; i++)
-        h.outside[body->inputs[i]->id] = loop->in[i];
-    for (struct node *node = body->first; node; node = node->next)
-        if (h.wanted[node->out[0]->id] && !hoist_node(&h, node))
-            return true; /* reported */
+    h.stays = ARENA_ARRAY(g->arena, n_ids, bool);
+    do {
+        memset(h.wanted, 0, n_ids * sizeof *h.wanted);
+        mark_values(&h);
+        if (!find_wanted(&h) || g->diag->errors != errors)
+            return false;
+    } while (!hoist_nodes(&h));
     for (struct node *node = body->first; node; node = node->next)
         capture_results(&h, node);
     return true;
