@@ -79,6 +79,12 @@ struct value *import_capture(struct call *c, struct body *body, const struct bod
 bool import_nodes(struct import *im, struct scope *scope, size_t n, Onnx__NodeProto *const *nodes);
 bool import_initializers(struct import *im, struct scope *scope, const Onnx__GraphProto *graph);
 
+/* branch.c: does the body of an If find out how large a result is? Then both branches are computed
+ * in the node's place, into c->out. */
+bool branch_finds_sizes(const struct body *body);
+bool branch_compute_both(struct call *c, const Onnx__GraphProto *const *graph,
+                         const struct dim *condition);
+
 /* operators.c: the row for an operator, or NULL; *known: some row has its name. */
 const struct operator*
     operator_find(const char *domain, const char *name, int64_t opset, bool *known);

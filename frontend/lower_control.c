@@ -1,4 +1,5 @@
 /* If and Loop. What is decided at compile time needs no branch and no loop. */
+#include "import.h"
 #include "list.h"
 
 enum { MOST_UNROLLED = 64 }; /* trips of a loop whose states change their shape */
@@ -106,6 +107,11 @@ bool lower_if(struct call *c)
         return squeeze_always(c, condition, graph[0]);
     if (choose(c, body))
         return c->n_out == 0 || c->out[c->n_out - 1];
+    if (branch_finds_sizes(&body[0]) || branch_finds_sizes(&body[1])) {
+        struct node unused = {.op = OP_branch, .body = {body[0].graph, body[1].graph}};
+        node_forget_symbols(&unused);
+        return branch_compute_both(c, graph, condition);
+    }
     union attr attr = {.branch = {condition}};
     struct node *node = graph_insert_control(c->b->g, c->b->before, OP_branch, body[0].n_operands,
                                              body[0].operands, &attr, body[0].graph, body[1].graph);

@@ -161,6 +161,8 @@ struct graph {
 struct graph *graph_create(struct arena *arena, struct diag *diag);
 /* An empty body, to be given to graph_insert_control. */
 struct graph *graph_create_body(struct graph *outer);
+/* Is d known only inside the body, where an element is computed that it depends on? */
+bool graph_dim_is_inner(const struct graph *body, const struct dim *d);
 
 struct value *graph_add_input(struct graph *g, const char *name, enum dtype type, int rank,
                               const struct dim *const *shape);

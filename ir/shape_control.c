@@ -50,6 +50,11 @@ static bool is_inner(const struct graph *body, const struct dim *d, const struct
     }
 }
 
+bool graph_dim_is_inner(const struct graph *body, const struct dim *d)
+{
+    return is_inner(body, d, NULL);
+}
+
 static bool has_outer_shape(struct inference *inf, const struct graph *body, const struct value *v,
                             const struct dim *index)
 {
