@@ -305,8 +305,8 @@ bool lower_skip_norm(struct call *c)
 bool lower_embed_norm(struct call *c)
 {
     struct value *ids = c->in[0], *segments = c->in[1], *mask = c->in[7], *places = c->in[8];
-    if (ids->rank != 2 || !c->in[5] || !c->in[6])
-        return call_error(c, "its ids have rank %d, or a scale is missing", ids->rank);
+    if (ids->rank != 2 || !c->in[2] || !c->in[3] || !c->in[5] || !c->in[6])
+        return call_error(c, "its ids have rank %d, or a table or scale is missing", ids->rank);
     struct value *position = c->in[3], *sum = build_gather(c->b, c->in[2], ids, 0);
     position = places ? build_gather(c->b, position, places, 0)
                       : build_slice_axis(c->b, position, 0, d_const(c, 0), ids->shape[1]);

@@ -7,11 +7,13 @@
 struct transform {
     const struct dim *in, *length, *out; /* elements read, transformed over, written */
     bool inverse, one_sided;
+    enum dtype type; /* computed in: f64 for f64, else f32 */
 };
 
 /*
- * Cosines (quarter 0) or sines (quarter 1) of 2 pi i k / length: f32 [out, in]. Angles are reduced
- * to an eighth of a turn in integers, so that f32 is as exact as it can be, and zeros are zeros.
+ * Cosines (quarter 0) or sines (quarter 1) of 2 pi i k / length: [out, in]. Angles are reduced to
+ * an eighth of a turn in integers, so that they are as exact as the type can be, and zeros are
+ * zeros.
  */
 static struct value *waves(struct call *c, const struct transform *t, int quarter)
 {
@@ -22,8 +24,8 @@ static struct value *waves(struct call *c, const struct transform *t, int quarte
     struct value *turn = v_mul_number(c, build_binary(b, OP_mod, v_mul(c, k, i), length), 4);
     /* turn / length = whole quarters + rest / length, with |rest| <= length / 2 */
     struct value *whole = v_div(c, v_add(c, v_mul_number(c, turn, 2), length), twice);
-    struct value *rest = build_cast(b, v_sub(c, turn, v_mul(c, whole, length)), DT_F32);
-    struct value *angle = v_div(c, v_mul_number(c, rest, M_PI_2), build_cast(b, length, DT_F32));
+    struct value *rest = build_cast(b, v_sub(c, turn, v_mul(c, whole, length)), t->type);
+    struct value *angle = v_div(c, v_mul_number(c, rest, M_PI_2), build_cast(b, length, t->type));
     struct value *cosine = build_unary(b, OP_cos, angle), *sine = build_unary(b, OP_sin, angle);
     whole = build_binary(b, OP_mod, v_add_number(c, whole, 4 - quarter), v_number(c, whole, 4));
     struct value *odd =
@@ -50,7 +52,7 @@ static struct value *both_halves(struct call *c, const struct transform *t, stru
 static struct value *transform(struct call *c, const struct transform *t, struct value *re,
                                struct value *im)
 {
-    enum dtype type = DT_F32;
+    enum dtype type = t->type;
     bool real_result = t->inverse && t->one_sided;
     if (real_result && re) {
         re = both_halves(c, t, re);
@@ -108,6 +110,11 @@ static const struct dim *dft_axis(struct call *c)
     return dim_axis(c, axis, rank);
 }
 
+static enum dtype transform_type(const struct value *x)
+{
+    return x->type == DT_F64 ? DT_F64 : DT_F32;
+}
+
 bool lower_dft(struct call *c)
 {
     struct value *x = c->in[0];
@@ -125,7 +132,8 @@ bool lower_dft(struct call *c)
         view[2] = D(mul, view[2], D(select, D(lt, axis, at), x->shape[i], one));
     }
     struct transform t = {.inverse = attr_int(c, "inverse", 0) != 0,
-                          .one_sided = attr_int(c, "onesided", 0) != 0};
+                          .one_sided = attr_int(c, "onesided", 0) != 0,
+                          .type = transform_type(x)};
     bool real_result = t.inverse && t.one_sided;
     t.length = c->in[1]      ? call_dim(c, 1)
                : real_result ? D(mul, D(sub, view[1], one), d_const(c, 2))
@@ -134,7 +142,7 @@ bool lower_dft(struct call *c)
         return false;
     t.in = real_result ? half_of(c, t.length) : t.length;
     t.out = t.one_sided && !t.inverse ? half_of(c, t.length) : t.length;
-    struct value *v = build_reshape(c->b, build_cast(c->b, x, DT_F32), 4, view);
+    struct value *v = build_reshape(c->b, build_cast(c->b, x, t.type), 4, view);
     v = transform(c, &t, part(c, v, 0, t.in), parts == 2 ? part(c, v, 1, t.in) : NULL);
     for (int i = 0; i < x->rank - 1; i++)
         out[i] = D(select, D(eq, d_const(c, i), axis), t.out, x->shape[i]);
@@ -165,11 +173,11 @@ bool lower_stft(struct call *c)
     struct value *index =
         v_add(c, v_mul(c, build_iota(c->b, DT_I64, 2, plane, 0), build_dim(c->b, step)),
               build_iota(c->b, DT_I64, 2, plane, 1));
-    struct value *v = index ? build_gather(c->b, build_cast(c->b, x, DT_F32), index, 1) : NULL;
+    struct transform t = {.in = length, .length = length, .out = length, .type = transform_type(x)};
+    struct value *v = index ? build_gather(c->b, build_cast(c->b, x, t.type), index, 1) : NULL;
     if (window)
-        v = v_mul(c, v, build_unsqueeze(c->b, build_cast(c->b, window, DT_F32), 2));
+        v = v_mul(c, v, build_unsqueeze(c->b, build_cast(c->b, window, t.type), 2));
     const struct dim *view[4] = {D(mul, x->shape[0], frames), length, one, x->shape[2]};
-    struct transform t = {.in = length, .length = length, .out = length};
     if (attr_int(c, "onesided", 1))
         t.out = half_of(c, length);
     v = build_reshape(c->b, v, 4, view);
@@ -230,10 +238,10 @@ bool lower_mel_weights(struct call *c)
     struct value *low = corner[0], *center = corner[1], *high = corner[2];
     struct value *row = build_cast(c->b, build_iota(c->b, DT_I64, 1, &rows, 0), DT_F64);
     row = build_unsqueeze(c->b, row, 2);
-    struct value *rising = v_div(c, build_binary(c->b, OP_sub, row, low),
-                                 build_binary(c->b, OP_sub, center, low));
-    struct value *falling = v_div(c, build_binary(c->b, OP_sub, high, row),
-                                  build_binary(c->b, OP_sub, high, center));
+    struct value *rising =
+        v_div(c, build_binary(c->b, OP_sub, row, low), build_binary(c->b, OP_sub, center, low));
+    struct value *falling =
+        v_div(c, build_binary(c->b, OP_sub, high, row), build_binary(c->b, OP_sub, high, center));
     struct value *rises = v_and(c, v_le(c, low, row), v_le(c, row, center));
     struct value *falls = v_and(c, v_le(c, center, row), v_lt(c, row, high));
     /* A side without width is the corner alone. */

@@ -65,6 +65,8 @@ static const struct form_case cases[] = {
     {"max.u16", "h=hh", {0xffff, 1}, 0xffff},
     {"max.s16", "h=hh", {0xffff, 1}, 1},
     {"dp4a.s32.s32", "w=www", {0xff02fe01, 0x01020304, 10}, 10 + 4 - 6 + 4 - 1},
+    {"dp2a.lo.u32.s32", "w=www", {0xfffe0003, 0x0000ff02, 7}, (uint32_t)(3 * 2 - 0xfffe + 7)},
+    {"dp2a.hi.s32.u32", "w=www", {0xfffe0003, 0xff020000, 7}, (uint32_t)(3 * 2 - 2 * 255 + 7)},
     {"dp4a.u32.u32", "w=www", {0xff020301, 0x01020304, 0}, 255 + 4 + 9 + 4},
     /* logic and bits */
     {"and.b32", "w=ww", {0xff00ff00, 0x0ff00ff0}, 0x0f000f00},
