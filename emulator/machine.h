@@ -17,6 +17,10 @@
 #include "gpucc_emu.h"
 #include "module.h"
 
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "a GPU's memory is little-endian, and lanes work on it in place: a little-endian host is needed"
+#endif
+
 enum {
     LANES = 32,
     MAX_WARPS = 32,    /* of a block */

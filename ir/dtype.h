@@ -9,6 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Here for the compiler, in plan_format.h for the runtime, in machine.h for the emulator. */
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tensors lie in memory as in ONNX's files: a little-endian host is needed"
+#endif
+
 /*      name     code  text        bits  class      (class: F float, S signed, U unsigned, B bool,
  *                                                    O opaque: storage only, T string)          */
 #define DTYPES(X)                                                                                  \
