@@ -4,8 +4,9 @@
 #include "plan_builder.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
-enum { THREADS = 4, RUNS = 25, MOST = 64 };
+enum { THREADS = 16, RUNS = 12, MOST = 64 };
 
 struct worker {
     pthread_t thread;
@@ -72,8 +73,8 @@ static void threads_share_a_plan_and_a_device(void **state)
         assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
     }
     for (int i = 0; i < THREADS; i++) {
-        char wanted[64] = "dim 0 of input 'x' cannot be -1";
-        wanted[strlen(wanted) - 1] = (char)('1' + i);
+        char wanted[64];
+        snprintf(wanted, sizeof wanted, "dim 0 of input 'x' cannot be %d", -1 - i);
         pthread_join(workers[i].thread, NULL);
         assert_int_equal(workers[i].right, RUNS);
         assert_string_equal(workers[i].error, wanted);
@@ -83,4 +84,57 @@ static void threads_share_a_plan_and_a_device(void **state)
     free(bytes);
 }
 
-RUN_TESTS(TEST(threads_share_a_plan_and_a_device))
+/* ---- weights, which all contexts share while there are any ---- */
+
+struct reader {
+    pthread_t thread;
+    pthread_barrier_t *start;
+    struct gpucc_plan *plan;
+    struct gpucc_device *device;
+    int right;
+};
+
+static void *multiply(void *argument)
+{
+    struct reader *reader = argument;
+    for (int run = 0; run < RUNS; run++) {
+        struct gpucc_context *context;
+        float x[6] = {(float)run, 1, 2, 3, 4, 5}, y[6] = {0};
+        pthread_barrier_wait(reader->start); /* all load at once; the last to leave unloads */
+        if (gpucc_context_create(reader->plan, reader->device, &context) != GPUCC_OK)
+            continue;
+        gpucc_context_bind_input(context, 0, GPUCC_HOST, x, sizeof x);
+        gpucc_context_bind_output(context, 0, GPUCC_HOST, y, sizeof y);
+        bool right = gpucc_context_run_sync(context) == GPUCC_OK;
+        for (int i = 0; i < 6; i++)
+            right = right && y[i] == x[i] * (float)(i + 1);
+        reader->right += right;
+        gpucc_context_destroy(context);
+    }
+    return NULL;
+}
+
+static void threads_share_weights(void **state)
+{
+    (void)state;
+    struct gpucc_plan *plan;
+    struct gpucc_device *device;
+    struct reader readers[THREADS];
+    pthread_barrier_t start;
+    assert_int_equal(gpucc_plan_open(WEIGHTS_PLAN, 0, &plan), GPUCC_OK);
+    assert_int_equal(gpucc_device_open(EMULATOR, 0, &device), GPUCC_OK);
+    pthread_barrier_init(&start, NULL, THREADS);
+    for (int i = 0; i < THREADS; i++) {
+        readers[i] = (struct reader){.start = &start, .plan = plan, .device = device};
+        assert_int_equal(pthread_create(&readers[i].thread, NULL, multiply, &readers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(readers[i].thread, NULL);
+        assert_int_equal(readers[i].right, RUNS);
+    }
+    pthread_barrier_destroy(&start);
+    gpucc_device_close(device);
+    gpucc_plan_close(plan);
+}
+
+RUN_TESTS(TEST(threads_share_a_plan_and_a_device), TEST(threads_share_weights))
