@@ -38,30 +38,25 @@ def unary(r, op):
 def arithmetic(r, op):
     dtype = r.dtype()
     variadic = op in ("Max", "Min", "Sum", "Mean")
-    count = r.integer(1, 4) if variadic else 2
-    shape = r.shape()
     special = is_float(dtype) and r.chance(0.3)
+    ranks = r.ranks(r.integer(1, 4) if variadic else 2)
 
-    def one(shape, divisor):
-        x = r.values(dtype, shape, special=special)
-        if divisor and not is_float(dtype):
-            x = np.where(x == 0, np.ones_like(x), x)
-        return x
-    # both ways: either operand may be the one that broadcasts
-    same = variadic and r.opset < 8
-    shapes = [shape if same or r.chance(0.6) else r.part_of(shape) for _ in range(count)]
+    def inputs(r):
+        shapes = r.together(ranks)
+        if variadic and r.opset < 8:  # they do not broadcast yet
+            shapes = shapes[:1] * len(shapes)
+        data = [r.values(dtype, shape, special=special) for shape in shapes]
+        if op in ("Div", "Mod") and not is_float(dtype):
+            data[1] = np.where(data[1] == 0, np.ones_like(data[1]), data[1])
+        return data
     attributes = {"fmod": 1} if op == "Mod" and (is_float(dtype) or r.chance()) else {}
-    return Case([one(s, op in ("Div", "Mod") and i == 1) for i, s in enumerate(shapes)],
-                attributes, kind="exact" if op in ("Max", "Min") else "function")
+    return Case(inputs(r), attributes, kind="exact" if op in ("Max", "Min") else "function",
+                again=inputs)
 
 
-
-def pair(r, dtype, low=None, high=None, special=False):
+def pair(r, dtype, low=None, high=None, special=False, ranks=None):
     """Two operands that broadcast one way, the other, or both."""
-    shape = r.shape()
-    first = shape if r.chance(0.6) else r.part_of(shape)
-    second = shape if r.chance(0.6) else r.part_of(shape)
-    return [r.values(dtype, s, low, high, special) for s in (first, second)]
+    return [r.values(dtype, s, low, high, special) for s in r.together(ranks or r.ranks(2))]
 
 
 @generator("Not", "BitwiseNot")
@@ -84,17 +79,22 @@ def classify(r, op):
 
 @generator("And", "Or", "Xor", "BitwiseAnd", "BitwiseOr", "BitwiseXor")
 def logic(r, op):
-    return Case(pair(r, r.dtype()), kind="moved")
+    dtype, ranks = r.dtype(), r.ranks(2)
+    return Case(pair(r, dtype, ranks=ranks), kind="moved",
+                again=lambda r: pair(r, dtype, ranks=ranks))
 
 
 @generator("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
 def compare(r, op):
-    dtype = r.dtype()
-    x, y = pair(r, dtype, special=is_float(dtype))
-    if r.chance():  # few values, so that some are equal
-        x, y = (np.clip(np.round(v), -2, 2).astype(dtype) if is_float(dtype)
-                else v % 3 if dtype != bool else v for v in (x, y))
-    return Case([np.asarray(x, dtype), np.asarray(y, dtype)])
+    dtype, ranks = r.dtype(), r.ranks(2)
+
+    def inputs(r):
+        x, y = pair(r, dtype, special=is_float(dtype), ranks=ranks)
+        if r.chance():  # few values, so that some are equal
+            x, y = (np.clip(np.round(v), -2, 2).astype(dtype) if is_float(dtype)
+                    else v % 3 if dtype != bool else v for v in (x, y))
+        return [np.asarray(x, dtype), np.asarray(y, dtype)]
+    return Case(inputs(r), again=inputs)
 
 
 @generator("Pow")
@@ -122,14 +122,14 @@ def bit_shift(r, op):
 @generator("Where")
 def where(r, op):
     dtype = r.dtype()
-    shape = r.shape()
-    shapes = [shape if r.chance(0.6) else r.part_of(shape) for _ in range(3)]
+    ranks = r.ranks(3)
 
-    def inputs(r, shapes):
+    def inputs(r):
+        shapes = r.together(ranks)
         special = is_float(dtype) and r.chance()
         return [r.values(bool, shapes[0]), r.values(dtype, shapes[1], special=special),
                 r.values(dtype, shapes[2])]
-    return Case(inputs(r, shapes), kind="moved")
+    return Case(inputs(r), kind="moved", again=inputs)
 
 
 @generator("Identity")

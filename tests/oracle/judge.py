@@ -156,12 +156,22 @@ def mismatch(got, wanted, kind):
             f"wrong")
 
 
+def empty_beside_one(case):
+    """In some run, axes that broadcast have the sizes 0 and 1."""
+    def meets(inputs):
+        shapes = [x.shape for x in inputs if x is not None]
+        rank = max(map(len, shapes), default=0)
+        padded = [(None,) * (rank - len(s)) + s for s in shapes]
+        return any(0 in sizes and 1 in sizes for sizes in zip(*padded))
+    return any(meets(inputs) for inputs in case.sets)
+
+
 class Differences:
     """The accepted differences: a line each of differences.tsv.
 
     operator   its name, with domain if it has one; several separated by commas
     when       a Python expression of opset, dtype (of input 0), types (of all inputs), shapes,
-               attributes, inputs, constant, free
+               attributes, inputs, constant, free, empty_beside_one
     judge      reference, own, ort-f32: another oracle is right; refused: gpucc reports an error,
                as it should or may; undefined: any numbers of the right type and shape
     why        in ONNX's words
@@ -183,7 +193,8 @@ class Differences:
                  "types": [x.dtype.name if x is not None else "" for x in inputs],
                  "shapes": [x.shape if x is not None else None for x in inputs],
                  "attributes": case.attributes, "inputs": inputs, "np": np,
-                 "constant": case.constant, "free": case.free, "op": case.op}
+                 "constant": case.constant, "free": case.free, "op": case.op,
+                 "empty_beside_one": empty_beside_one(case)}
         for number, (operators, when, judge) in enumerate(self.rows):
             if name in operators and eval(when, scope):  # the file is ours
                 return judge, number

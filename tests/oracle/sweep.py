@@ -40,6 +40,8 @@ from missing import MISSING  # noqa: E402
 TABLE = harness.ROOT / "frontend" / "operators.def"
 BATCH = 16  # cases in a model
 
+REFUSED = r"gpucc: (unsupported|bad model)|gpurun: usage: .* broadcasts: "
+
 Result = collections.namedtuple("Result", "case error judge row")
 
 
@@ -127,7 +129,7 @@ class Runner:
 
     def _compare(self, case, got, verdict, row):
         if isinstance(got, str):
-            right = verdict == "refused" and re.search(r"gpucc: (unsupported|bad model)", got)
+            right = verdict == "refused" and re.search(REFUSED, got)
             return Result(case, None if right else got, "refused", row)
         if verdict == "refused":
             return Result(case, "compiles; differences.tsv says that gpucc refuses it", None, row)
@@ -154,6 +156,7 @@ _runner = None
 
 def _start(options):
     global _runner
+    cases.seed = options.seed
     _runner = Runner(options)
 
 
@@ -165,7 +168,7 @@ def sweep(options, chosen):
     """(name, description, error, judge, row) of each case."""
     by_opset = collections.defaultdict(list)
     for key in chosen:
-        by_opset[cases.Random(*key).opset].append(key)
+        by_opset[cases.opset_of(*key)].append(key)
     batches = [keys[i:i + BATCH] for keys in by_opset.values() for i in range(0, len(keys), BATCH)]
     with concurrent.futures.ProcessPoolExecutor(options.jobs, initializer=_start,
                                                 initargs=(options,)) as pool:
@@ -204,7 +207,7 @@ def completeness(options, results):
         yield f"{n}: has a generator, yet stands in MISSING"
     for d, n in sorted((set(MISSING) | set(cases.REGISTRY)) - names):
         yield f"{n}: is not in {TABLE.name}"
-    if not options.all:
+    if not options.all or options.seed:
         return
     opsets = collections.defaultdict(set)
     for d, n in sorted(names & set(cases.REGISTRY)):
@@ -225,6 +228,7 @@ def main():
     parser.add_argument("--target", default="sm_90a")
     parser.add_argument("--all", action="store_true", help="all cases, not a sample")
     parser.add_argument("--cases", type=int, help="cases of each operator (sample 4, all 24)")
+    parser.add_argument("--seed", type=int, default=0, help="other cases than the usual ones")
     parser.add_argument("--only", help="an operator")
     parser.add_argument("--case", type=int, help="one case, in detail")
     parser.add_argument("--family", choices=FAMILIES)
@@ -234,6 +238,7 @@ def main():
     options = parser.parse_args()
     options.cases = options.cases or (24 if options.all or options.only or options.family else 4)
 
+    cases.seed = options.seed
     known = sorted((d, n) for d, n, *_ in operators())
     known = [k for k in dict.fromkeys(known) if k in cases.REGISTRY]
     whole = not options.only and not options.family
@@ -246,8 +251,10 @@ def main():
         for key in known:
             detail(options, (*key, options.case))
 
-    results = sorted(sweep(options, [(*k, i) for k in known for i in indices]),
-                     key=lambda r: r[0])
+    chosen = [(*k, i) for k in known for i in indices]
+    if options.case is None:
+        chosen += [key for key in cases.REGRESSIONS if key[:2] in known]
+    results = sorted(sweep(options, chosen), key=lambda r: r[0])
     failed = 0
     for name, about, error, by, _ in results:
         failed += error is not None
