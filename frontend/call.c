@@ -193,7 +193,10 @@ int attr_choice(struct call *c, const char *name, const char *const *names, int 
     for (int i = 0; names[i]; i++)
         if (strcmp(given, names[i]) == 0)
             return i;
-    call_error(c, "attribute '%s' is '%s'", name, given);
+    struct text choices = {.arena = c->import->arena};
+    for (int i = 0; names[i]; i++)
+        text_printf(&choices, "%s%s", i ? ", " : "", names[i]);
+    call_error(c, "attribute '%s' is '%s', none of: %s", name, given, choices.data);
     c->failed = true;
     return otherwise;
 }
