@@ -17,7 +17,10 @@
 enum { OK, INVALID = 1, NO_MEMORY = 2, NOT_FOUND = 500, LAUNCH_FAILED = 719, UNSUPPORTED = 801 };
 enum { MEMORY_BYTES = 16 << 20, MAX_BLOCKS = 256, MAX_PARAMETERS = 4, MAX_RECORDED = 256 };
 
-API struct mock_state mock = {.sm = 90, .driver_version = 13000};
+#ifndef MOCK_DRIVER_VERSION
+#define MOCK_DRIVER_VERSION 13000
+#endif
+API struct mock_state mock = {.sm = 90, .driver_version = MOCK_DRIVER_VERSION};
 
 static _Alignas(4096) unsigned char memory[MEMORY_BYTES];
 static struct block {
