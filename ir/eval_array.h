@@ -6,7 +6,7 @@
 #include "eval.h"
 
 #define EVAL_MAX_BYTES      (INT64_C(1) << 34) /* of one tensor, and of an op's scratch memory */
-#define EVAL_MAX_ITERATIONS (INT64_C(1) << 24) /* of all loops together */
+#define EVAL_MAX_ITERATIONS (INT64_C(1) << 20) /* of all loops together */
 
 struct buffer {
     void *data;

@@ -131,6 +131,84 @@ static void a_symbol_from_nowhere_is_found(void **state)
     assert_fault(&p, "symbol m comes from a tensor of f32");
 }
 
+/* -- Bodies: a loop that adds its operand, n times -- */
+
+static struct node *plant_loop(struct planted *p, struct graph **body)
+{
+    struct graph *g = p->w->g;
+    union attr attr = {
+        .loop = {.trips = p->w->n,
+                 .index = graph_symbol(g, "i", (struct symbol_source){.kind = SYMBOL_LOOP_INDEX}, 0,
+                                       INT64_MAX),
+                 .again = dim_const(g->dims, 1),
+                 .states = 1}};
+    *body = graph_create_body(g);
+    struct builder b = {*body, NULL};
+    struct value *x = graph_add_input(*body, NULL, p->x->type, p->x->rank, p->x->shape);
+    graph_add_output(*body, build_binary(&b, OP_add, x, x), NULL);
+    struct node *loop = graph_insert_control(g, NULL, OP_loop, 1, &p->x, &attr, *body, NULL);
+    assert_non_null(loop);
+    assert_true(graph_verify(g, "model"));
+    return loop;
+}
+
+static void a_value_from_around_a_body_is_found(void **state)
+{
+    struct planted p = plant(state);
+    struct graph *body;
+    plant_loop(&p, &body);
+    node_set_operand(body, body->first, 1, p.y);
+    assert_fault(&p, "operand 1 is of another body");
+}
+
+static void an_input_that_does_not_match_its_operand_is_found(void **state)
+{
+    struct planted p = plant(state);
+    struct graph *body;
+    plant_loop(&p, &body);
+    body->inputs[0]->rank = 1;
+    assert_fault(&p, "operand 0 and a body's input differ in type or rank");
+}
+
+static void an_index_outside_its_loop_is_found(void **state)
+{
+    struct planted p = plant(state);
+    struct graph *body;
+    const struct dim *i = plant_loop(&p, &body)->attr.loop.index;
+    build_dim(&p.w->b, i);
+    assert_fault(&p, "symbol i is used outside its body");
+}
+
+static void an_index_without_a_loop_is_found(void **state)
+{
+    struct planted p = plant(state);
+    struct graph *body;
+    struct node *loop = plant_loop(&p, &body);
+    const struct dim *index = loop->attr.loop.index;
+    node_remove(p.w->g, loop);
+    assert_int_equal(p.w->g->symbols[index->symbol].kind, SYMBOL_FREE);
+    assert_true(graph_verify(p.w->g, "remove_dead"));
+    p.w->g->symbols[index->symbol].kind = SYMBOL_LOOP_INDEX;
+    assert_fault(&p, "symbol i is the index of no loop");
+}
+
+static void a_body_too_few_is_found(void **state)
+{
+    struct planted p = plant(state);
+    struct graph *body;
+    plant_loop(&p, &body)->body[0] = NULL;
+    assert_fault(&p, "has a body too many or too few");
+}
+
+static void a_value_that_is_in_another_graph_is_found(void **state)
+{
+    struct planted p = plant(state);
+    struct graph *body;
+    plant_loop(&p, &body);
+    body->outputs[0]->graph = p.w->g;
+    assert_fault(&p, "does not know where it is defined");
+}
+
 static void all_faults_are_reported_at_once(void **state)
 {
     struct planted p = plant(state);
@@ -156,6 +234,12 @@ int main(void)
         RULE(an_output_without_its_mark_is_found),
         RULE(a_layout_of_other_axes_is_found),
         RULE(a_symbol_from_nowhere_is_found),
+        RULE(a_value_from_around_a_body_is_found),
+        RULE(an_input_that_does_not_match_its_operand_is_found),
+        RULE(an_index_outside_its_loop_is_found),
+        RULE(an_index_without_a_loop_is_found),
+        RULE(a_body_too_few_is_found),
+        RULE(a_value_that_is_in_another_graph_is_found),
         RULE(all_faults_are_reported_at_once),
     };
     return cmocka_run_group_tests_name("verify", tests, NULL, NULL);
