@@ -146,8 +146,10 @@ bool lower_layer_norm(struct call *c)
     c->out[0] = build_cast(c->b, y, c->in[0]->type);
     if (call_wants(c, 1) || call_wants(c, 2)) {
         struct value *mean = build_mean(c->b, x, axes, true);
-        c->out[1] = mean;
-        c->out[2] = rsqrt_of(c, variance_of(c, x, mean, axes), epsilon);
+        struct value *deviation = rsqrt_of(c, variance_of(c, x, mean, axes), epsilon);
+        enum dtype stash = attr_dtype(c, "stash_type", DT_F32);
+        c->out[1] = build_cast(c->b, mean, stash);
+        c->out[2] = build_cast(c->b, deviation, stash);
     }
     return c->out[0];
 }
