@@ -27,10 +27,7 @@ static bool is_constant_expression(const struct node *node)
     for (int i = 0; i < node->n_out; i++)
         if (!value_elements_const(node->out[i], &n))
             return false;
-    if (!eval_is_portable(node) || node->body[0])
-        return false;
-    return op_info[node->op].class != OC_CONST || node->op != OP_size ||
-           dim_is_const(node->attr.size.value, NULL);
+    return eval_is_portable(node) && !node->body[0] && pass_knows_attributes(node);
 }
 
 static bool is_small(const struct value *v)

@@ -175,7 +175,7 @@ static bool depends_on_constants(const struct node *node)
     int64_t n, in = 0, out = 0;
     if (node->op == OP_constant)
         return true;
-    if (node->n_in == 0 || node->body[0] || !eval_is_portable(node))
+    if (node->n_in == 0 || node->body[0] || !eval_is_portable(node) || !pass_knows_attributes(node))
         return false;
     for (int i = 0; i < node->n_in; i++) {
         n = constant_elements(node->in[i]);

@@ -22,6 +22,9 @@ bool passes_run(struct graph *g, const struct pass_options *options);
  * like any other. */
 bool pass_each_graph(struct graph *g, bool (*run)(struct graph *g));
 
+/* No attribute of the node holds a dim that is known only when the plan runs. */
+bool pass_knows_attributes(const struct node *node);
+
 /* Runs the one pass called name; false when there is none of that name. For tests. */
 bool pass_run_by_name(struct graph *g, const char *name, bool *changed);
 

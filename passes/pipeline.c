@@ -61,6 +61,23 @@ bool pass_each_graph(struct graph *g, bool (*run)(struct graph *g))
     return changed;
 }
 
+bool pass_knows_attributes(const struct node *node)
+{
+    const struct op_info *info = &op_info[node->op];
+    for (int i = 0; i < info->n_fields; i++) {
+        const char *field = (const char *)&node->attr + info->fields[i].offset;
+        struct dims dims = {0};
+        if (info->fields[i].kind == AK_DIM)
+            dims = (struct dims){1, (const struct dim *const *)field};
+        else if (info->fields[i].kind == AK_DIMS)
+            memcpy(&dims, field, sizeof dims);
+        for (int k = 0; k < dims.n; k++)
+            if (!dim_is_const(dims.d[k], NULL))
+                return false;
+    }
+    return true;
+}
+
 static bool run(struct graph *g, const struct pass *pass, const struct pass_options *options)
 {
     int errors = g->diag->errors;
