@@ -113,13 +113,12 @@ static struct value *activate(struct call *c, const struct activation *a, struct
     return NULL;
 }
 
-/* Function `which` of the cell over x [directions, batch, hidden], clipped before. */
-static struct value *shaped(struct call *c, const struct recurrence *r, int which, struct value *x)
+/* Function `which` of the cell of x [directions, batch, hidden]. */
+static struct value *function(struct call *c, const struct recurrence *r, int which,
+                              struct value *x)
 {
     const struct activation *a = &r->activations[0][which], *b = &r->activations[1][which];
     struct value *one[2];
-    if (r->clips)
-        x = v_min(c, v_max(c, x, v_number(c, x, -r->clip)), v_number(c, x, r->clip));
     if (r->directions == 1 || (a->kind == b->kind && a->alpha == b->alpha && a->beta == b->beta))
         return activate(c, a, x);
     for (int i = 0; i < 2; i++) {
@@ -127,6 +126,14 @@ static struct value *shaped(struct call *c, const struct recurrence *r, int whic
         one[i] = activate(c, i ? b : a, one[i]);
     }
     return build_concat(c->b, 2, one, 0);
+}
+
+/* The same for a gate: clipped before. */
+static struct value *shaped(struct call *c, const struct recurrence *r, int which, struct value *x)
+{
+    if (r->clips)
+        x = v_min(c, v_max(c, x, v_number(c, x, -r->clip)), v_number(c, x, r->clip));
+    return function(c, r, which, x);
 }
 
 /* --- Cells ----------------------------------------------------------------------------------- */
@@ -193,7 +200,8 @@ static struct value *peep(struct call *c, const struct recurrence *r, const stru
     return v_add(c, v, v_mul(c, weights, cell));
 }
 
-/* Gates i, o, f, c. */
+/* Gates i, o, f, c. The cell's new state is not clipped on its way to the output, as it is not in
+ * ONNX Runtime; ONNX's text ("the input of activations") can be read either way. */
 static void lstm_step(struct call *c, const struct recurrence *r, struct step *s)
 {
     struct value *sum = v_add(c, s->x, product(c, r, s->h, s->r));
@@ -204,7 +212,7 @@ static void lstm_step(struct call *c, const struct recurrence *r, struct step *s
     struct value *candidate = shaped(c, r, 1, gate(c, r, sum, 3));
     s->c = v_add(c, v_mul(c, forget, s->c), v_mul(c, in, candidate));
     struct value *out = shaped(c, r, 0, peep(c, r, s, gate(c, r, sum, 1), 1, s->c));
-    s->h = v_mul(c, out, shaped(c, r, 2, s->c));
+    s->h = v_mul(c, out, function(c, r, 2, s->c));
 }
 
 void recurrent_step(struct call *c, const struct recurrence *r, struct step *s)
