@@ -81,6 +81,10 @@ static void decode_function(struct decoder *d, struct instance *at);
 /* Binds the callee's parameters to the caller's variables and decodes its body in place. */
 static void decode_call(struct decoder *d, const struct instance *at)
 {
+    if (!d->s->n_operands) {
+        decode_fail(d, "a call names no function");
+        return;
+    }
     const struct operand *o = d->s->operands, *end = o + d->s->n_operands;
     const struct operand *result = o < end && o->kind == OPERAND_VECTOR ? o++ : NULL;
     const struct operand *name = o < end && o->kind == OPERAND_SYMBOL ? o++ : NULL;

@@ -197,8 +197,11 @@ struct value *loop_value(struct call *c, struct loop *loop, struct value *v)
 
 void loop_abandon(struct call *c, struct loop *loop)
 {
-    if (!loop->in_place)
-        body_end(c, &loop->body);
+    if (loop->in_place)
+        return;
+    body_end(c, &loop->body);
+    graph_forget_body(loop->body.graph);
+    c->b->g->root->symbols[loop->index->symbol].kind = SYMBOL_FREE;
 }
 
 bool loop_end(struct call *c, struct loop *loop, const struct dim *again, int n,

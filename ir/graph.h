@@ -244,6 +244,8 @@ void attr_replace_symbols(struct graph *g, enum op op, union attr *attr, int n,
 bool graph_is_within(const struct graph *g, const struct graph *outer);
 /* The symbols that node's bodies compute, and its index, get no value any more. */
 void node_forget_symbols(struct node *node);
+/* The same for a body that is not used after all; a loop's index is not among them. */
+void graph_forget_body(struct graph *body);
 
 /* Dense ids and orders in list order, bodies in their node's place: deterministic. g: a root. */
 void graph_renumber(struct graph *g);

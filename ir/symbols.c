@@ -199,15 +199,22 @@ static void forget_indices(struct graph *root, const struct node *node)
             forget_indices(root, n);
 }
 
+void graph_forget_body(struct graph *body)
+{
+    for (int i = 0; i < body->root->n_symbols; i++) {
+        struct symbol_source *source = &body->root->symbols[i];
+        if (source->kind == SYMBOL_ELEMENT && graph_is_within(source->value->graph, body))
+            *source = (struct symbol_source){.kind = SYMBOL_FREE};
+    }
+    for (struct node *n = body->first; n; n = n->next)
+        forget_indices(body->root, n);
+}
+
 void node_forget_symbols(struct node *node)
 {
-    struct graph *root = node->body[0] ? node->body[0]->root : NULL;
-    for (int i = 0; root && i < root->n_symbols; i++) {
-        struct symbol_source *source = &root->symbols[i];
-        for (int k = 0; k < 2 && source->kind == SYMBOL_ELEMENT; k++)
-            if (node->body[k] && graph_is_within(source->value->graph, node->body[k]))
-                *source = (struct symbol_source){.kind = SYMBOL_FREE};
-    }
-    if (root)
-        forget_indices(root, node);
+    for (int k = 0; k < 2; k++)
+        if (node->body[k])
+            graph_forget_body(node->body[k]);
+    if (node->body[0])
+        forget_indices(node->body[0]->root, node);
 }
