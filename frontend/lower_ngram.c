@@ -115,8 +115,9 @@ static struct value *place_counts(struct call *c, const struct pool *p, struct v
                          : NULL;
 }
 
-/* What the mode makes of the counts. */
-static struct value *weigh(struct call *c, struct value *counts, int64_t results)
+/* What the mode makes of the counts [rows, grams]. The weights are the pool's n-grams', as ONNX's
+ * text has it (its reference implementation takes them for the results'). */
+static struct value *weigh(struct call *c, struct value *counts, int64_t grams)
 {
     static const char *const modes[] = {"TF", "IDF", "TFIDF", NULL};
     int mode = attr_choice(c, "mode", modes, 0);
@@ -127,11 +128,11 @@ static struct value *weigh(struct call *c, struct value *counts, int64_t results
         counts = build_cast(c->b, v_lt(c, v_number(c, counts, 0), counts), DT_F32);
     if (mode == 0 || !a || a->n_floats == 0)
         return counts;
-    if ((int64_t)a->n_floats != results) {
-        call_error(c, "%zu weights for %lld results", a->n_floats, (long long)results);
+    if ((int64_t)a->n_floats != grams) {
+        call_error(c, "%zu weights for %lld n-grams", a->n_floats, (long long)grams);
         return NULL;
     }
-    return v_mul(c, counts, build_constant(c->b, DT_F32, 1, &results, a->floats, NULL));
+    return v_mul(c, counts, build_constant(c->b, DT_F32, 1, &grams, a->floats, NULL));
 }
 
 bool lower_tf_idf(struct call *c)
@@ -162,6 +163,7 @@ bool lower_tf_idf(struct call *c)
     struct value *counts = n ? build_concat(c->b, n, sizes, 1) : NULL;
     if (!counts)
         return n || call_error(c, "its pool is empty");
-    struct value *y = weigh(c, place_counts(c, &p, counts, results), results);
+    counts = weigh(c, counts, p.n_grams);
+    struct value *y = counts ? place_counts(c, &p, counts, results) : NULL;
     return call_result(c, x->rank == 2 ? y : build_squeeze(c->b, y, 1));
 }

@@ -102,10 +102,10 @@ bool lower_dequantize(struct call *c)
     return call_result(c, build_cast(c->b, y, to));
 }
 
-/* To u8, by the range of the operand, which always holds 0. */
-bool lower_dynamic_quantize(struct call *c)
+/* x to u8, by its range, which always holds 0: numbers, scale, zero point. */
+static void quantize_dynamically(struct call *c, struct value *x, struct value **out)
 {
-    struct value *x = c->in[0], *zero = v_number(c, x, 0);
+    struct value *zero = v_number(c, x, 0);
     uint32_t all = (1u << x->rank) - 1;
     struct value *most = v_max(c, build_reduce(c->b, OP_reduce_max, x, all, false), zero);
     struct value *least = v_min(c, build_reduce(c->b, OP_reduce_min, x, all, false), zero);
@@ -115,10 +115,18 @@ bool lower_dynamic_quantize(struct call *c)
     struct value *flat = v_eq(c, scale, zero);
     at = to_quantized(c, build_select(c->b, flat, zero, at), NULL, DT_U8);
     struct value *y = build_select(c->b, flat, zero, v_div(c, x, scale));
-    c->out[0] = to_quantized(c, y, at, DT_U8);
-    c->out[1] = scale;
-    c->out[2] = at;
-    return c->out[0];
+    out[0] = to_quantized(c, y, at, DT_U8);
+    out[1] = scale;
+    out[2] = at;
+}
+
+bool lower_dynamic_quantize(struct call *c)
+{
+    struct value *q[3];
+    quantize_dynamically(c, c->in[0], q);
+    for (int i = 0; i < c->n_out && i < 3; i++)
+        c->out[i] = q[i];
+    return q[0] && q[1] && q[2];
 }
 
 /* x - zero in i32; zero has one element, or one per index of x's axis `axis`. */
@@ -278,4 +286,69 @@ bool lower_matmul_nbits(struct call *c)
     w = build_transpose(c->b, build_cast(c->b, w, x->type), (int[]){1, 0});
     struct value *y = build_matmul(c->b, x, w, x->type);
     return call_result(c, c->in[5] ? v_add(c, y, c->in[5]) : y);
+}
+
+/* -- ONNX Runtime's operators on quantized numbers, fused ones among them -- */
+
+bool lower_qlinear_sigmoid(struct call *c)
+{
+    return quantized_result(c, build_unary(c->b, OP_sigmoid, real_input(c, 0, 0)), 3);
+}
+
+bool lower_qlinear_leaky_relu(struct call *c)
+{
+    struct value *x = real_input(c, 0, 0);
+    if (!x)
+        return false;
+    struct value *small = v_mul_number(c, x, attr_float(c, "alpha", 0.01f));
+    return quantized_result(c, build_select(c->b, v_lt(c, x, v_number(c, x, 0)), small, x), 3);
+}
+
+/* Inputs: scale and zero point of the result, then operands with theirs. */
+bool lower_qlinear_concat(struct call *c)
+{
+    int n = (c->n_in - 2) / 3;
+    if (n < 1 || c->n_in != 2 + 3 * n)
+        return call_error(c, "%d inputs", c->n_in);
+    struct value **x = ARENA_ARRAY(c->b->g->arena, (size_t)n, struct value *);
+    for (int i = 0; i < n; i++)
+        if (!(x[i] = real_input(c, 2 + 3 * i, 0)))
+            return false;
+    int axis = call_axis(c, attr_int(c, "axis", 0), x[0]->rank);
+    struct value *y = axis < 0 ? NULL : build_concat(c->b, n, x, axis);
+    if (!y)
+        return false;
+    y = v_div(c, y, build_reshape(c->b, c->in[0], 0, NULL));
+    struct value *zero = build_reshape(c->b, c->in[1], 0, NULL);
+    return call_result(c, to_quantized(c, y, zero, c->in[1]->type));
+}
+
+/* a * b in integers, times both scales, plus the bias; b's scale and zero point may be one for each
+ * column. */
+static bool scaled_product(struct call *c, struct value *a, struct value *a_scale,
+                           struct value *a_zero, struct value *b_scale, struct value *b_zero,
+                           struct value *bias)
+{
+    struct value *b = c->in[1];
+    if (!a || a->rank < 1 || b->rank < 2)
+        return a && call_error(c, "operands of rank %d and %d", a->rank, b->rank);
+    struct value *y = build_matmul(c->b, centered(c, a, a_zero, a->rank - 1),
+                                   centered(c, b, b_zero, b->rank - 1), DT_I32);
+    struct value *factor =
+        v_mul(c, build_reshape(c->b, a_scale, 0, NULL), spread(c, b_scale, b, b->rank - 1, 0));
+    y = v_mul(c, build_cast(c->b, y, DT_F32), factor);
+    return call_result(c, bias ? v_add(c, y, bias) : y);
+}
+
+bool lower_matmul_integer_to_float(struct call *c)
+{
+    return scaled_product(c, c->in[0], c->in[2], c->in[4], c->in[3], c->in[5], c->in[6]);
+}
+
+/* The first operand is float, and quantized as DynamicQuantizeLinear does. */
+bool lower_dynamic_quantize_matmul(struct call *c)
+{
+    struct value *q[3];
+    quantize_dynamically(c, c->in[0], q);
+    return scaled_product(c, q[0], q[1], q[2], c->in[2], c->in[3], c->in[4]);
 }
