@@ -37,8 +37,11 @@ def graph_of(case, prefix="", inputs=None, initializers=False, free=False):
     if case.behind:
         results[0] = f"{prefix}inner"
     attributes = {k: v for k, v in case.attributes.items() if v is not None}
-    nodes.append(helper.make_node(case.op, names, results, name=f"{prefix}{case.op}",
-                                  domain=case.domain, **attributes))
+    if case.nodes:
+        nodes += case.nodes(names, results, lambda name: prefix + name)
+    else:
+        nodes.append(helper.make_node(case.op, names, results, name=f"{prefix}{case.op}",
+                                      domain=case.domain, **attributes))
     if case.behind:
         nodes.append(helper.make_node("Neg", results[:1], outputs[:1]))
     return nodes, constants, graph_inputs, [o for o in outputs if o]

@@ -63,6 +63,8 @@ class Case:
     #                                 type and the reference evaluator is wrong or lacks it too
     foldable: bool = True           # may be given constants alone
     neighbours: bool = True         # may get a Neg before and behind
+    nodes: Callable = None          # (names, results, local) → nodes, where it takes several:
+    #                                 local(name) makes an inner name one of this case
     # set by the framework
     op: str = ""
     domain: str = ""

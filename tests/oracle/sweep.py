@@ -49,7 +49,7 @@ def operators():
     """Rows of operators.def: (domain, name, since, until)."""
     text = re.sub(r"/\*.*?\*/", "", TABLE.read_text(), flags=re.S)
     names = dict(re.findall(r'#define (\w+) "([^"]*)"', text))
-    rows = re.findall(r'^OPERATOR\(("[^"]*"|\w+),\s*(\w+),\s*(\d+),\s*(\w+),', text, re.M)
+    rows = re.findall(r'^(?:LIST_)?OPERATOR\(("[^"]*"|\w+),\s*(\w+),\s*(\d+),\s*(\w+),', text, re.M)
     return [(d.strip('"') if d.startswith('"') else names[d], name, int(since),
              int(until) if until.isdigit() else cases.NEWEST_OPSET)
             for d, name, since, until in rows]
