@@ -409,6 +409,27 @@ static bool known_iota(struct search *s, const struct value *v, struct element *
     return true;
 }
 
+/* Where the true ones of known elements are, or how many there are. */
+static bool known_compact(struct search *s, const struct value *v, struct element *e, int64_t n)
+{
+    const struct element *in = known(s, v->def->in[0]);
+    int64_t elements, truth, found = 0;
+    if (!in || !value_elements_const(v->def->in[0], &elements))
+        return false;
+    for (int64_t i = 0; i < n; i++)
+        e[i] = (struct element){dim_const(s->g->dims, 0), 1};
+    for (int64_t i = 0; i < elements; i++) {
+        if (!dim_is_const(in[i].num, &truth) || (truth && v->index == 0 && found == n))
+            return false;
+        if (truth && v->index == 0)
+            e[found].num = dim_const(s->g->dims, i);
+        found += truth != 0;
+    }
+    if (v->index == 1)
+        e[0].num = dim_const(s->g->dims, found);
+    return true;
+}
+
 static bool known_node(struct search *s, const struct value *v, struct element *e, int64_t n)
 {
     switch (v->def->op) {
@@ -422,6 +443,7 @@ static bool known_node(struct search *s, const struct value *v, struct element *
     case OP_pad: return known_view(s, v, e, n);
     case OP_concat: return known_concat(s, v, e, n);
     case OP_gather: return known_gather(s, v, e, n);
+    case OP_compact: return known_compact(s, v, e, n);
     case OP_reduce_sum:
     case OP_reduce_prod:
     case OP_reduce_max:

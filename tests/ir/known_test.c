@@ -61,6 +61,18 @@ static void exact_detours_through_floats_are_followed(void **state)
     ASSERT_KNOWN(w, build_cast(b, build_unary(b, OP_floor, half), DT_I64), "floordiv(n, 2)");
 }
 
+static void places_of_what_is_known_to_be_true_are_known(void **state)
+{
+    struct world *w = *state;
+    struct builder *b = &w->b;
+    struct value *n = build_ints(b, 4, (int64_t[]){5, 0, 0, 7}), *zero = build_int(b, DT_I64, 0);
+    struct value *mask = build_unary(b, OP_not, build_binary(b, OP_eq, n, zero));
+    union attr attr = {.compact = {build_d(b, 3)}};
+    struct value *places = build_tensor(b, OP_compact, 1, &mask, &attr);
+    ASSERT_KNOWN(w, places, "0", "3", "0");
+    ASSERT_KNOWN(w, places->def->out[1], "2");
+}
+
 static void what_depends_on_data_is_unknown(void **state)
 {
     struct world *w = *state;
@@ -71,8 +83,11 @@ static void what_depends_on_data_is_unknown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        RULE(dims_put_into_a_tensor_come_back), RULE(views_of_sizes_are_followed),
-        RULE(arithmetic_on_sizes_is_followed),  RULE(exact_detours_through_floats_are_followed),
+        RULE(dims_put_into_a_tensor_come_back),
+        RULE(views_of_sizes_are_followed),
+        RULE(places_of_what_is_known_to_be_true_are_known),
+        RULE(arithmetic_on_sizes_is_followed),
+        RULE(exact_detours_through_floats_are_followed),
         RULE(what_depends_on_data_is_unknown),
     };
     return cmocka_run_group_tests_name("known", tests, NULL, NULL);
