@@ -95,6 +95,19 @@ def roi_align(r, op):
     return Case([r.values(F32, shape), boxes, which], attributes, kind="sum", neighbours=False)
 
 
+@generator("MaxRoiPool")
+def max_roi_pool(r, op):
+    r.opset = min(r.opset, 21)  # the judge has no later one; it differs in its types alone
+    shape = [r.integer(1, 2), r.integer(1, 3), r.integer(4, 12), r.integer(4, 12)]
+    count = r.integer(1, 5)
+    which = r.generator.integers(0, shape[0], [count, 1]).astype(np.float32)
+    start = r.values(F32, [count, 2], 0, 8)
+    rows = np.concatenate([which, start, start + r.values(F32, [count, 2], -1, 12)], 1)
+    return Case([r.values(F32, shape), rows],
+                {"pooled_shape": [r.integer(1, 4), r.integer(1, 4)],
+                 "spatial_scale": r.pick([0.25, 0.5, 1.0])}, kind="moved", neighbours=False)
+
+
 @generator("DeformConv")
 def deform_conv(r, op):
     groups, offset_groups = r.integer(1, 2), r.integer(1, 2)
