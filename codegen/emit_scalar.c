@@ -12,7 +12,7 @@
 static const struct {
     const char *storage, *in_register;
     int bits;
-} cuda_type[DT_COUNT] = {
+} cuda_type[DT_END] = {
     [DT_F32] = {"float", "float", 0},
     [DT_F64] = {"double", "double", 0},
     [DT_F16] = {"f16", "float", 0},

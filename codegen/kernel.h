@@ -43,13 +43,14 @@ struct kernel {
 
 /* What one launch sequence is made of, in order. */
 struct step {
-    enum { STEP_LAUNCH, STEP_FILL, STEP_COPY, STEP_READ, STEP_BRANCH, STEP_LOOP } kind;
+    enum { STEP_LAUNCH, STEP_FILL, STEP_COPY, STEP_READ, STEP_BRANCH, STEP_LOOP,
+           STEP_LIST } kind;
     struct kernel *kernel;          /* LAUNCH */
     struct value *value;            /* FILL: destination; COPY: destination; READ: read to the host
                                        because symbols with SYMBOL_ELEMENT sources need it */
     struct value *source;           /* COPY */
     uint32_t pattern;               /* FILL: 32-bit word */
-    struct node *node;              /* BRANCH, LOOP: operands and results have buffers … */
+    struct node *node;              /* LIST: the node; BRANCH, LOOP: operands and results have buffers … */
     struct program *body[2];        /* … and these are its bodies' steps (LOOP: the first only) */
 };
 

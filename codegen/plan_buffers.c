@@ -64,6 +64,7 @@ static void touch(struct plan_layout *l, uint32_t buffer, const struct planned_s
 static void touch_all(struct plan_layout *l, const struct planned_step *step)
 {
     const struct kernel *kernel = step->step.kernel;
+    const struct node *node = step->step.node;
     switch (step->step.kind) {
     case STEP_LAUNCH:
         for (int a = 0; a < kernel->n_args; a++)
@@ -76,6 +77,12 @@ static void touch_all(struct plan_layout *l, const struct planned_step *step)
         break;
     case STEP_COPY: touch(l, step->from.buffer, step); /* fall through */
     case STEP_FILL: touch(l, step->to.buffer, step); break;
+    case STEP_LIST:
+        for (int i = 0; i < node->n_in + node->n_out; i++) {
+            struct value *v = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
+            touch(l, plan_place_of(l, step->body, v).buffer, step);
+        }
+        break;
     case STEP_BRANCH:
     case STEP_LOOP: break; /* their bodies' steps do */
     }

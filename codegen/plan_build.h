@@ -49,6 +49,7 @@ struct plan_builder {
     struct text own[MAX_TARGETS][PLAN_SECTION_COUNT]; /* … of each program's sections */
     struct plan_strings strings;
     struct plan_weights weights;
+    uint32_t n_values; /* records of VALUES that are taken: elements come behind */
     uint64_t *cubin_at, *ptx_at; /* by compiled kernel: offset in CODE */
 };
 

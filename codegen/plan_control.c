@@ -91,16 +91,22 @@ static bool replaces_state(const struct plan_body *b, int k)
            last_touch(b->program, old) < first_touch(b->program, b->g->outputs[k]);
 }
 
+/* Made or read by a step that takes whole buffers. */
+static bool wants_buffer(const struct node *node)
+{
+    return op_info[node->op].class == OC_CONTROL || op_info[node->op].class == OC_LIST;
+}
+
 /* May kernels write v into its slot of a stack? Only kernels know offsets, and they want vectors to
  * be aligned. */
 static bool fits_slot(struct plan_layout *l, const struct plan_body *b, const struct value *v)
 {
     int64_t bytes;
     if (!dim_is_const(plan_bytes(l, v), &bytes) || bytes % PLAN_IO_ALIGN ||
-        is_read(b->program, v) || op_info[v->def->op].class == OC_CONTROL)
+        is_read(b->program, v) || wants_buffer(v->def))
         return false;
     for (const struct use *use = v->uses; use; use = use->next)
-        if (op_info[use->node->op].class == OC_CONTROL)
+        if (wants_buffer(use->node))
             return false;
     return true;
 }

@@ -36,6 +36,32 @@ static bool runs_all(const struct node *loop)
     return dim_is(loop->attr.loop.again, 1);
 }
 
+/* The tensor that goes into a list or comes out; NULL where that is none. */
+static const struct value *list_tensor(const struct node *node)
+{
+    return node->op == OP_list_insert ? node->in[1] : node->op == OP_list_at ? node->out[0] : NULL;
+}
+
+static const struct dim *list_position(const struct node *node)
+{
+    switch (node->op) {
+    case OP_list_insert: return node->attr.list_insert.position;
+    case OP_list_erase: return node->attr.list_erase.position;
+    case OP_list_at: return node->attr.list_at.position;
+    case OP_list_shape: return node->attr.list_shape.position;
+    default: return NULL;
+    }
+}
+
+static void want_list(struct plan_layout *l, const struct node *node)
+{
+    const struct value *tensor = list_tensor(node);
+    if (list_position(node))
+        scalar_want(l->scalars, list_position(node));
+    for (int i = 0; tensor && i < tensor->rank; i++)
+        scalar_want(l->scalars, tensor->shape[i]);
+}
+
 static void want_step(struct plan_layout *l, const struct planned_step *planned)
 {
     const struct step *step = &planned->step;
@@ -48,6 +74,7 @@ static void want_step(struct plan_layout *l, const struct planned_step *planned)
         scalar_want(l->scalars, planned->bytes);
         break;
     case STEP_READ: break;
+    case STEP_LIST: want_list(l, step->node); break;
     case STEP_BRANCH: scalar_want(l->scalars, step->node->attr.branch.condition); break;
     case STEP_LOOP:
         scalar_want(l->scalars, step->node->attr.loop.trips);
@@ -189,7 +216,12 @@ static void set_move(struct plan_layout *l, const struct planned_step *planned,
                      struct plan_step *record)
 {
     uint32_t bytes = slot(l, planned->bytes);
-    if (planned->step.kind == STEP_FILL) {
+    if (dtype_is_list(planned->step.value->type)) {
+        record->kind = PLAN_STEP_LIST_COPY;
+        record->u.list.to = planned->to.buffer;
+        record->u.list.from = planned->from.buffer;
+        record->u.list.tensor = record->u.list.position = PLAN_NONE;
+    } else if (planned->step.kind == STEP_FILL) {
         record->kind = PLAN_STEP_FILL;
         record->u.fill.to = planned->to.buffer;
         record->u.fill.to_offset = offset_slot(l, planned->to);
@@ -202,6 +234,47 @@ static void set_move(struct plan_layout *l, const struct planned_step *planned,
         record->u.copy.from = planned->from.buffer;
         record->u.copy.from_offset = offset_slot(l, planned->from);
         record->u.copy.bytes = bytes;
+    }
+}
+
+static uint32_t buffer_of(const struct plan_layout *l, const struct value *v)
+{
+    return v ? l->place[v->id].buffer : PLAN_NONE;
+}
+
+static void set_list(struct plan_layout *l, const struct node *node, struct plan_step *record)
+{
+    static const uint32_t kinds[OP_COUNT] = {
+        [OP_list_new] = PLAN_STEP_LIST_NEW,       [OP_list_as] = PLAN_STEP_LIST_COPY,
+        [OP_list_insert] = PLAN_STEP_LIST_INSERT, [OP_list_erase] = PLAN_STEP_LIST_ERASE,
+        [OP_list_at] = PLAN_STEP_LIST_AT,         [OP_list_length] = PLAN_STEP_LIST_LENGTH,
+        [OP_list_shape] = PLAN_STEP_LIST_SHAPE,
+    };
+    const struct value *from = node->n_in ? node->in[0] : NULL, *made = node->out[0];
+    const struct value *tensor = list_tensor(node);
+    bool makes_list = dtype_is_list(made->type);
+    enum dtype type = from && node->op != OP_list_as ? from->type : made->type;
+    bool is_optional = dtype_list_kind(type) == DT_OPTIONAL_SEQUENCE;
+    if (node->op == OP_list_as) /* from where it may be missing to where it may not */
+        is_optional = dtype_list_kind(type) == DT_SEQUENCE &&
+                      dtype_list_kind(from->type) == DT_OPTIONAL_SEQUENCE;
+    record->kind = kinds[node->op];
+    record->u.list.to = makes_list ? buffer_of(l, made) : PLAN_NONE;
+    record->u.list.from = buffer_of(l, from);
+    record->u.list.tensor = makes_list ? buffer_of(l, tensor) : buffer_of(l, made);
+    record->u.list.position = list_position(node) ? slot(l, list_position(node)) : PLAN_NONE;
+    record->u.list.optional = is_optional;
+    if (node->op == OP_list_shape)
+        record->u.list.n_args = (uint32_t)node->attr.list_shape.rank;
+    if (!tensor)
+        return;
+    record->u.list.dtype = tensor->type;
+    record->u.list.first_arg = (uint32_t)(l->own[PLAN_ARGS].length / sizeof(struct plan_arg));
+    record->u.list.n_args = (uint32_t)tensor->rank;
+    for (int i = 0; i < tensor->rank; i++) {
+        struct plan_arg arg = {
+            .kind = PLAN_ARG_I64, .index = slot(l, tensor->shape[i]), .offset = PLAN_NONE};
+        PLAN_PUSH(&l->own[PLAN_ARGS], &arg);
     }
 }
 
@@ -240,6 +313,15 @@ static bool is_place_known(struct plan_layout *l, struct plan_place place, int s
            is_known(l, l->buffers[place.buffer].size, segment);
 }
 
+static bool is_list_known(struct plan_layout *l, const struct node *node, int segment)
+{
+    const struct value *tensor = list_tensor(node);
+    bool known = is_known(l, list_position(node), segment);
+    for (int i = 0; tensor && i < tensor->rank; i++)
+        known &= is_known(l, tensor->shape[i], segment);
+    return known;
+}
+
 /* The segment that has run when a loop's body ends. */
 static int last_segment(const struct plan_layout *l, uint32_t body)
 {
@@ -264,6 +346,7 @@ static bool check_order(struct plan_layout *l, const struct planned_step *planne
         }
         break;
     case STEP_READ: break;
+    case STEP_LIST: known = is_list_known(l, step->node, now); break;
     case STEP_COPY: known &= is_place_known(l, planned->from, now); /* fall through */
     case STEP_FILL:
         known &= is_place_known(l, planned->to, now) && is_known(l, planned->bytes, now);
@@ -292,6 +375,7 @@ static bool add_steps(struct plan_layout *l, const uint32_t *begin)
         case STEP_READ: good = good && set_read(l, planned, begin, &record); break;
         case STEP_FILL:
         case STEP_COPY: set_move(l, planned, &record); break;
+        case STEP_LIST: set_list(l, planned->step.node, &record); break;
         case STEP_BRANCH:
         case STEP_LOOP: set_control(l, planned, &record); break;
         }

@@ -40,9 +40,18 @@ static void need_graph(bool *needed, const struct graph *g)
     }
 }
 
+static void need_node(void *context, const struct dim *d)
+{
+    need(context, d);
+}
+
 static void need_control(bool *needed, const struct node *node)
 {
-    if (node->op == OP_branch) {
+    if (op_info[node->op].class == OC_LIST) {
+        node_visit_dims(node, need_node, needed);
+        for (int i = 0; i < node->n_in; i++)
+            need_shape(needed, node->in[i]);
+    } else if (node->op == OP_branch) {
         need(needed, node->attr.branch.condition);
     } else {
         need(needed, node->attr.loop.trips);
@@ -184,6 +193,7 @@ static void collect_body(struct plan_layout *l, uint32_t body, const bool *neede
         switch (step->kind) {
         case STEP_BRANCH:
         case STEP_LOOP: add_control(l, body, step); break;
+        case STEP_LIST: plan_add_step(l, body, *step, step->node->origin); break;
         case STEP_LAUNCH: plan_add_step(l, body, *step, step->kernel->nodes); break;
         case STEP_READ: plan_add_step(l, body, *step, plan_origin(step->value)); break;
         case STEP_COPY:

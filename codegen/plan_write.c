@@ -73,8 +73,40 @@ uint32_t plan_string(struct plan_builder *b, const char *text)
 
 /* ---- what all programs share --------------------------------------------------------------- */
 
+/* A list, whose elements are described behind the inputs and outputs. */
+static void add_list(struct plan_builder *b, enum dtype type, const char *name)
+{
+    enum dtype kind = dtype_list_kind(type);
+    struct plan_value record = {.name = plan_string(b, name),
+                                .kind = kind == DT_SEQUENCE ? PLAN_SEQUENCE : PLAN_OPTIONAL,
+                                .element = b->n_values,
+                                .alias = PLAN_NONE};
+    PLAN_PUSH(&b->shared[PLAN_VALUES], &record);
+    b->n_values += kind == DT_OPTIONAL_SEQUENCE ? 2 : 1;
+}
+
+/* What the elements of a list are; nothing says of which shape. */
+static void add_elements(struct plan_builder *b, enum dtype type)
+{
+    uint32_t next = (uint32_t)(b->shared[PLAN_VALUES].length / sizeof(struct plan_value)) + 1;
+    struct plan_value sequence = {.kind = PLAN_SEQUENCE, .element = next, .alias = PLAN_NONE};
+    struct plan_value tensor = {.kind = PLAN_TENSOR,
+                                .dtype = (uint8_t)dtype_element(type),
+                                .element = PLAN_NONE,
+                                .alias = PLAN_NONE};
+    if (!dtype_is_list(type))
+        return;
+    if (dtype_list_kind(type) == DT_OPTIONAL_SEQUENCE)
+        PLAN_PUSH(&b->shared[PLAN_VALUES], &sequence);
+    PLAN_PUSH(&b->shared[PLAN_VALUES], &tensor);
+}
+
 static void add_value(struct plan_builder *b, const struct value *v, const char *name)
 {
+    if (dtype_is_list(v->type)) {
+        add_list(b, v->type, name);
+        return;
+    }
     struct text *dims = &b->shared[PLAN_DIMS];
     struct plan_value record = {.name = plan_string(b, name),
                                 .kind = PLAN_TENSOR,
@@ -101,11 +133,16 @@ static void add_value(struct plan_builder *b, const struct value *v, const char 
 static void add_shared(struct plan_builder *b)
 {
     struct graph *g = b->g;
+    b->n_values = (uint32_t)(g->n_inputs + g->n_outputs);
     plan_string(b, "");
     for (int i = 0; i < g->n_inputs; i++)
         add_value(b, g->inputs[i], g->inputs[i]->name);
     for (int i = 0; i < g->n_outputs; i++)
         add_value(b, g->outputs[i], g->output_names[i]);
+    for (int i = 0; i < g->n_inputs; i++)
+        add_elements(b, g->inputs[i]->type);
+    for (int i = 0; i < g->n_outputs; i++)
+        add_elements(b, g->outputs[i]->type);
     for (int i = 0; i < dim_symbol_count(g->dims); i++) {
         struct plan_symbol record = {.name = plan_string(b, dim_symbol_name(g->dims, i))};
         dim_bounds(dim_symbol_at(g->dims, i), &record.lower, &record.upper);

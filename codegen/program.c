@@ -16,10 +16,16 @@ static bool is_control(const struct node *node)
     return op_info[node->op].class == OC_CONTROL;
 }
 
+static bool is_list(const struct node *node)
+{
+    return op_info[node->op].class == OC_LIST;
+}
+
 static bool is_core(const struct node *node)
 {
     enum op_class class = op_info[node->op].class;
-    return is_control(node) || (class < sizeof family_of / sizeof *family_of && family_of[class]);
+    return is_control(node) || is_list(node) ||
+           (class < sizeof family_of / sizeof *family_of && family_of[class]);
 }
 
 void codegen_append(struct codegen *c, struct step step)
@@ -98,7 +104,8 @@ static bool can_be_kernel(struct codegen *c, const struct group *group)
         const struct node *node = group->nodes[i];
         for (int k = 0; can && k < node->n_in + node->n_out; k++) {
             const struct value *v = k < node->n_in ? node->in[k] : node->out[k - node->n_in];
-            if (emit_storage_type(v->type))
+            if (emit_storage_type(v->type) ||
+                (dtype_is_list(v->type) && (is_control(node) || is_list(node))))
                 continue;
             diag_error(c->g->diag, STATUS_UNSUPPORTED, node->origin, "%s: %s has no kernels",
                        op_info[node->op].name, dtype_info[v->type].text);
@@ -151,6 +158,8 @@ static void add_kernel(struct codegen *c, const struct group *group)
         c->failed = true;
     else if (group->core && is_control(group->core))
         add_control(c, group->core);
+    else if (group->core && is_list(group->core))
+        codegen_append(c, (struct step){.kind = STEP_LIST, .node = group->core});
     else if (!make(c, group))
         c->failed = true;
 }

@@ -54,8 +54,11 @@ struct value *body_input(struct call *c, struct body *body, struct value *outsid
         body->operands = grown;
     }
     body->operands[body->n_operands++] = outside;
-    return graph_add_input(body->graph, outside->name, outside->type, outside->rank,
-                           outside->shape);
+    struct value *inside =
+        graph_add_input(body->graph, outside->name, outside->type, outside->rank, outside->shape);
+    if (is_list(outside))
+        list_set_rank(c, inside, list_rank(c, outside));
+    return inside;
 }
 
 /* v's elements as dims, if they are known in the graph around the body. */
@@ -129,11 +132,11 @@ struct value *body_value(struct call *c, struct body *owner, struct value *v)
     return import_capture(c, c->import->body, owner, v);
 }
 
-/* A list is not brought in, but its elements are. */
+/* A static list is not brought in, but its elements are. */
 static struct value *capture_list(struct call *c, struct body *body, const struct body *owner,
                                   const struct list *outside)
 {
-    struct list *inside = list_create(c, outside->n, outside->optional);
+    struct list *inside = list_create(c, outside->n, outside->type);
     for (int i = 0; inside && i < inside->n; i++)
         if (!(inside->v[i] = import_capture(c, body, owner, outside->v[i])))
             return NULL;
@@ -145,8 +148,8 @@ struct value *import_capture(struct call *c, struct body *body, const struct bod
 {
     if (!v || body == owner || !body)
         return v;
-    if (is_list(v))
-        return capture_list(c, body, owner, as_list(v));
+    if (as_static(v))
+        return capture_list(c, body, owner, as_static(v));
     v = import_capture(c, body->outer, owner, v);
     return v ? bring_in(c, body, v) : NULL;
 }

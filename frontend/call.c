@@ -13,10 +13,10 @@ static void append_operands(struct call *c, struct text *text)
     const char *before = "; its operands: ";
     for (int i = 0; i < c->n_in && i < MOST_SHOWN; i++)
         if (c->in[i]) {
-            const struct list *list = as_list(c->in[i]);
+            const struct list *list = as_static(c->in[i]);
             text_printf(text, "%s", before);
             if (list)
-                text_printf(text, "%s of %d", list->optional ? "optional" : "sequence", list->n);
+                text_printf(text, "%s of %d", dtype_info[list->type].text, list->n);
             else
                 text_type(text, c->b->g, c->in[i]);
             before = ", ";

@@ -37,6 +37,13 @@ struct element_list {
     struct element_list *next;
 };
 
+/* The rank of the elements of run-time lists, where it is known. */
+struct rank_list {
+    const struct value *list;
+    int rank;
+    struct rank_list *next;
+};
+
 struct import {
     struct model *model;
     struct arena *arena;
@@ -46,6 +53,7 @@ struct import {
     struct builder b;
     const struct frontend_options *options;
     struct element_list *elements;
+    struct rank_list *ranks;
     int64_t n_nodes; /* walked so far, inlined ones included */
     int n_unseeded;  /* random nodes without a seed so far */
 };

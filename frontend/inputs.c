@@ -190,6 +190,23 @@ static bool apply_given_shape(struct input_walk *w, const Onnx__ValueInfoProto *
     return fits;
 }
 
+static bool import_list(struct import *im, struct scope *scope, const Onnx__ValueInfoProto *info)
+{
+    struct call c = {.import = im, .b = &im->b, .place = im->model->name};
+    struct frontend_shape given;
+    int rank;
+    enum dtype type = list_declared(info->type, &rank);
+    if (given_shape(im, info->name, &given) || interface_frozen(im, info->name)) {
+        diag_error(im->diag, STATUS_USAGE, im->model->name,
+                   "--shape and --freeze are for tensors, and input '%s' is none", info->name);
+        return false;
+    }
+    struct value *v = graph_add_input(im->graph, info->name, type, 0, NULL);
+    list_set_rank(&c, v, rank);
+    names_put(im->arena, &scope->names, info->name, v);
+    return v;
+}
+
 static bool import_input(struct input_walk *w, struct scope *scope,
                          const Onnx__ValueInfoProto *info)
 {
@@ -239,10 +256,13 @@ static bool check_input(struct import *im, const Onnx__ValueInfoProto *info)
     const Onnx__TypeProto__Tensor *type = tensor_type(info);
     enum status status = STATUS_UNSUPPORTED;
     const char *why = NULL;
+    int rank;
+    if (list_declared(info->type, &rank) != DT_NONE)
+        return true;
     if (!info->type || info->type->value_case == ONNX__TYPE_PROTO__VALUE__NOT_SET)
         why = "has no type";
     else if (!type)
-        why = "is no tensor (but a sequence, optional, map or sparse tensor)";
+        why = "is neither a tensor nor a sequence or optional of tensors";
     else if (type->elem_type == DT_STRING)
         why = "holds strings";
     else if (!type->shape)
@@ -274,7 +294,8 @@ bool import_inputs(struct import *im, struct scope *scope, const Onnx__GraphProt
         }
         if (names_find(&scope->names, info->name))
             continue; /* an initializer, listed as an input too: a constant */
-        if (check_input(im, info) && apply_given_shape(&w, info, tensor_type(info)->shape))
+        if (check_input(im, info) &&
+            (!tensor_type(info) || apply_given_shape(&w, info, tensor_type(info)->shape)))
             inputs[n++] = info;
         else {
             names_put(im->arena, &scope->names, info->name, NULL);
@@ -282,7 +303,8 @@ bool import_inputs(struct import *im, struct scope *scope, const Onnx__GraphProt
         }
     }
     for (size_t i = 0; i < n; i++)
-        ok &= import_input(&w, scope, inputs[i]);
+        ok &= tensor_type(inputs[i]) ? import_input(&w, scope, inputs[i])
+                                     : import_list(im, scope, inputs[i]);
     return ok;
 }
 
@@ -313,6 +335,18 @@ static bool check_output(struct import *im, const Onnx__ValueInfoProto *info, co
     return true;
 }
 
+/* As what the model declares: an optional may leave as the sequence that it holds. */
+static bool import_list_output(struct import *im, struct value *v, const Onnx__ValueInfoProto *info)
+{
+    struct call c = {.import = im, .b = &im->b, .place = im->model->name};
+    int rank;
+    enum dtype declared = list_declared(info->type, &rank);
+    v = list_value(&c, v, declared != DT_NONE ? declared : list_type(v));
+    if (v)
+        graph_add_output(im->graph, v, info->name);
+    return v;
+}
+
 bool import_outputs(struct import *im, struct scope *scope, const Onnx__GraphProto *graph)
 {
     bool ok = true;
@@ -324,9 +358,7 @@ bool import_outputs(struct import *im, struct scope *scope, const Onnx__GraphPro
                        "output '%s' is made by no node", info->name ? info->name : "");
             ok = false;
         } else if (is_list(e->value)) {
-            diag_error(im->diag, STATUS_UNSUPPORTED, im->model->name,
-                       "output '%s' is a sequence or optional", info->name);
-            ok = false;
+            ok &= import_list_output(im, e->value, info);
         } else if (e->value && check_output(im, info, e->value)) {
             ok &= interface_add_output(im, e->value, info->name);
         } else {

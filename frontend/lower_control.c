@@ -23,7 +23,7 @@ static bool build_branches(struct call *c, const Onnx__GraphProto *const *graph,
         bool made = call_inline_graph(c, graph[i], 0, NULL, c->n_out, c->out);
         for (int k = 0; k < c->n_out && made; k++)
             if (is_list(c->out[k]))
-                made = call_unsupported(c, "a sequence that depends on the run");
+                made = (c->out[k] = list_value(c, c->out[k], list_type(c->out[k]))) != NULL;
         for (int k = 0; k < c->n_out && made; k++)
             graph_add_output(body[i].graph, c->out[k], NULL);
         body_end(c, &body[i]);
@@ -150,6 +150,25 @@ static struct value *as_declared(struct call *c, const struct onnx_loop *l, int 
     return is_vector ? build_unsqueeze(c->b, v, 1) : v;
 }
 
+static bool has_static_states(const struct call *c, const struct onnx_loop *l)
+{
+    for (int i = 0; i < l->states; i++)
+        if (as_static(c->in[2 + i]))
+            return true;
+    return false;
+}
+
+/* A body has no place for static lists: states that are some become run-time lists. */
+static bool keep_lists(struct call *c, const struct onnx_loop *l)
+{
+    for (int i = 0; i < l->states; i++) {
+        struct value **v = &c->in[2 + i];
+        if (as_static(*v) && !(*v = list_value(c, *v, list_type(*v))))
+            return false;
+    }
+    return true;
+}
+
 /* Walks the body for one iteration. states: those of the ONNX node, where the builder stands. */
 static bool walk_body(struct call *c, struct onnx_loop *l, const struct dim *index)
 {
@@ -158,6 +177,10 @@ static bool walk_body(struct call *c, struct onnx_loop *l, const struct dim *ind
     l->in[1] = as_declared(c, l, 1, build_int(c->b, DT_BOOL, 1));
     if (!call_inline_graph(c, l->body, 2 + l->states, l->in, 1 + l->states + l->stacks, l->out))
         return false;
+    for (int i = 0; i < l->states; i++) /* lists keep their types */
+        if (is_list(l->in[2 + i]) &&
+            !(l->out[1 + i] = list_value(c, l->out[1 + i], l->in[2 + i]->type)))
+            return false;
     l->again = d_const(c, 1);
     if (!l->conditional)
         return true;
@@ -344,9 +367,12 @@ bool lower_loop(struct call *c)
     int64_t trips;
     if (!read_loop(c, &l))
         return false;
-    for (int i = 0; i < l.states; i++)
-        if (is_list(c->in[2 + i]))
-            return unroll_loop(c, l.body); /* a list has no place in a body */
+    if (has_static_states(c, &l)) {
+        if (dim_is_const(l.trips, &trips))
+            return unroll_loop(c, l.body);
+        if (!keep_lists(c, &l))
+            return false;
+    }
     for (;;) {
         if (!build_loop(c, &l, &loop))
             return false;

@@ -1,6 +1,6 @@
 /*
- * A loop whose iterations are counted at compile time: its body once for each. That is the only way
- * for loops whose states are lists, since a list has no place in a body graph.
+ * A loop whose iterations are counted at compile time: its body once for each. So lists that are
+ * its states stay static.
  */
 #include "list.h"
 

@@ -2,8 +2,12 @@
 
 #include <string.h>
 
-const struct dtype_info dtype_info[DT_COUNT] = {
-#define X(name, code, text, bits, cls) [DT_##name] = {text, bits, DC_##cls},
+const struct dtype_info dtype_info[DT_END] = {
+#define X(name, code, text, bits, cls)                                                             \
+    [DT_##name] = {text, bits, DC_##cls},                                                          \
+    [DT_SEQUENCE + code] = {"seq_" text, 0, DC_LIST},                                              \
+    [DT_OPTIONAL + code] = {"opt_" text, 0, DC_LIST},                                              \
+    [DT_OPTIONAL_SEQUENCE + code] = {"opt_seq_" text, 0, DC_LIST},
     DTYPES(X)
 #undef X
 };
@@ -23,9 +27,24 @@ bool dtype_is_int(enum dtype type)
     return dtype_info[type].cls == DC_S || dtype_info[type].cls == DC_U;
 }
 
+bool dtype_is_list(enum dtype type)
+{
+    return dtype_info[type].cls == DC_LIST;
+}
+
+enum dtype dtype_element(enum dtype list)
+{
+    return (enum dtype)((int)list % DT_SEQUENCE);
+}
+
+enum dtype dtype_list_kind(enum dtype list)
+{
+    return (enum dtype)((int)list - (int)list % DT_SEQUENCE);
+}
+
 enum dtype dtype_parse(const char *text, size_t length)
 {
-    for (int i = 0; i < DT_COUNT; i++) {
+    for (int i = 0; i < DT_END; i++) {
         const char *name = dtype_info[i].text;
         if (name && strlen(name) == length && memcmp(name, text, length) == 0)
             return (enum dtype)i;

@@ -49,10 +49,18 @@ enum dtype {
 #define X(name, code, text, bits, cls) DT_##name = code,
     DTYPES(X)
 #undef X
-    DT_COUNT = 27
+    DT_COUNT = 27,
+    /*
+     * Lists of tensors: DT_SEQUENCE + element type, and so on. A value of such a type has rank 0 and
+     * no bytes: it stands for a list that the host keeps. These codes are not ONNX's.
+     */
+    DT_SEQUENCE = 32,           /* any number of elements */
+    DT_OPTIONAL = 64,           /* one or none */
+    DT_OPTIONAL_SEQUENCE = 96,  /* a sequence, or none */
+    DT_END = 128
 };
 
-enum dtype_class { DC_NONE, DC_F, DC_S, DC_U, DC_B, DC_O, DC_T };
+enum dtype_class { DC_NONE, DC_F, DC_S, DC_U, DC_B, DC_O, DC_T, DC_LIST };
 
 struct dtype_info {
     const char *text;       /* spelling in the text IR: "f32" */
@@ -60,13 +68,17 @@ struct dtype_info {
     enum dtype_class cls;
 };
 
-extern const struct dtype_info dtype_info[DT_COUNT];
+extern const struct dtype_info dtype_info[DT_END];
 
 /* Bytes one element takes in a buffer: sub-byte types take one (design decision 13). */
 size_t dtype_size(enum dtype type);
 
 bool dtype_is_float(enum dtype type);
 bool dtype_is_int(enum dtype type); /* signed or unsigned; not bool */
+bool dtype_is_list(enum dtype type);
+/* Of a list: the type of its elements, and DT_SEQUENCE, DT_OPTIONAL or DT_OPTIONAL_SEQUENCE. */
+enum dtype dtype_element(enum dtype list);
+enum dtype dtype_list_kind(enum dtype list);
 
 /* The type called text (length bytes), or DT_NONE. */
 enum dtype dtype_parse(const char *text, size_t length);

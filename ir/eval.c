@@ -275,7 +275,8 @@ static bool run_guarded(struct eval_call *c)
         return false;
     const struct node *node = c->node;
     enum op_class class = op_info[node->op].class;
-    if (class != OC_VIEW && class != OC_CONST && class != OC_CONTROL) {
+    if (class != OC_VIEW && class != OC_CONST && class != OC_CONTROL &&
+        class != OC_LIST) {
         eval_fails(c, STATUS_UNSUPPORTED, "elements of this type cannot be computed with");
         for (int i = 0; i < node->n_in; i++)
             if (!is_number(node->in[i]->type))
@@ -406,7 +407,9 @@ static bool take_result(struct eval *e, const struct value *v, struct tensor *ou
     }
     *out = (struct tensor){.type = a->type, .rank = a->rank};
     memcpy(out->shape, a->shape, sizeof(out->shape));
-    out->size = (size_t)array_elements(a) * dtype_size(a->type);
+    bool is_list = dtype_is_list(a->type);
+    out->size = is_list ? ((const struct tensor_list *)(const void *)a->data)->size
+                        : (size_t)array_elements(a) * dtype_size(a->type);
     struct buffer *buffer = a->buffer;
     if (buffer->owned && buffer->arrays == 1 && a->data == buffer->data && array_is_dense(a)) {
         out->data = buffer->data;
@@ -416,6 +419,10 @@ static bool take_result(struct eval *e, const struct value *v, struct tensor *ou
     out->data = malloc(out->size ? out->size : 1);
     if (!out->data)
         return limit(e, NULL);
+    if (is_list) {
+        memcpy(out->data, a->data, out->size);
+        return true;
+    }
     struct array dense = *a;
     dense.data = out->data;
     array_set_dense(&dense);

@@ -17,6 +17,18 @@ struct tensor {
     void *data;  /* row-major, dense; owner is the one who made the tensor */
 };
 
+/* The data of a tensor whose type is a list's: one block, the elements' bytes behind the items. */
+struct tensor_item {
+    int rank;
+    int64_t shape[MAX_RANK];
+    size_t offset, size; /* of its bytes, from the start of the list */
+};
+struct tensor_list {
+    int64_t n; /* -1: an optional sequence that is not there */
+    size_t size; /* of all */
+    struct tensor_item item[];
+};
+
 /*
  * Runs the whole graph. inputs[i] belongs to input i; outputs[i].data is malloc'ed for the caller
  * (free with tensor_free). Checks shapes and constraints and reports to g->diag.

@@ -20,7 +20,7 @@ enum op {
 };
 
 enum op_class { OC_SCALAR, OC_CONST, OC_VIEW, OC_REDUCE, OC_ROW, OC_CONTRACT, OC_WINDOW, OC_SCAN,
-                OC_GATHER, OC_SCATTER, OC_SORT, OC_SELECT, OC_CONTROL };
+                OC_GATHER, OC_SCATTER, OC_SORT, OC_SELECT, OC_CONTROL, OC_LIST };
 
 /* Attribute kinds, and the C type of each. */
 struct dims { int n; const struct dim *const *d; };

@@ -18,7 +18,7 @@ static bool in_domain(char domain, enum dtype type)
     case 'I': return is_int;
     case 'L': return is_int || is_bool;
     case 'B': return is_bool;
-    default: return type != DT_STRING;
+    default: return type != DT_STRING && !dtype_is_list(type);
     }
 }
 
@@ -525,10 +525,16 @@ bool infer_node(struct inference *inf)
     inf->out = inf->few;
     if ((size_t)inf->n_out > sizeof inf->few / sizeof *inf->few)
         inf->out = ARENA_ARRAY(inf->g->arena, (size_t)inf->n_out, struct inferred);
+    for (int i = 0; i < node->n_in && info->class != OC_LIST && info->class != OC_CONTROL; i++)
+        if (dtype_is_list(node->in[i]->type))
+            FAIL(inf, "does not take lists");
     if (!check_attributes(inf) || !shape_rules[node->op](inf))
         return false;
-    for (int i = 0; i < inf->n_out; i++)
+    for (int i = 0; i < inf->n_out; i++) {
+        if (dtype_is_list(inf->out[i].type) && inf->out[i].rank > 0)
+            FAIL(inf, "lists cannot be stacked");
         if (!check_sizes(inf, &inf->out[i]))
             return false;
+    }
     return true;
 }

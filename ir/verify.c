@@ -143,7 +143,8 @@ static bool define(struct verifier *v, struct value *value, const struct node *d
     for (int i = 0; i < value->rank; i++)
         if (!value->shape[i] || value->shape[i]->upper < 0)
             fault(v, def, "axis %d of %%%u has no size or a negative one", i, (unsigned)value->id);
-    if (value->type <= DT_NONE || value->type >= DT_COUNT)
+    bool is_list = dtype_is_list(value->type) && value->rank == 0;
+    if (value->type <= DT_NONE || (value->type >= DT_COUNT && !is_list))
         fault(v, def, "%%%u has element type %d", (unsigned)value->id, (int)value->type);
     check_layout(v, value);
     return true;

@@ -127,7 +127,8 @@ static bool is_core(const struct node *node)
     case OC_SCATTER:
     case OC_SORT:
     case OC_SELECT:
-    case OC_CONTROL: return true;
+    case OC_CONTROL:
+    case OC_LIST: return true;
     default: return false;
     }
 }
@@ -312,7 +313,7 @@ static void take_epilogue(struct fusion *f, int kernel)
     struct spaces spaces = {.n = 1};
     note_results(f, k->core, 0, elements_estimate(f, k->core->out[0]));
     enum op_class class = op_info[k->core->op].class;
-    if (class == OC_SCATTER || class == OC_SELECT || class == OC_CONTROL)
+    if (class == OC_SCATTER || class == OC_SELECT || class == OC_CONTROL || class == OC_LIST)
         return; /* its result is not in registers */
     for (int i = 0; i < k->n_nodes; i++) {
         for (int o = 0; o < k->nodes[i]->n_out; o++) {
@@ -391,10 +392,12 @@ static bool takes(const struct fusion *f, int kernel, const struct node *node)
     const struct node *core = f->kernels[kernel].core;
     if (!has_room(f, kernel, node))
         return false;
-    if (!core || core->body[0])
-        return !core;
+    enum op_class class = core ? op_info[core->op].class : OC_SCALAR;
+    if (class == OC_CONTROL || class == OC_LIST)
+        return false;
+    if (!core)
+        return true;
     /* A choice between sources in the inner loop of a heavy core costs more than the copy. */
-    enum op_class class = op_info[core->op].class;
     if (class != OC_CONTRACT && class != OC_WINDOW && class != OC_SORT)
         return true;
     return node->op != OP_concat && !(is_scalar(node) && continues_concat(node, 6));
@@ -502,6 +505,8 @@ static void copy_outputs(struct graph *g)
     for (int i = 0; i < g->n_outputs; i++) {
         struct value *v = g->outputs[i];
         bool copy = !v->def || v->def->op == OP_constant;
+        if (dtype_is_list(v->type))
+            continue; /* no kernel writes lists: a step copies it */
         for (int k = 0; k < i && !copy; k++)
             copy = g->outputs[k] == v;
         if (!copy)

@@ -139,8 +139,10 @@ static void destroy_on_device(struct gpucc_context *context)
         driver->graph_exec_destroy(context->graph);
     for (uint32_t i = 0; i < context->program->n_segments; i++)
         rt_device_free(context->device, context->regions[i].memory);
-    for (uint32_t i = 0; i < context->program->n_buffers && context->buffers != NULL; i++)
+    for (uint32_t i = 0; i < context->program->n_buffers && context->buffers != NULL; i++) {
         rt_device_free(context->device, context->buffers[i].own);
+        rt_list_clear(context, &context->buffers[i].list);
+    }
     if (context->loaded != NULL)
         rt_unload(context->plan, context->loaded);
 }
@@ -157,6 +159,8 @@ void gpucc_context_destroy(struct gpucc_context *context)
         if (entered)
             rt_device_leave(context->device);
     }
+    for (uint32_t i = 0; i < context->plan->header->n_inputs && context->inputs != NULL; i++)
+        free(context->inputs[i].list);
     free(context->dims);
     free(context->slots);
     free(context->elements);
@@ -184,11 +188,21 @@ static enum gpucc_status check_index(int index, uint32_t n, const char *what)
     return rt_fail(GPUCC_USAGE, "no %s number %d: the plan has %u", what, index, n);
 }
 
+static enum gpucc_status check_tensor(const struct gpucc_plan *plan, const struct plan_value *value,
+                                      const char *what)
+{
+    if (value->kind == PLAN_TENSOR)
+        return GPUCC_OK;
+    return rt_fail(GPUCC_USAGE, "%s '%s' is no tensor", what, rt_string(plan, value->name));
+}
+
 enum gpucc_status gpucc_context_set_input_shape(struct gpucc_context *context, int input, int rank,
                                                 const int64_t *dims)
 {
     const struct gpucc_plan *plan = context->plan;
     enum gpucc_status status = check_index(input, plan->header->n_inputs, "input");
+    if (status == GPUCC_OK)
+        status = check_tensor(plan, &plan->values[input], "input");
     if (status != GPUCC_OK)
         return status;
     const struct plan_value *value = &plan->values[input];
@@ -250,11 +264,21 @@ static enum gpucc_status prepare(struct gpucc_context *context)
     return status;
 }
 
+static enum gpucc_status check_output(const struct gpucc_context *context, int output)
+{
+    const struct plan_header *header = context->plan->header;
+    enum gpucc_status status = check_index(output, header->n_outputs, "output");
+    if (status != GPUCC_OK)
+        return status;
+    return check_tensor(context->plan, &context->plan->values[header->n_inputs + (uint32_t)output],
+                        "output");
+}
+
 enum gpucc_status gpucc_context_output_shape(struct gpucc_context *context, int output, int *rank,
                                              int64_t *dims)
 {
     const struct program *p = context->program;
-    enum gpucc_status status = check_index(output, context->plan->header->n_outputs, "output");
+    enum gpucc_status status = check_output(context, output);
     if (status == GPUCC_OK)
         status = prepare(context);
     if (status != GPUCC_OK)
@@ -270,7 +294,7 @@ enum gpucc_status gpucc_context_output_bound(struct gpucc_context *context, int 
                                              size_t *bytes)
 {
     const struct program *p = context->program;
-    enum gpucc_status status = check_index(output, context->plan->header->n_outputs, "output");
+    enum gpucc_status status = check_output(context, output);
     if (status == GPUCC_OK)
         status = prepare(context);
     if (status != GPUCC_OK)
@@ -298,10 +322,13 @@ enum gpucc_status gpucc_context_output_bound(struct gpucc_context *context, int 
     return status;
 }
 
-static enum gpucc_status bind(struct binding *bindings, int index, uint32_t n, const char *what,
+static enum gpucc_status bind(const struct gpucc_plan *plan, const struct plan_value *values,
+                              struct binding *bindings, int index, uint32_t n, const char *what,
                               enum gpucc_memory memory, void *buffer, size_t bytes)
 {
     enum gpucc_status status = check_index(index, n, what);
+    if (status == GPUCC_OK)
+        status = check_tensor(plan, &values[index], what);
     if (status != GPUCC_OK)
         return status;
     if (memory != GPUCC_HOST && memory != GPUCC_DEVICE)
@@ -317,15 +344,17 @@ enum gpucc_status gpucc_context_bind_input(struct gpucc_context *context, int in
                                            enum gpucc_memory memory, const void *buffer,
                                            size_t bytes)
 {
-    return bind(context->inputs, input, context->plan->header->n_inputs, "input", memory,
+    const struct gpucc_plan *plan = context->plan;
+    return bind(plan, plan->values, context->inputs, input, plan->header->n_inputs, "input", memory,
                 (void *)buffer, bytes);
 }
 
 enum gpucc_status gpucc_context_bind_output(struct gpucc_context *context, int output,
                                             enum gpucc_memory memory, void *buffer, size_t bytes)
 {
-    return bind(context->outputs, output, context->plan->header->n_outputs, "output", memory,
-                buffer, bytes);
+    const struct gpucc_plan *plan = context->plan;
+    return bind(plan, plan->values + plan->header->n_inputs, context->outputs, output,
+                plan->header->n_outputs, "output", memory, buffer, bytes);
 }
 
 /* ---- running ---- */
@@ -399,6 +428,8 @@ static enum gpucc_status run(struct gpucc_context *context, void *stream)
         status = rt_bind_segment(context, 0);
     if (status == GPUCC_OK)
         status = copy_inputs(context, stream);
+    if (status == GPUCC_OK)
+        status = rt_list_inputs(context, stream);
     context->last_stream = stream;
     if (status == GPUCC_OK)
         status = rt_execute(context, stream);

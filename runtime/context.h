@@ -5,6 +5,7 @@
 #ifndef GPUCC_RUNTIME_CONTEXT_H
 #define GPUCC_RUNTIME_CONTEXT_H
 
+#include "list.h"
 #include "load.h"
 #include "planner.h"
 #include "scalar.h"
@@ -16,6 +17,7 @@ struct buffer_state {
     uint64_t own;                       /* its own allocation where the device isolates buffers … */
     int64_t own_bytes;                  /* … and the size of that */
     uint32_t segment;                   /* whose scalars compute its size */
+    struct list list;                   /* that it stands for, if it does */
 };
 
 /* The memory of the buffers that a segment places: the arena, then staging of inputs and outputs. */
@@ -31,6 +33,7 @@ struct binding {
     void *pointer;
     size_t bytes;
     uint32_t buffer;                    /* of the program; PLAN_NONE: the program does not use it */
+    struct list_binding *list;          /* inputs: the list that is bound, or NULL; owned */
 };
 
 struct gpucc_context {
@@ -78,6 +81,10 @@ enum gpucc_status rt_bind_segment(struct gpucc_context *context, uint32_t segmen
 
 /* Sets sizes and places what the input shapes determine, unless that is done. */
 enum gpucc_status rt_prepare(struct gpucc_context *context);
+
+/* Where byte `offset` (a slot or NONE) of a buffer lies, with `bytes` after it inside the buffer. */
+enum gpucc_status rt_address(const struct gpucc_context *context, const struct plan_step *step,
+                             uint32_t buffer, uint32_t offset, int64_t bytes, uint64_t *result);
 
 /* Issues all main steps, as a graph where that is worth it. */
 enum gpucc_status rt_execute(struct gpucc_context *context, void *stream);

@@ -1,5 +1,6 @@
 /* What a plan says of itself: its inputs and outputs, and whether it runs on a device. */
 #include "device.h"
+#include "list.h"
 #include "plan.h"
 
 #include <string.h>
@@ -29,7 +30,12 @@ static void describe(const struct gpucc_plan *plan, const struct plan_value *val
     info->name = rt_string(plan, value->name);
     info->kind = (enum gpucc_kind)value->kind;
     info->dtype = value->dtype;
-    info->element_bytes = rt_element_bytes(value->dtype);
+    uint32_t dtype;
+    if (rt_is_list(plan, value, &dtype)) {
+        info->dtype = (int)dtype;
+        info->holds_sequence = rt_is_optional_sequence(plan, value);
+    }
+    info->element_bytes = rt_element_bytes((uint32_t)info->dtype);
     info->rank = value->rank;
     for (int i = 0; i < GPUCC_MAX_RANK; i++)
         info->dim_names[i] = "";

@@ -24,11 +24,8 @@ static enum gpucc_status driver_failed(const struct gpucc_context *context,
     return status;
 }
 
-/* Where byte `offset` (a slot or NONE) of a buffer lies, with `bytes` after it inside the buffer.
- */
-static enum gpucc_status address(const struct gpucc_context *context, const struct plan_step *step,
-                                 uint32_t index, uint32_t offset_slot, int64_t bytes,
-                                 uint64_t *result)
+enum gpucc_status rt_address(const struct gpucc_context *context, const struct plan_step *step,
+                             uint32_t index, uint32_t offset_slot, int64_t bytes, uint64_t *result)
 {
     const struct buffer_state *buffer = &context->buffers[index];
     int64_t offset = offset_slot == PLAN_NONE ? 0 : context->slots[offset_slot];
@@ -52,7 +49,7 @@ static enum gpucc_status set_args(struct gpucc_context *context, const struct pl
         const struct plan_arg *arg = &p->args[step->u.launch.first_arg + i];
         uint64_t *word = &context->arg_words[i];
         if (arg->kind == PLAN_ARG_BUFFER) {
-            enum gpucc_status status = address(context, step, arg->index, arg->offset, 0, word);
+            enum gpucc_status status = rt_address(context, step, arg->index, arg->offset, 0, word);
             if (status != GPUCC_OK)
                 return status;
             continue;
@@ -128,9 +125,10 @@ static enum gpucc_status copy(struct gpucc_context *context, void *stream,
     int64_t bytes = context->slots[step->u.copy.bytes];
     uint64_t to, from;
     enum gpucc_status status =
-        address(context, step, step->u.copy.to, step->u.copy.to_offset, bytes, &to);
+        rt_address(context, step, step->u.copy.to, step->u.copy.to_offset, bytes, &to);
     if (status == GPUCC_OK)
-        status = address(context, step, step->u.copy.from, step->u.copy.from_offset, bytes, &from);
+        status =
+            rt_address(context, step, step->u.copy.from, step->u.copy.from_offset, bytes, &from);
     if (status != GPUCC_OK || bytes == 0)
         return status;
     int result = context->device->driver.copy_on_device(to, from, (size_t)bytes, stream);
@@ -144,7 +142,7 @@ static enum gpucc_status fill(struct gpucc_context *context, void *stream,
     int64_t bytes = context->slots[step->u.fill.bytes];
     uint64_t to;
     enum gpucc_status status =
-        address(context, step, step->u.fill.to, step->u.fill.to_offset, bytes, &to);
+        rt_address(context, step, step->u.fill.to, step->u.fill.to_offset, bytes, &to);
     if (status != GPUCC_OK || bytes == 0)
         return status;
     if (to % 4 != 0)
@@ -178,7 +176,7 @@ static enum gpucc_status read_dim(struct gpucc_context *context, void *stream,
     const struct plan_read *read = &context->program->reads[step->u.read.read];
     int64_t bytes = (int64_t)read->elements * rt_element_bytes(read->dtype);
     uint64_t from;
-    enum gpucc_status status = address(context, step, read->buffer, PLAN_NONE, bytes, &from);
+    enum gpucc_status status = rt_address(context, step, read->buffer, PLAN_NONE, bytes, &from);
     if (status != GPUCC_OK)
         return status;
     int result = driver->copy_to_host(context->raw, from, (size_t)bytes, stream);
@@ -226,6 +224,13 @@ static enum gpucc_status run_step(struct gpucc_context *context, void *stream,
             return run_steps(context, stream, step->u.branch.first_then, step->u.branch.n_then);
         return run_steps(context, stream, step->u.branch.first_else, step->u.branch.n_else);
     case PLAN_STEP_LOOP: return loop(context, stream, step);
+    case PLAN_STEP_LIST_NEW:
+    case PLAN_STEP_LIST_COPY:
+    case PLAN_STEP_LIST_INSERT:
+    case PLAN_STEP_LIST_ERASE:
+    case PLAN_STEP_LIST_AT:
+    case PLAN_STEP_LIST_LENGTH:
+    case PLAN_STEP_LIST_SHAPE: return rt_list_step(context, stream, step);
     default: /* refused when the context was created */
         return rt_fail(GPUCC_UNSUPPORTED, "this runtime cannot execute %s",
                        rt_step_name(step->kind));

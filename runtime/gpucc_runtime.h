@@ -74,7 +74,10 @@ enum { GPUCC_MAX_RANK = 16 };
 struct gpucc_value_info {
     const char *name;                           /* ONNX's; lives as long as the plan */
     enum gpucc_kind kind;
-    int dtype;                                  /* ONNX's TensorProto.DataType code */
+    int holds_sequence;                         /* of an optional: it holds a sequence */
+    int dtype;                                  /* ONNX's TensorProto.DataType code; of a sequence or
+                                                   optional: that of its elements, whose shapes are
+                                                   their own */
     size_t element_bytes;                       /* in a buffer: types below a byte take one */
     int rank;
     int64_t dims[GPUCC_MAX_RANK];               /* -1: free */
@@ -176,6 +179,33 @@ GPUCC_API enum gpucc_status gpucc_context_output_data(struct gpucc_context *cont
 /* Waits for the last run and copies an output, of exactly `bytes`, to the host. */
 GPUCC_API enum gpucc_status gpucc_context_read_output(struct gpucc_context *context, int output,
                                                       void *buffer, size_t bytes);
+
+/* ---- sequences and optionals ---- */
+
+/* A tensor in a list. An optional is a list of one element or none; one that holds a sequence is the
+ * list of the sequence's elements, or is not there: then its length is -1. */
+struct gpucc_list_item {
+    const void *data;           /* as for gpucc_context_bind_input */
+    size_t bytes;
+    int rank;
+    const int64_t *dims;
+};
+
+/* The records are copied, the elements' data stays the caller's and is read by every run. */
+GPUCC_API enum gpucc_status gpucc_context_bind_input_list(struct gpucc_context *context, int input,
+                                                          enum gpucc_memory memory, int n,
+                                                          const struct gpucc_list_item *items);
+/* After a run. */
+GPUCC_API enum gpucc_status gpucc_context_output_length(struct gpucc_context *context, int output,
+                                                        int *n);
+/* An element: dims has room for GPUCC_MAX_RANK; the memory is the context's and valid until the next
+ * run. */
+GPUCC_API enum gpucc_status gpucc_context_output_item(struct gpucc_context *context, int output,
+                                                      int item, int *rank, int64_t *dims,
+                                                      void **device_pointer, size_t *bytes);
+/* Waits for the last run and copies an element, of exactly `bytes`, to the host. */
+GPUCC_API enum gpucc_status gpucc_context_read_item(struct gpucc_context *context, int output,
+                                                    int item, void *buffer, size_t bytes);
 
 #ifdef __cplusplus
 }

@@ -46,7 +46,8 @@ static enum gpucc_status set_sizes(struct gpucc_context *context, uint32_t segme
         if (state->bytes < 0)
             return rt_fail(GPUCC_BAD_PLAN, "buffer %u would have %" PRId64 " bytes", i,
                            state->bytes);
-        if (p->buffers[i].kind == PLAN_BUFFER_INPUT) {
+        if (p->buffers[i].kind == PLAN_BUFFER_INPUT &&
+            context->plan->values[p->buffers[i].index].kind == PLAN_TENSOR) {
             enum gpucc_status status = check_input_size(context, i);
             if (status != GPUCC_OK)
                 return status;
@@ -204,7 +205,8 @@ enum gpucc_status rt_bind_segment(struct gpucc_context *context, uint32_t segmen
         struct buffer_state *state = &context->buffers[i];
         const struct plan_buffer *buffer = &p->buffers[i];
         bool input = buffer->kind == PLAN_BUFFER_INPUT;
-        if (state->segment != segment || (!input && buffer->kind != PLAN_BUFFER_OUTPUT))
+        if (state->segment != segment || (!input && buffer->kind != PLAN_BUFFER_OUTPUT) ||
+            value_of(context->plan, buffer)->kind != PLAN_TENSOR)
             continue;
         const struct binding *binding =
             input ? &context->inputs[buffer->index] : &context->outputs[buffer->index];

@@ -189,6 +189,8 @@ struct plan_scalar {                    /* 24 bytes */
  * in which bodies lie right behind the steps that own them; what an iteration of a LOOP finds there
  * from before lives from the LOOP to the end of its body. An ARENA buffer's bytes are
  * PLAN_BUFFER_ALIGN-aligned and rounded up to that, so a kernel may read past the end up to there.
+ * A buffer may stand for a list, which the host keeps, and whose elements have memory of their own:
+ * then it has 0 bytes, and LIST steps alone use it.
  * alias: an ARENA buffer that lies in the memory of another ARENA buffer, at its start. That one is no
  * alias itself, is at least as large, and its lifetime covers the alias's.
  */
@@ -253,19 +255,20 @@ struct plan_arg {                       /* 16 bytes */
     X(READ_DIM,     4)  /* read a tensor to the host, then run scalars */                          \
     X(IF,           5)                                                                             \
     X(LOOP,         6)                                                                             \
-    X(LIST_NEW,     7)  /* LIST_*: sequences; refused by this runtime */                           \
-    X(LIST_PUSH,    8)                                                                             \
-    X(LIST_INSERT,  9)                                                                             \
-    X(LIST_ERASE,   10)                                                                            \
-    X(LIST_AT,      11)                                                                            \
-    X(LIST_LENGTH,  12)                                                                            \
-    X(HOST_CALL,    13) /* a named function of the host; refused by this runtime */
+    X(LIST_NEW,     7)  /* an empty list */                                                        \
+    X(LIST_COPY,    8)  /* another list's elements */                                              \
+    X(LIST_INSERT,  9)  /* … and a tensor between or behind them */                                \
+    X(LIST_ERASE,   10) /* … but one */                                                            \
+    X(LIST_AT,      11) /* an element to a tensor */                                               \
+    X(LIST_LENGTH,  12) /* the number of elements to an I64 scalar */                              \
+    X(HOST_CALL,    13) /* a named function of the host; refused by this runtime */                \
+    X(LIST_SHAPE,   14) /* an element's dims to an I64 tensor */
 
 enum plan_step_kind {
 #define X(name, code) PLAN_STEP_##name = code,
     PLAN_STEPS_KINDS(X)
 #undef X
-    PLAN_STEP_COUNT = 14
+    PLAN_STEP_COUNT = 15
 };
 
 struct plan_step {                      /* 64 bytes */
@@ -308,11 +311,15 @@ struct plan_step {                      /* 64 bytes */
             uint32_t again;             /* slot: after a body, 0 ends the loop; NONE: never */
             uint32_t first, n;          /* steps of the body */
         } loop;
-        struct {
-            uint32_t list;              /* which list of the program */
-            uint32_t buffer;            /* PUSH, INSERT: source; AT: destination; else NONE */
-            uint32_t position;          /* slot; NEW, PUSH, LENGTH: NONE */
-            uint32_t result;            /* LENGTH: slot that gets it; else NONE */
+        struct {                        /* what a kind does not have is NONE, or 0 behind position */
+            uint32_t to, from;          /* buffers of lists: the one that is made, the one read */
+            uint32_t tensor;            /* buffer: INSERT: source; AT, LENGTH, SHAPE: destination */
+            uint32_t position;          /* slot: INSERT (-1: behind the last), ERASE, AT, SHAPE */
+            uint32_t dtype;             /* INSERT, AT: of the element */
+            uint32_t first_arg, n_args; /* INSERT, AT: the element's dims, as I64 ARGS; SHAPE: its rank
+                                           as n_args */
+            uint32_t optional;          /* 1: of an optional sequence. NEW: it is not there; COPY: it
+                                           must be there; LENGTH: 1 if it is there, else 0 */
         } list;
         struct {
             uint32_t function;          /* string */

@@ -1,4 +1,5 @@
 /* The checks of one target's program: every index, range and structure in it. */
+#include "list.h"
 #include "plan.h"
 
 #include <elf.h>
@@ -84,6 +85,36 @@ static bool take_scalars(const struct program *p, struct layout *layout, uint32_
     return true;
 }
 
+/* index is one of n where the step has it, else NONE. */
+static bool present(bool has, uint32_t index, uint32_t n)
+{
+    return has ? index < n : index == PLAN_NONE;
+}
+
+static bool list_ok(const struct program *p, const struct plan_step *step)
+{
+    uint32_t kind = step->kind;
+    bool at = kind == PLAN_STEP_LIST_AT, insert = kind == PLAN_STEP_LIST_INSERT;
+    bool shape = kind == PLAN_STEP_LIST_SHAPE, length = kind == PLAN_STEP_LIST_LENGTH;
+    bool typed = at || insert;
+    if (!present(!at && !shape && !length, step->u.list.to, p->n_buffers) ||
+        !present(kind != PLAN_STEP_LIST_NEW, step->u.list.from, p->n_buffers) ||
+        !present(at || insert || shape || length, step->u.list.tensor, p->n_buffers) ||
+        !present(at || insert || shape || kind == PLAN_STEP_LIST_ERASE, step->u.list.position,
+                 p->n_scalars) ||
+        (rt_element_bytes(step->u.list.dtype) > 0) != typed || step->u.list.optional > 1 ||
+        step->u.list.n_args > PLAN_MAX_RANK)
+        return false;
+    if (!typed)
+        return step->u.list.first_arg == 0 && (shape || step->u.list.n_args == 0);
+    if (!range_ok(step->u.list.first_arg, step->u.list.n_args, p->n_args))
+        return false;
+    for (uint32_t i = 0; i < step->u.list.n_args; i++)
+        if (p->args[step->u.list.first_arg + i].kind != PLAN_ARG_I64)
+            return false;
+    return true;
+}
+
 static bool step_ok(const struct gpucc_plan *plan, const struct program *p, struct layout *layout,
                     uint32_t index)
 {
@@ -126,14 +157,12 @@ static bool step_ok(const struct gpucc_plan *plan, const struct program *p, stru
                (step->u.loop.trips != PLAN_NONE || step->u.loop.again != PLAN_NONE) &&
                take_body(p, layout, index, step->u.loop.first, step->u.loop.n);
     case PLAN_STEP_LIST_NEW:
-    case PLAN_STEP_LIST_PUSH:
+    case PLAN_STEP_LIST_COPY:
     case PLAN_STEP_LIST_INSERT:
     case PLAN_STEP_LIST_ERASE:
     case PLAN_STEP_LIST_AT:
     case PLAN_STEP_LIST_LENGTH:
-        return optional_ok(step->u.list.buffer, p->n_buffers) &&
-               optional_ok(step->u.list.position, p->n_scalars) &&
-               optional_ok(step->u.list.result, p->n_scalars);
+    case PLAN_STEP_LIST_SHAPE: return list_ok(p, step);
     case PLAN_STEP_HOST_CALL:
         return step->u.call.function < plan->n_strings && step->u.call.n_args <= PLAN_MAX_ARGS &&
                range_ok(step->u.call.first_arg, step->u.call.n_args, p->n_args);
@@ -213,19 +242,15 @@ static bool buffer_ok(const struct gpucc_plan *plan, const struct program *p, ui
         return false;
     switch (buffer->kind) {
     case PLAN_BUFFER_INPUT:
-        return buffer->index < header->n_inputs &&
-               plan->values[buffer->index].kind == PLAN_TENSOR &&
-               buffer->size < p->info->bind_scalars && buffer->alias == PLAN_NONE;
-    case PLAN_BUFFER_OUTPUT:
-        return buffer->index < header->n_outputs &&
-               plan->values[header->n_inputs + buffer->index].kind == PLAN_TENSOR &&
+        return buffer->index < header->n_inputs && buffer->size < p->info->bind_scalars &&
                buffer->alias == PLAN_NONE;
+    case PLAN_BUFFER_OUTPUT: return buffer->index < header->n_outputs && buffer->alias == PLAN_NONE;
     case PLAN_BUFFER_WEIGHT: return buffer->index < plan->n_weights && buffer->alias == PLAN_NONE;
     default: return buffer->index == 0 && alias_ok(p, index);
     }
 }
 
-/* Each input has at most one buffer, each output tensor exactly one. */
+/* Each input has at most one buffer, each output exactly one. */
 static enum gpucc_status check_owners(const struct gpucc_plan *plan, const struct program *p)
 {
     const struct plan_header *header = plan->header;
@@ -246,7 +271,7 @@ static enum gpucc_status check_owners(const struct gpucc_plan *plan, const struc
             break;
     }
     for (size_t i = header->n_inputs; i < n && status == GPUCC_OK; i++)
-        if (seen[i] == 0 && plan->values[i].kind == PLAN_TENSOR)
+        if (seen[i] == 0)
             status = DAMAGED("BUFFERS: output %zu has none", i - header->n_inputs);
     free(seen);
     return status;
@@ -389,10 +414,13 @@ enum gpucc_status rt_program_supported(const struct gpucc_plan *plan, const stru
     for (uint32_t i = 0; i < n_values; i++) {
         const struct plan_value *value = &plan->values[i];
         const char *name = rt_string(plan, value->name);
-        if (value->kind != PLAN_TENSOR || rt_element_bytes(value->dtype) == 0)
+        uint32_t dtype = value->dtype;
+        if (value->kind == PLAN_TENSOR ? rt_element_bytes(dtype) == 0
+                                       : !rt_is_list(plan, value, &dtype))
             return rt_fail(GPUCC_UNSUPPORTED,
-                           "'%s' is a %s: this runtime passes numeric tensors only", name,
-                           value->kind == PLAN_TENSOR ? "string tensor" : kinds[value->kind]);
+                           "'%s' is a %s: this runtime passes numeric tensors, and sequences and "
+                           "optionals of them",
+                           name, value->kind == PLAN_TENSOR ? "string tensor" : kinds[value->kind]);
         if (value->alias != PLAN_NONE)
             return rt_fail(GPUCC_UNSUPPORTED,
                            "output '%s' shares an input's buffer, which this runtime cannot do",
@@ -404,7 +432,7 @@ enum gpucc_status rt_program_supported(const struct gpucc_plan *plan, const stru
         if (step->kind == PLAN_STEP_LAUNCH)
             for (uint32_t j = 0; j < step->u.launch.n_args; j++)
                 maps |= p->args[step->u.launch.first_arg + j].kind == PLAN_ARG_TENSOR_MAP;
-        if (maps || step->kind == PLAN_STEP_GEMM || step->kind >= PLAN_STEP_LIST_NEW)
+        if (maps || step->kind == PLAN_STEP_GEMM || step->kind == PLAN_STEP_HOST_CALL)
             return rt_fail(GPUCC_UNSUPPORTED, "step %u (%s) of %s: this runtime cannot execute %s",
                            i, rt_string(plan, step->nodes), p->target->name,
                            maps ? "tensor map arguments" : rt_step_name(step->kind));

@@ -23,7 +23,7 @@ static bool write_output(struct session *session, int output, const struct tenso
 }
 
 /* The first elements, for people. */
-static void print_output(const struct tensor *tensor, const char *name)
+static void print_tensor(const struct tensor *tensor, const char *name)
 {
     enum { SHOWN = 8 };
     struct text type = {0};
@@ -37,6 +37,24 @@ static void print_output(const struct tensor *tensor, const char *name)
         else
             printf("%s%" PRId64, i > 0 ? ", " : " = ", tensor_get_int(tensor, i));
     printf("%s\n", n > SHOWN ? ", …" : "");
+}
+
+static void print_output(const struct tensor *tensor, const char *name)
+{
+    if (!dtype_is_list(tensor->type)) {
+        print_tensor(tensor, name);
+        return;
+    }
+    int64_t n = tensor_list_length(tensor);
+    printf("%s: %s", name, dtype_info[tensor->type].text);
+    if (n < 0)
+        printf(", not there\n");
+    else
+        printf(" of %" PRId64 "\n", n);
+    for (int64_t i = 0; i < n; i++) {
+        struct tensor element = tensor_list_at(tensor, i);
+        print_tensor(&element, "   ");
+    }
 }
 
 static bool run_once(struct session *session)

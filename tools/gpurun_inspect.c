@@ -53,6 +53,17 @@ static const char *kind_name(uint32_t kind)
     return names[kind];
 }
 
+/* "optional of sequence of f32" into text. */
+static void append_kind(struct text *text, const struct gpucc_plan *plan,
+                        const struct plan_value *value)
+{
+    for (; value->element != PLAN_NONE; value = &plan->values[value->element])
+        text_printf(text, "%s of ", kind_name(value->kind));
+    text_printf(text, "%s",
+                value->kind == PLAN_TENSOR ? dtype_info[value->dtype].text
+                                           : kind_name(value->kind));
+}
+
 /* ---- JSON ---- */
 
 static void json_value(struct json *json, const struct gpucc_plan *plan, uint32_t index)
@@ -72,6 +83,11 @@ static void json_value(struct json *json, const struct gpucc_plan *plan, uint32_
                 json_string(json, NULL, rt_string(plan, dim->text));
         }
         json_close(json, ']');
+    } else if (value->element != PLAN_NONE) {
+        struct text element = {0};
+        append_kind(&element, plan, &plan->values[value->element]);
+        json_string(json, "element", element.failed ? "" : element.data);
+        text_free(&element);
     }
     json_close(json, '}');
 }
@@ -110,6 +126,15 @@ static void json_kernel(struct json *json, const struct gpucc_plan *plan,
     json_close(json, '}');
 }
 
+/* The steps of a body: from the first up to, not including, the second number. */
+static void json_body(struct json *json, const char *name, uint32_t first, uint32_t n)
+{
+    json_open(json, name, '[');
+    json_int(json, NULL, first);
+    json_int(json, NULL, (int64_t)first + n);
+    json_close(json, ']');
+}
+
 static void json_program(struct json *json, const struct gpucc_plan *plan, const struct program *p,
                          const struct summary *summary)
 {
@@ -128,6 +153,12 @@ static void json_program(struct json *json, const struct gpucc_plan *plan, const
         if (step->kind == PLAN_STEP_LAUNCH)
             json_string(json, "kernel", rt_string(plan, p->kernels[step->u.launch.kernel].symbol));
         json_string(json, "nodes", rt_string(plan, step->nodes));
+        if (step->kind == PLAN_STEP_LOOP)
+            json_body(json, "body", step->u.loop.first, step->u.loop.n);
+        if (step->kind == PLAN_STEP_IF) {
+            json_body(json, "then", step->u.branch.first_then, step->u.branch.n_then);
+            json_body(json, "else", step->u.branch.first_else, step->u.branch.n_else);
+        }
         json_close(json, '}');
     }
     json_close(json, ']');
@@ -195,7 +226,10 @@ static void print_value(const struct gpucc_plan *plan, const char *what, uint32_
     printf("%s ", what);
     print_safely(rt_string(plan, value->name));
     if (value->kind != PLAN_TENSOR) {
-        printf(": %s\n", kind_name(value->kind));
+        struct text kind = {0};
+        append_kind(&kind, plan, value);
+        printf(": %s\n", kind.failed ? "" : kind.data);
+        text_free(&kind);
         return;
     }
     printf(": %s[", dtype_info[value->dtype].text);
@@ -210,23 +244,62 @@ static void print_value(const struct gpucc_plan *plan, const char *what, uint32_
     printf("]\n");
 }
 
-static void print_steps(const struct gpucc_plan *plan, const struct program *p)
+/* What is worth knowing of a step, in a few words. */
+static void say_facts(const struct program *p, const struct plan_step *step, char *facts,
+                      size_t bytes)
 {
-    for (uint32_t i = 0; i < p->n_steps; i++) {
+    const struct plan_kernel *kernel;
+    uint32_t trips = step->u.loop.trips;
+    facts[0] = 0;
+    switch (step->kind) {
+    case PLAN_STEP_LAUNCH:
+        kernel = &p->kernels[step->u.launch.kernel];
+        snprintf(facts, bytes, "%u threads, %u registers",
+                 kernel->block[0] * kernel->block[1] * kernel->block[2], kernel->registers);
+        break;
+    case PLAN_STEP_READ_DIM:
+        snprintf(facts, bytes, "%s%u scalars",
+                 step->u.read.read == PLAN_NONE ? "" : "a tensor, then ", step->u.read.n_scalars);
+        break;
+    case PLAN_STEP_IF:
+        snprintf(facts, bytes, "%u or %u steps", step->u.branch.n_then, step->u.branch.n_else);
+        break;
+    case PLAN_STEP_LOOP:
+        if (trips == PLAN_NONE)
+            snprintf(facts, bytes, "until its end");
+        else if (p->scalars[trips].op == PLAN_SC_CONST)
+            snprintf(facts, bytes, "%" PRId64 " times%s", p->scalars[trips].value,
+                     step->u.loop.again == PLAN_NONE ? "" : " at most");
+        else
+            snprintf(facts, bytes, "%s",
+                     step->u.loop.again == PLAN_NONE ? "as often as sizes say" : "may end early");
+        break;
+    default: break;
+    }
+}
+
+/* Bodies are printed under their owners. Their depth is bounded: the plan was checked. */
+static void print_steps(const struct gpucc_plan *plan, const struct program *p, uint32_t first,
+                        uint32_t n, int depth)
+{
+    for (uint32_t i = first; i < first + n; i++) {
         const struct plan_step *step = &p->steps[i];
         const char *what = rt_step_name(step->kind);
-        char facts[48] = "";
-        if (step->kind == PLAN_STEP_LAUNCH) {
-            const struct plan_kernel *kernel = &p->kernels[step->u.launch.kernel];
-            what = rt_string(plan, kernel->symbol);
-            snprintf(facts, sizeof facts, "%u threads, %u registers",
-                     kernel->block[0] * kernel->block[1] * kernel->block[2], kernel->registers);
-        }
-        if (i == p->info->main_steps)
-            printf("  bodies of branches and loops:\n");
-        printf("  %4u  %-28s  %-27s  ", i, what, facts);
+        char facts[48];
+        say_facts(p, step, facts, sizeof facts);
+        if (step->kind == PLAN_STEP_LAUNCH)
+            what = rt_string(plan, p->kernels[step->u.launch.kernel].symbol);
+        printf("  %4u  %*s%-*s  %-27s  ", i, 2 * depth, "", depth < 14 ? 28 - 2 * depth : 0, what,
+               facts);
         print_safely(rt_string(plan, step->nodes));
         printf("\n");
+        if (step->kind == PLAN_STEP_LOOP)
+            print_steps(plan, p, step->u.loop.first, step->u.loop.n, depth + 1);
+        if (step->kind != PLAN_STEP_IF)
+            continue;
+        print_steps(plan, p, step->u.branch.first_then, step->u.branch.n_then, depth + 1);
+        printf("        %*selse\n", 2 * depth, "");
+        print_steps(plan, p, step->u.branch.first_else, step->u.branch.n_else, depth + 1);
     }
 }
 
@@ -257,7 +330,7 @@ static void print_text(const struct gpucc_plan *plan, const struct summary *summ
         else
             printf("%s bytes\n", s->peak_formula);
         if (i == 0)
-            print_steps(plan, &plan->programs[i]);
+            print_steps(plan, &plan->programs[i], 0, plan->programs[i].info->main_steps, 0);
     }
 }
 

@@ -132,10 +132,10 @@ static bool describe_input(struct session *session, int input, struct gpucc_valu
     enum gpucc_status status = gpucc_plan_describe_input(session->plan, input, info);
     if (status != GPUCC_OK)
         return session_failed(session, status);
-    if (info->kind == GPUCC_TENSOR && info->element_bytes > 0)
+    if (info->kind <= GPUCC_OPTIONAL && info->element_bytes > 0)
         return true;
     diag_error(session->diag, STATUS_USAGE, session->options->plan,
-               "input '%s' is no numeric tensor", info->name);
+               "input '%s' is made of no numeric tensors", info->name);
     return false;
 }
 
@@ -194,11 +194,45 @@ static bool check_names(struct session *session, const struct named_text *list, 
     return true;
 }
 
+static enum dtype type_of(const struct gpucc_value_info *info)
+{
+    int kind = info->kind == GPUCC_SEQUENCE   ? DT_SEQUENCE
+               : info->kind == GPUCC_OPTIONAL ? DT_OPTIONAL
+                                              : 0;
+    return (enum dtype)((info->holds_sequence ? DT_OPTIONAL_SEQUENCE : kind) + info->dtype);
+}
+
+static bool bind_list(struct session *session, int input, const struct tensor *list)
+{
+    int64_t n = tensor_list_length(list);
+    size_t count = n > 0 ? (size_t)n : 0;
+    struct tensor *elements = calloc(count + 1, sizeof *elements);
+    struct gpucc_list_item *items = calloc(count + 1, sizeof *items);
+    enum gpucc_status status = GPUCC_OK;
+    if (elements == NULL || items == NULL || n > INT_MAX) {
+        diag_error(session->diag, STATUS_LIMIT, NULL, "out of memory");
+        free(elements);
+        free(items);
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        elements[i] = tensor_list_at(list, (int64_t)i);
+        items[i] = (struct gpucc_list_item){elements[i].data, elements[i].size, elements[i].rank,
+                                            elements[i].shape};
+    }
+    status = gpucc_context_bind_input_list(session->context, input, GPUCC_HOST, (int)n, items);
+    free(elements);
+    free(items);
+    return status == GPUCC_OK || session_failed(session, status);
+}
+
 /* Takes over the tensor: sets the input's shape and binds its data. */
 static bool bind_input(struct session *session, int input, struct tensor tensor)
 {
     tensor_free(&session->inputs[input]);
     session->inputs[input] = tensor;
+    if (dtype_is_list(tensor.type))
+        return bind_list(session, input, &tensor);
     enum gpucc_status status =
         gpucc_context_set_input_shape(session->context, input, tensor.rank, tensor.shape);
     if (status == GPUCC_OK)
@@ -213,7 +247,7 @@ static bool read_input(struct session *session, int input, const char *path)
     struct tensor tensor;
     if (!describe_input(session, input, &info) || !apply_shape(session, &info))
         return false;
-    struct tensor_want want = {info.name, (enum dtype)info.dtype, info.rank, info.dims};
+    struct tensor_want want = {info.name, type_of(&info), info.rank, info.dims};
     return tensor_read(session->diag, path, &want, &tensor) && bind_input(session, input, tensor);
 }
 
@@ -226,6 +260,9 @@ static bool randomize_input(struct session *session, int input)
     for (int i = 0; i < info.rank; i++)
         if (info.dims[i] < 0)
             info.dims[i] = 1;
+    if (info.kind != GPUCC_TENSOR) /* an empty list */
+        return tensor_make_list(session->diag, info.name, type_of(&info), 0, NULL, &tensor) &&
+               bind_input(session, input, tensor);
     if (!tensor_make(session->diag, info.name, (enum dtype)info.dtype, info.rank, info.dims,
                      &tensor))
         return false;
@@ -300,12 +337,51 @@ bool session_keep_inputs(struct session *session)
     return true;
 }
 
+static bool output_element(struct session *session, const struct gpucc_value_info *info, int output,
+                           int element, struct tensor *tensor)
+{
+    int64_t dims[GPUCC_MAX_RANK];
+    void *address;
+    size_t bytes;
+    int rank;
+    enum gpucc_status status =
+        gpucc_context_output_item(session->context, output, element, &rank, dims, &address, &bytes);
+    if (status != GPUCC_OK)
+        return session_failed(session, status);
+    if (!tensor_make(session->diag, info->name, (enum dtype)info->dtype, rank, dims, tensor))
+        return false;
+    status = gpucc_context_read_item(session->context, output, element, tensor->data, tensor->size);
+    return status == GPUCC_OK || session_failed(session, status);
+}
+
+static bool output_list(struct session *session, const struct gpucc_value_info *info, int output,
+                        struct tensor *list)
+{
+    int n;
+    enum gpucc_status status = gpucc_context_output_length(session->context, output, &n);
+    if (status != GPUCC_OK)
+        return session_failed(session, status);
+    struct tensor *elements = calloc((size_t)(n > 0 ? n : 0) + 1, sizeof *elements);
+    bool done = elements != NULL;
+    if (!done)
+        diag_error(session->diag, STATUS_LIMIT, NULL, "out of memory");
+    for (int i = 0; i < n && done; i++)
+        done = output_element(session, info, output, i, &elements[i]);
+    done = done && tensor_make_list(session->diag, info->name, type_of(info), n, elements, list);
+    for (int i = 0; elements != NULL && i < n; i++)
+        tensor_free(&elements[i]);
+    free(elements);
+    return done;
+}
+
 bool session_output(struct session *session, int output, struct tensor *tensor)
 {
     struct gpucc_value_info info;
     int64_t dims[GPUCC_MAX_RANK];
     int rank;
     enum gpucc_status status = gpucc_plan_describe_output(session->plan, output, &info);
+    if (status == GPUCC_OK && info.kind != GPUCC_TENSOR)
+        return output_list(session, &info, output, tensor);
     if (status == GPUCC_OK)
         status = gpucc_context_output_shape(session->context, output, &rank, dims);
     if (status != GPUCC_OK)

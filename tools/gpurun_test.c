@@ -58,6 +58,55 @@ static bool same_type(const struct tensor *a, const struct tensor *b)
            memcmp(a->shape, b->shape, sizeof *a->shape * (size_t)a->rank) == 0;
 }
 
+/* name: "output 'y'", or that of an element of it. */
+static bool test_tensor(struct session *session, const char *folder, const char *name,
+                        const struct tensor *got, const struct tensor *wanted)
+{
+    if (!same_type(got, wanted)) {
+        struct text is = {0}, should = {0};
+        tensor_print_type(&is, got->type, got->rank, got->shape);
+        tensor_print_type(&should, wanted->type, wanted->rank, wanted->shape);
+        diag_error(session->diag, STATUS_TOLERANCE, folder, "%s is %s, not %s", name, is.data,
+                   should.data);
+        text_free(&is);
+        text_free(&should);
+        return false;
+    }
+    struct comparison c =
+        tensor_compare(got, wanted, session->options->rtol, session->options->atol);
+    printf("%s: %s: worst error %.3g, relative %.3g\n", folder, name, c.error, c.relative);
+    if (c.wrong > 0 && got->type != DT_C64 && got->type != DT_C128)
+        diag_error(session->diag, STATUS_TOLERANCE, folder,
+                   "%s: %" PRId64 " of %" PRId64 " elements are wrong; element %" PRId64
+                   " is %.9g, not %.9g",
+                   name, c.wrong, tensor_elements(got), c.worst, tensor_get_float(got, c.worst),
+                   tensor_get_float(wanted, c.worst));
+    else if (c.wrong > 0)
+        diag_error(session->diag, STATUS_TOLERANCE, folder,
+                   "%s: %" PRId64 " numbers are wrong, by %.9g at most", name, c.wrong, c.error);
+    return c.wrong == 0;
+}
+
+static bool test_list(struct session *session, const char *folder, const char *name,
+                      const struct tensor *got, const struct tensor *wanted)
+{
+    int64_t n = tensor_list_length(got), should = tensor_list_length(wanted);
+    if (n != should) {
+        diag_error(session->diag, STATUS_TOLERANCE, folder,
+                   "%s has %" PRId64 " elements, not %" PRId64, name, n, should);
+        return false;
+    }
+    bool right = true;
+    for (int64_t i = 0; i < n; i++) {
+        struct tensor a = tensor_list_at(got, i), b = tensor_list_at(wanted, i);
+        struct text element = {0};
+        text_printf(&element, "%s, element %" PRId64, name, i);
+        right = test_tensor(session, folder, element.failed ? name : element.data, &a, &b) && right;
+        text_free(&element);
+    }
+    return right;
+}
+
 /* One output against its reference file. */
 static bool test_output(struct session *session, const char *folder, int output)
 {
@@ -70,38 +119,19 @@ static bool test_output(struct session *session, const char *folder, int output)
         return true; /* data sets may leave outputs out at the end */
     if (!session_output(session, output, &got))
         return false;
-    /* The file's type and shape are compared below, not demanded. */
-    struct tensor_want want = {info.name, DT_NONE, -1, NULL};
+    /* The file's type and shape are compared below, not demanded; but it does not say whether it
+     * holds a tensor or a list. */
+    bool is_list = dtype_is_list(got.type);
+    struct tensor_want want = {info.name, is_list ? got.type : DT_NONE, -1, NULL};
     if (!tensor_read(session->diag, path, &want, &wanted)) {
         tensor_free(&got);
         return false;
     }
-    bool right = same_type(&got, &wanted);
-    if (!right) {
-        struct text is = {0}, should = {0};
-        tensor_print_type(&is, got.type, got.rank, got.shape);
-        tensor_print_type(&should, wanted.type, wanted.rank, wanted.shape);
-        diag_error(session->diag, STATUS_TOLERANCE, folder, "output '%s' is %s, not %s", info.name,
-                   is.data, should.data);
-        text_free(&is);
-        text_free(&should);
-    } else {
-        struct comparison c =
-            tensor_compare(&got, &wanted, session->options->rtol, session->options->atol);
-        right = c.wrong == 0;
-        printf("%s: output '%s': worst error %.3g, relative %.3g\n", folder, info.name, c.error,
-               c.relative);
-        if (!right && got.type != DT_C64 && got.type != DT_C128)
-            diag_error(session->diag, STATUS_TOLERANCE, folder,
-                       "output '%s': %" PRId64 " of %" PRId64
-                       " elements are wrong; element %" PRId64 " is %.9g, not %.9g",
-                       info.name, c.wrong, tensor_elements(&got), c.worst,
-                       tensor_get_float(&got, c.worst), tensor_get_float(&wanted, c.worst));
-        else if (!right)
-            diag_error(session->diag, STATUS_TOLERANCE, folder,
-                       "output '%s': %" PRId64 " numbers are wrong, by %.9g at most", info.name,
-                       c.wrong, c.error);
-    }
+    struct text name = {0};
+    text_printf(&name, "output '%s'", info.name);
+    bool right = (is_list ? test_list : test_tensor)(
+        session, folder, name.failed ? "output" : name.data, &got, &wanted);
+    text_free(&name);
     tensor_free(&got);
     tensor_free(&wanted);
     return right;

@@ -26,9 +26,59 @@ bool tensor_make(struct diag *diag, const char *where, enum dtype type, int rank
     return true;
 }
 
+bool tensor_make_list(struct diag *diag, const char *where, enum dtype type, int64_t n,
+                      const struct tensor *elements, struct tensor *out)
+{
+    enum { ALIGN = 16 };
+    size_t count = n > 0 ? (size_t)n : 0;
+    size_t at = sizeof(struct tensor_list) + count * sizeof(struct tensor_item), size = at;
+    for (size_t i = 0; i < count; i++)
+        size += elements[i].size + ALIGN;
+    struct tensor_list *list = calloc(1, size);
+    if (list == NULL) {
+        diag_error(diag, STATUS_LIMIT, where, "out of memory");
+        return false;
+    }
+    list->n = n;
+    list->size = size;
+    for (size_t i = 0; i < count; i++) {
+        struct tensor_item *item = &list->item[i];
+        at = (at + ALIGN - 1) / ALIGN * ALIGN;
+        *item = (struct tensor_item){.rank = elements[i].rank, .offset = at};
+        item->size = elements[i].size;
+        memcpy(item->shape, elements[i].shape, sizeof item->shape);
+        if (item->size > 0)
+            memcpy((char *)list + at, elements[i].data, item->size);
+        at += item->size;
+    }
+    *out = (struct tensor){.type = type, .size = size, .data = list};
+    return true;
+}
+
+int64_t tensor_list_length(const struct tensor *list)
+{
+    return ((const struct tensor_list *)list->data)->n;
+}
+
+struct tensor tensor_list_at(const struct tensor *list, int64_t i)
+{
+    struct tensor_list *block = list->data;
+    const struct tensor_item *item = &block->item[i];
+    struct tensor element = {.type = dtype_element(list->type),
+                             .rank = item->rank,
+                             .size = item->size,
+                             .data = (char *)block + item->offset};
+    memcpy(element.shape, item->shape, sizeof item->shape);
+    return element;
+}
+
 void tensor_print_type(struct text *text, enum dtype type, int rank, const int64_t *shape)
 {
-    text_printf(text, "%s[", type > DT_NONE && type < DT_COUNT ? dtype_info[type].text : "?");
+    const char *name = type > DT_NONE && type < DT_END ? dtype_info[type].text : NULL;
+    text_printf(text, "%s", name != NULL ? name : "?");
+    if (name != NULL && dtype_is_list(type))
+        return;
+    text_printf(text, "[");
     for (int i = 0; i < rank; i++)
         text_printf(text, shape[i] < 0 ? "%s?" : "%s%" PRId64, i > 0 ? "x" : "", shape[i]);
     text_printf(text, "]");

@@ -28,6 +28,14 @@ bool tensor_write_pb(struct diag *diag, const char *path, const char *name,
 bool tensor_make(struct diag *diag, const char *where, enum dtype type, int rank,
                  const int64_t *shape, struct tensor *out);
 
+/* Makes a list (ir/eval.h) with copies of these tensors as its elements; n = -1: an optional sequence
+ * that is not there. False after reporting. */
+bool tensor_make_list(struct diag *diag, const char *where, enum dtype type, int64_t n,
+                      const struct tensor *elements, struct tensor *out);
+int64_t tensor_list_length(const struct tensor *list); /* -1: as above */
+/* Element i, whose data belong to the list. */
+struct tensor tensor_list_at(const struct tensor *list, int64_t i);
+
 /* "f32[1x3x224x224]" into text. */
 void tensor_print_type(struct text *text, enum dtype type, int rank, const int64_t *shape);
 

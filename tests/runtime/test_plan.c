@@ -236,9 +236,8 @@ static void reserved_steps_are_refused_by_name(void **state)
     struct plan_builder b;
     size_t size;
     builder_init(&b, "sm_80", 80);
-    struct plan_step step = {.kind = PLAN_STEP_LIST_NEW,
-                             .nodes = builder_string(&b, "seq (Split)")};
-    step.u.list.buffer = step.u.list.position = step.u.list.result = PLAN_NONE;
+    struct plan_step step = {.kind = PLAN_STEP_HOST_CALL,
+                             .nodes = builder_string(&b, "seq (StringSplit)")};
     builder_add(&b, PLAN_STEPS, &step, sizeof step);
     unsigned char *bytes = builder_finish(&b, &size);
     struct gpucc_plan *plan;
@@ -246,8 +245,8 @@ static void reserved_steps_are_refused_by_name(void **state)
     const char *target;
     assert_int_equal(gpucc_plan_open_memory(bytes, size, 0, &plan), GPUCC_OK);
     assert_int_equal(gpucc_plan_fits(plan, &device, &target), GPUCC_UNSUPPORTED);
-    assert_error("seq (Split)");
-    assert_error("LIST_NEW");
+    assert_error("seq (StringSplit)");
+    assert_error("HOST_CALL");
     gpucc_plan_close(plan);
     builder_free(&b);
     free(bytes);
