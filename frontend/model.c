@@ -16,7 +16,7 @@ static bool map_file(struct diag *diag, const char *path, int flags, struct mapp
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0) {
-        diag_error(diag, STATUS_IO, path, "cannot be opened: %s", strerror(errno));
+        diag_error(diag, status_of_errno(errno), path, "cannot be opened: %s", strerror(errno));
         if (fd >= 0)
             close(fd);
         return false;
@@ -28,9 +28,10 @@ static bool map_file(struct diag *diag, const char *path, int flags, struct mapp
     else if (st.st_size > 0 &&
              (bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) == MAP_FAILED)
         why = strerror(errno);
+    enum status status = bytes == MAP_FAILED ? status_of_errno(errno) : STATUS_IO;
     close(fd);
     if (why) {
-        diag_error(diag, STATUS_IO, path, "cannot be read: %s", why);
+        diag_error(diag, status, path, "cannot be read: %s", why);
         return false;
     }
     *map = (struct mapping){strdup(path), bytes, (size_t)st.st_size};

@@ -162,7 +162,7 @@ static const char *map_file(struct build *b, const char *path, size_t *size)
             bytes = (void *)""; /* an empty file, or something that cannot be mapped */
     }
     if (bytes == MAP_FAILED)
-        diag_error(&b->diag, STATUS_IO, path, "%s", strerror(errno));
+        diag_error(&b->diag, status_of_errno(errno), path, "%s", strerror(errno));
     if (fd >= 0)
         close(fd);
     return bytes == MAP_FAILED ? NULL : bytes;
