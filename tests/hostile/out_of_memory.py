@@ -19,7 +19,8 @@ import harness  # noqa: E402
 
 SEEDS = harness.ROOT / "tests" / "fuzz" / "seeds" / "import"
 DIGITS = harness.ROOT / "examples" / "digits" / "digits.onnx"
-MODELS = ("MatMul", "function", "shape_arithmetic", "tensor_sparse", "Conv_same", "TopK")
+MODELS = ("MatMul", "function", "shape_arithmetic", "tensor_sparse", "Conv_same", "TopK",
+          "Loop_free", "If", "LSTM", "NonZero", "SplitToSequence")
 SMALL, LIMIT = 400, 5  # allocations; exit code
 
 
