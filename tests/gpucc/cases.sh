@@ -338,20 +338,20 @@ the_kind_of_a_file_is_read_from_its_bytes() {
 }
 
 # As much memory as the program needs to start, then more and more (tests/hostile/out_of_memory.py
-# fails each allocation). A sanitizer cannot start in so little.
+# fails each allocation).
 running_out_of_memory_is_a_limit() {
     kilobytes=2000 limits=0 status=127
     while [ $status != 0 ] && [ $kilobytes -lt 40000 ]; do
         status=0
         (ulimit -v $kilobytes && "$gpucc" "$digits" --emit=cuda -o p.cu) 2>err.txt || status=$?
         case $status in
+        0 | 127) ;; # 127: not enough to map the C library
         5) grep -q 'memory' err.txt || fail "no reason given"; limits=$((limits + 1)) ;;
-        0|1|127) [ $status != 1 ] || grep -q Sanitizer err.txt || fail "exit 1" ;;
         *) cat err.txt >&2; fail "exit $status with $kilobytes KB" ;;
         esac
         kilobytes=$((kilobytes + 100))
     done
-    grep -q 'Sanitizer' err.txt || [ $status$limits -gt 3 ] || fail "met the limit $limits times"
+    [ $status = 0 ] && [ $limits -gt 3 ] || fail "met the limit $limits times, then exit $status"
 }
 
 equal_kernels_of_two_layers_are_one_file() {
