@@ -107,7 +107,7 @@ static void tensor_table(struct text *out)
 {
     static const char *const classes[] = {"scalar",   "const",  "view",   "reduce", "row",
                                           "contract", "window", "scan",   "gather", "scatter",
-                                          "sort",     "select", "control"};
+                                          "sort",     "select", "control", "list"};
     static const char *const kinds[] = {"int",  "bool", "float", "type", "axes",    "dim",
                                         "dims", "ints", "perm",  "mode", "combine", "elements"};
     text_printf(out, "| op | class | operands | results | attributes |\n|---|---|---|---|---|\n");

@@ -65,6 +65,19 @@ def load_tensor(path):
     return numpy_helper.to_array(tensor)
 
 
+def load_arrays(path, kind):
+    """What a file of a tensor, sequence or optional holds, as a list of arrays."""
+    data = pathlib.Path(path).read_bytes()
+    if kind == "tensor":
+        return [load_tensor(path)]
+    if kind == "sequence":
+        return numpy_helper.to_list(onnx.SequenceProto.FromString(data))
+    optional = onnx.OptionalProto.FromString(data)
+    if optional.HasField("sequence_value"):
+        return numpy_helper.to_list(optional.sequence_value)
+    return [numpy_helper.to_array(optional.tensor_value)] if optional.HasField("tensor_value") else []
+
+
 def save_tensor(path, array, name=""):
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     pathlib.Path(path).write_bytes(numpy_helper.from_array(array, name).SerializeToString())
