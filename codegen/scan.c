@@ -2,7 +2,7 @@
 #include "common.h"
 #include "cost.h"
 
-enum { SCAN_THREADS = 128 };
+enum { SCAN_THREADS = 128, LINE_THREADS = 1024 /* for a line that a block works on */ };
 
 static const struct index *const *element(struct emitter *e, const struct axes *axes,
                                           const struct index **at)
@@ -26,11 +26,12 @@ bool family_scan(struct codegen *c, const struct group *group)
     axes_split(e->g, x, 1u << axis, &axes);
     int lanes = cost_lanes(e->target, cost_guess(e->g, axes.rows), cost_guess(e->g, axes.length),
                            axes.trailing);
-    lanes = lanes > 32 ? 32 : lanes;
+    lanes = lanes > 32 ? LINE_THREADS : lanes;
+    int threads = lanes > 32 ? LINE_THREADS : SCAN_THREADS;
 
     emit_define(e, "LINES", "%s", emit_dim(e, axes.rows));
     emit_define(e, "LENGTH", "%s", emit_dim(e, axes.length));
-    emit_define(e, "THREADS", "%d", SCAN_THREADS);
+    emit_define(e, "THREADS", "%d", threads);
     emit_define(e, "LANES", "%d", lanes);
     emit_define(e, "EXCLUSIVE", "%d", exclusive);
     emit_define(e, "REVERSE", "%d", reverse);
@@ -49,7 +50,7 @@ bool family_scan(struct codegen *c, const struct group *group)
     emit_epilogue(e, at);
     emit_function_end(e);
 
-    launch_over(e, axes.rows, SCAN_THREADS / lanes, SCAN_THREADS);
+    launch_over(e, axes.rows, threads / lanes, threads);
     emit_skeleton(e, "scan.cuh");
     return emit_finish(e);
 }
