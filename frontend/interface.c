@@ -193,7 +193,9 @@ bool interface_outputs(struct import *im, struct scope *scope, const Onnx__Graph
             ok &= e->value && interface_add_output(im, e->value, name);
     }
     if (ok && !im->graph->n_outputs) {
-        diag_error(im->diag, STATUS_USAGE, im->model->name, "no output is left");
+        bool none = !graph->n_output;
+        diag_error(im->diag, none ? STATUS_BAD_MODEL : STATUS_USAGE, im->model->name,
+                   none ? "the model has no output" : "no output is left");
         return false;
     }
     return ok;

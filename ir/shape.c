@@ -219,6 +219,11 @@ bool shape_pad(struct inference *inf)
     for (int i = 0; i < x->rank; i++)
         rule_push(inf, 0, dim_add(t, x->shape[i], dim_add(t, attr->low.d[i], attr->high.d[i])));
     inf->out[0].type = x->type;
+    /* Reflected, repeated or continued is what is there; of nothing there is nothing to take. */
+    for (int i = 0; i < x->rank && attr->mode != PAD_CONSTANT; i++)
+        if (!rule_require(inf, MUST_LESS_EQUAL, dim_min(t, inf->out[0].shape[i], dim_const(t, 1)),
+                          x->shape[i], rule_axis_text(inf, "to take elements from", i)))
+            return false;
     return true;
 }
 
