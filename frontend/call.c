@@ -122,6 +122,14 @@ const Onnx__AttributeProto *call_attr(struct call *c, const char *name, int type
     return NULL;
 }
 
+const Onnx__GraphProto *attr_graph(struct call *c, const char *name)
+{
+    const Onnx__AttributeProto *a = call_attr(c, name, ONNX__ATTRIBUTE_PROTO__TYPE__GRAPH);
+    if (!a && !c->failed)
+        call_error(c, "attribute '%s' is missing", name);
+    return a ? a->g : NULL;
+}
+
 bool attr_given(struct call *c, const char *name)
 {
     return find_attr(c->node, c->scope, name);

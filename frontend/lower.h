@@ -56,6 +56,7 @@ bool call_wants(const struct call *c, int output); /* the output has a name */
 
 /* Attributes. A value of another kind is an error and marks the call as failed. */
 const Onnx__AttributeProto *call_attr(struct call *c, const char *name, int type); /* or NULL */
+const Onnx__GraphProto *attr_graph(struct call *c, const char *name); /* NULL after reporting */
 bool attr_given(struct call *c, const char *name);
 int64_t attr_int(struct call *c, const char *name, int64_t otherwise);
 double attr_float(struct call *c, const char *name, double otherwise);

@@ -30,11 +30,10 @@ static bool one_each(struct call *c, const char *name, int n, const int64_t **v)
 static bool read_scan(struct call *c, struct scan *s, int before)
 {
     struct arena *arena = c->b->g->arena;
-    const Onnx__AttributeProto *a = call_attr(c, "body", ONNX__ATTRIBUTE_PROTO__TYPE__GRAPH);
     int64_t scanned = attr_int(c, "num_scan_inputs", 0);
-    if (!a || c->failed)
-        return c->failed ? false : call_error(c, "attribute 'body' is missing");
-    s->body = a->g;
+    s->body = attr_graph(c, "body");
+    if (!s->body || c->failed)
+        return false;
     if (scanned < 1 || scanned > c->n_in - before)
         return call_error(c, "num_scan_inputs is %lld for %d inputs", (long long)scanned, c->n_in);
     s->inputs = (int)scanned;
