@@ -102,8 +102,8 @@ static bool list_ok(const struct program *p, const struct plan_step *step)
         !present(at || insert || shape || length, step->u.list.tensor, p->n_buffers) ||
         !present(at || insert || shape || kind == PLAN_STEP_LIST_ERASE, step->u.list.position,
                  p->n_scalars) ||
-        (rt_element_bytes(step->u.list.dtype) > 0) != typed || step->u.list.optional > 1 ||
-        step->u.list.n_args > PLAN_MAX_RANK)
+        (typed ? rt_element_bytes(step->u.list.dtype) == 0 : step->u.list.dtype != 0) ||
+        step->u.list.optional > 1 || step->u.list.n_args > PLAN_MAX_RANK)
         return false;
     if (!typed)
         return step->u.list.first_arg == 0 && (shape || step->u.list.n_args == 0);
