@@ -191,6 +191,7 @@ static bool simplify_graph(struct graph *g)
     const char *origin = g->origin;
     for (struct node *node = g->first, *next; node; node = next) {
         struct builder b = {g, node};
+        struct node *before = node->prev;
         struct value *simpler = NULL;
         next = node->next;
         g->origin = node->origin;
@@ -202,6 +203,8 @@ static bool simplify_graph(struct graph *g)
         }
         if (simpler && simpler != node->out[0]) {
             value_replace_uses(g, node->out[0], simpler);
+            node_remove(g, node);
+            next = before ? before->next : g->first; /* what was made instead may be simpler yet */
             changed = true;
         }
     }
