@@ -8,13 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    MOST_TERMS = 256,
-    MOST_DIVISION_STEPS = 64,
-    MOST_LOOK_INSIDE = 4,
-    MOST_REMAINDER_TERMS = 12,
-    MOST_SHIFT = 16
-};
+enum { MOST_DIVISION_STEPS = 64, MOST_LOOK_INSIDE = 4, MOST_REMAINDER_TERMS = 12, MOST_SHIFT = 16 };
 
 /* -- Sums and products -- */
 
@@ -140,20 +134,29 @@ static struct dim_term multiply_terms(struct dim_table *t, const struct dim_term
     return product;
 }
 
-const struct dim *dim_mul(struct dim_table *t, const struct dim *a, const struct dim *b)
+const struct dim *dim_mul_whole(struct dim_table *t, const struct dim *a, const struct dim *b)
 {
     if (dim_is(a, 0) || dim_is(b, 1))
         return a;
     if (dim_is(b, 0) || dim_is(a, 1))
         return b;
     struct dim_term whole_a = {1, 1, &a->self}, whole_b = {1, 1, &b->self};
+    struct dim_term *term = ARENA_NEW(t->arena, struct dim_term);
+    *term = multiply_terms(t, a->n_terms == 1 ? a->terms : &whole_a,
+                           b->n_terms == 1 ? b->terms : &whole_b);
+    return make_sum(t, 1, term);
+}
+
+const struct dim *dim_mul(struct dim_table *t, const struct dim *a, const struct dim *b)
+{
+    if (dim_is(a, 0) || dim_is(b, 1))
+        return a;
+    if (dim_is(b, 0) || dim_is(a, 1))
+        return b;
     const struct dim_term *x = a->terms, *y = b->terms;
     int n_x = a->n_terms, n_y = b->n_terms;
-    if ((int64_t)n_x * n_y > MOST_TERMS && n_x > 1 && n_y > 1) { /* too long to write out */
-        x = &whole_a;
-        y = &whole_b;
-        n_x = n_y = 1;
-    }
+    if ((int64_t)n_x * n_y > MOST_TERMS && n_x > 1 && n_y > 1)
+        return dim_mul_whole(t, a, b);
     int n = 0;
     struct dim_term *terms = ARENA_ARRAY(t->arena, (size_t)n_x * (size_t)n_y, struct dim_term);
     for (int i = 0; i < n_x; i++)

@@ -24,6 +24,11 @@ const struct dim *dim_intern_atom(struct dim_table *t, enum dim_kind kind, const
  * dim may keep them. */
 const struct dim *dim_intern_sum(struct dim_table *t, int n, struct dim_term *terms);
 
+/* A product of sums is written out up to this many terms. */
+enum { MOST_TERMS = 256 };
+/* a * b with sums as they are: longer products. */
+const struct dim *dim_mul_whole(struct dim_table *t, const struct dim *a, const struct dim *b);
+
 /* A total order by structure, the same in every table with equally numbered symbols. */
 int dim_compare(const struct dim *a, const struct dim *b);
 

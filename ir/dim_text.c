@@ -153,12 +153,20 @@ static const struct dim *read_atom(struct reader *r, bool negative)
     return d;
 }
 
+/* Sums among the factors are written out if all of them together can be, whatever their order. */
 static const struct dim *read_product(struct reader *r, bool negative)
 {
     const struct dim *product = read_atom(r, negative);
+    const struct dim *whole = product;
+    int64_t n_terms = product ? product->n_terms : 0;
     while (product && accept(r, '*')) {
         const struct dim *factor = read_atom(r, false);
-        product = factor ? dim_mul(r->t, product, factor) : NULL;
+        if (!factor)
+            return NULL;
+        n_terms *= factor->n_terms > 1 ? factor->n_terms : 1;
+        n_terms = n_terms > MOST_TERMS ? MOST_TERMS + 1 : n_terms;
+        whole = dim_mul_whole(r->t, whole, factor);
+        product = n_terms > MOST_TERMS ? whole : dim_mul(r->t, product, factor);
     }
     return product;
 }

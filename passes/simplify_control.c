@@ -84,6 +84,7 @@ static void inline_loop(struct graph *g, struct node *loop)
         struct value *stacked = build_unsqueeze(&b, body->outputs[i], 1);
         if (!stacked)
             return;
+        body->outputs[i]->is_output = false;
         body->outputs[i] = stacked;
     }
     control_inline(g, loop, body);

@@ -271,9 +271,30 @@ static void simplified_has_the_value_of_the_written_one(void **state)
     assert_true(checked > 50000);
 }
 
+/* A product that is too long to write out reads as what it was printed from, in any order. */
+static void long_products_print_and_parse(void **state)
+{
+    struct world *w = *state;
+    struct text sum = {0}, all = {0}, again = {0};
+    for (int i = 0; i < 17; i++)
+        text_printf(&sum, "%ss%d", i ? " + " : "", i);
+    text_printf(&all, "3*n*(%s)*(%s + 1)", sum.data, sum.data);
+    const struct dim *d = parse_dim(w, all.data), *s = parse_dim(w, sum.data);
+    const struct dim *product =
+        dim_mul(w->g->dims, s, dim_add(w->g->dims, s, dim_const(w->g->dims, 1)));
+    product = dim_mul(w->g->dims, dim_mul(w->g->dims, dim_const(w->g->dims, 3), w->n), product);
+    assert_ptr_equal(d, product);
+    dim_print(&again, w->g->dims, d);
+    assert_ptr_equal(parse_dim(w, again.data), d);
+    text_free(&sum);
+    text_free(&all);
+    text_free(&again);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        RULE(long_products_print_and_parse),
         RULE(equal_expressions_are_one_pointer),
         RULE(sums_are_kept_in_order_without_zeros),
         RULE(floordiv_takes_multiples_out),
