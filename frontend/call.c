@@ -268,8 +268,8 @@ int value_dims(struct call *c, struct value *v, const char *what, const struct d
     int64_t n;
     if (!v)
         return -1; /* reported */
-    if (!dtype_is_int(v->type) && v->type != DT_BOOL)
-        return call_error(c, "%s holds no integers", what), -1;
+    if (!dtype_can_be_size(v->type))
+        return call_error(c, "%s holds no integers, or too small ones", what), -1;
     if (v->rank > 1)
         return call_error(c, "%s has rank %d, not 1", what, v->rank), -1;
     if (!value_elements_const(v, &n))

@@ -22,6 +22,11 @@ bool dtype_is_float(enum dtype type)
     return dtype_info[type].cls == DC_F;
 }
 
+bool dtype_can_be_size(enum dtype type)
+{
+    return type == DT_BOOL || (dtype_is_int(type) && dtype_info[type].bits >= 8);
+}
+
 bool dtype_is_int(enum dtype type)
 {
     return dtype_info[type].cls == DC_S || dtype_info[type].cls == DC_U;

@@ -75,6 +75,7 @@ size_t dtype_size(enum dtype type);
 
 bool dtype_is_float(enum dtype type);
 bool dtype_is_int(enum dtype type); /* signed or unsigned; not bool */
+bool dtype_can_be_size(enum dtype type); /* elements may be sizes: bool, integers of whole bytes */
 bool dtype_is_list(enum dtype type);
 /* Of a list: the type of its elements, and DT_SEQUENCE, DT_OPTIONAL or DT_OPTIONAL_SEQUENCE. */
 enum dtype dtype_element(enum dtype list);

@@ -327,7 +327,7 @@ static void check_element(struct verifier *v, int symbol, const struct symbol_so
         return;
     }
     enum dtype type = source->value->type;
-    if (!dtype_is_int(type) && type != DT_BOOL)
+    if (!dtype_can_be_size(type))
         fault(v, NULL, "symbol %s comes from a tensor of %s", name, dtype_info[type].text);
     if (source->element < 0 || (value_elements_const(source->value, &n) && source->element >= n))
         fault(v, NULL, "symbol %s comes from an element outside %%%u", name,
