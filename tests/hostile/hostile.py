@@ -191,9 +191,10 @@ class Attack:
         code, _ = self.gpucc(what, path, "-o", plan, "--target=portable", "-j1")
         if code:
             return
-        inspected = subprocess.run([self.bin / "gpurun", "inspect", plan, "--json"],
-                                   capture_output=True, check=True).stdout
-        inspected = json.loads(inspected)
+        done = subprocess.run([self.bin / "gpurun", "inspect", plan, "--json"], capture_output=True)
+        if done.returncode:
+            raise Verdict(f"gpucc's plan: gpurun exit {done.returncode}: {done.stderr[:300]}")
+        inspected = json.loads(done.stdout)
         if not write_inputs(rng, inspected, folder):
             self.counts[f"{what}: not run for its inputs"] += 1
             return
