@@ -235,6 +235,8 @@ def generator(*operators, domain=""):
     """Decorator: the function makes cases of these operators."""
     def register(function):
         for op in operators:
+            if (domain, op) in REGISTRY:
+                raise ValueError(f"{op} has two generators")
             REGISTRY[domain, op] = function
         return function
     return register

@@ -27,12 +27,12 @@ def random_numbers_like(r, op):
 
 
 def one_choice(r, op, attributes, inputs):
-    """A normal distribution of scale 0, or a uniform one between neighbours; else any."""
+    """A very narrow normal distribution, or a uniform one between neighbours; else any."""
     at = r.pick([2.5, -1.0])
     if r.chance(0.2):
         return Case(inputs, attributes, neighbours=False)
     if "Normal" in op:
-        attributes |= {"mean": at, "scale": 0.0}
+        attributes |= {"mean": at, "scale": 1e-30}
     else:
         attributes |= {"low": at, "high": float(np.nextafter(np.float32(at), np.float32(9)))}
     dtype = made_type(attributes, inputs[0].dtype if inputs else np.float32)

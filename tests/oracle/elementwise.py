@@ -140,20 +140,6 @@ def identity(r, op):
                 again=lambda r: [r.values(dtype, r.shape(len(shape)))])
 
 
-@generator("Clip")
-def clip(r, op):
-    dtype = r.dtype()
-    x = r.values(dtype, r.shape())
-    low, high = sorted(float(v) for v in r.values(dtype, [2]))
-    if r.chance(0.2):
-        low, high = high, low
-    low, high = (v if r.chance(0.7) else None for v in (low, high))
-    if r.opset < 11:
-        return Case([x], {"min": low, "max": high}, kind="exact")
-    limits = [None if v is None else np.asarray(v).astype(dtype) for v in (low, high)]
-    return Case([x, *limits], kind="exact", constant=tuple(i for i in (1, 2) if r.chance()))
-
-
 def convertible(r, source, target, shape):
     """Numbers of the source type that ONNX says how to convert: whole types have no infinity, and a
     float out of their range gives anything."""

@@ -14,8 +14,9 @@ generator is one too, unless MISSING says why.
 """
 import argparse
 import collections
-import concurrent.futures
 import importlib
+import multiprocessing
+import multiprocessing.connection
 import os
 import pathlib
 import re
@@ -151,39 +152,46 @@ class Runner:
         return Result(case, None, by, row)
 
 
-_runner = None
-
-
-def _start(options):
-    global _runner
+def work(options, keys, pipe):
+    """In a process of its own: sends (name, description, error, judge, row) of each case."""
     cases.seed = options.seed
-    _runner = Runner(options)
-
-
-def _work(keys):
-    return [(r.case.name(), r.case.describe(), r.error, r.judge, r.row) for r in _runner.run(keys)]
+    pipe.send([(r.case.name(), r.case.describe(), r.error, r.judge, r.row)
+               for r in Runner(options).run(keys)])
+    pipe.close()
 
 
 def sweep(options, chosen):
-    """(name, description, error, judge, row) of each case."""
+    """(name, description, error, judge, row) of each case. An oracle may crash: then the cases of
+    its batch run again, each alone."""
     by_opset = collections.defaultdict(list)
     for key in chosen:
         by_opset[cases.opset_of(*key)].append(key)
-    batches = [keys[i:i + BATCH] for keys in by_opset.values() for i in range(0, len(keys), BATCH)]
-    with concurrent.futures.ProcessPoolExecutor(options.jobs, initializer=_start,
-                                                initargs=(options,)) as pool:
-        futures = {pool.submit(_work, keys): keys for keys in batches}
-        for future in concurrent.futures.as_completed(futures):
+    batches = collections.deque(keys[i:i + BATCH] for keys in by_opset.values()
+                                for i in range(0, len(keys), BATCH))
+    context, running = multiprocessing.get_context("fork"), {}
+    while batches or running:
+        while batches and len(running) < options.jobs:
+            keys = batches.popleft()
+            here, there = context.Pipe(duplex=False)
+            process = context.Process(target=work, args=(options, keys, there))
+            process.start()
+            there.close()
+            running[here] = process, keys
+        for here in multiprocessing.connection.wait(running):
+            process, keys = running.pop(here)
             try:
-                yield from future.result()
-            except concurrent.futures.process.BrokenProcessPool:
-                yield (str([f"{k[1]}[{k[2]}]" for k in futures[future]]), "",
-                       "an oracle crashed in one of the unfinished batches", None, None)
+                yield from here.recv()
+            except EOFError:
+                if len(keys) > 1:
+                    batches.extend([key] for key in keys)
+                else:
+                    yield (f"{keys[0][1]}[{keys[0][2]}]", "", "an oracle crashed", None, None)
+            process.join()
 
 
 def detail(options, key):
     """Everything about one case."""
-    _start(options)
+    runner = Runner(options)
     case = cases.make(*key)
     for i, x in enumerate(case.inputs):
         print(f"input {i}: {x if x is None or x.size > 200 else x.tolist()}")
@@ -193,8 +201,8 @@ def detail(options, key):
             print(f"{name}: {[y.tolist() for y in judge.answer(case, case.inputs, name)[0]]}")
         except judge.NoOracle as e:
             print(f"{name}: {e}")
-    got = _runner._outputs([case])
-    print(f"gpucc: {[y.tolist() for y in got[0][0]] if got else _runner.error}")
+    got = runner._outputs([case])
+    print(f"gpucc: {[y.tolist() for y in got[0][0]] if got else runner.error}")
 
 
 def completeness(options, results):
