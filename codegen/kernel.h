@@ -46,9 +46,9 @@ struct step {
     enum { STEP_LAUNCH, STEP_FILL, STEP_COPY, STEP_READ, STEP_BRANCH, STEP_LOOP,
            STEP_LIST } kind;
     struct kernel *kernel;          /* LAUNCH */
-    struct value *value;            /* FILL: destination; COPY: destination; READ: read to the host
+    struct value *value;            /* FILL, COPY, a LAUNCH that copies: destination; READ: read to the host
                                        because symbols with SYMBOL_ELEMENT sources need it */
-    struct value *source;           /* COPY */
+    struct value *source;           /* COPY; LAUNCH: the kernel but copies it to value, or NULL */
     uint32_t pattern;               /* FILL: 32-bit word */
     struct node *node;              /* LIST: the node; BRANCH, LOOP: operands and results have buffers … */
     struct program *body[2];        /* … and these are its bodies' steps (LOOP: the first only) */

@@ -115,6 +115,8 @@ static void place_output(struct plan_layout *l, uint32_t body, int k)
 {
     const struct plan_body *b = &l->bodies[body];
     struct value *v = b->g->outputs[k];
+    if (!b->node && l->copied[k])
+        return;
     if (!v->def || plan_is_weight(v) || plan_has_place(l, v) ||
         (is_state(b, k) && !replaces_state(b, k)) || (is_stack(b, k) && !fits_slot(l, b, v)))
         return;
@@ -197,6 +199,12 @@ static struct plan_place save_state(struct plan_layout *l, uint32_t body, int k)
     return saved;
 }
 
+/* What output k is copied over may still be read by the copies of others. */
+static bool overwrites(const struct plan_body *b, int k)
+{
+    return is_state(b, k) || b->g->output_alias[k] >= 0;
+}
+
 void plan_end_body(struct plan_layout *l, uint32_t body)
 {
     struct plan_body *b = &l->bodies[body];
@@ -206,9 +214,9 @@ void plan_end_body(struct plan_layout *l, uint32_t body)
         from[k] =
             is_state(b, k) ? save_state(l, body, k) : plan_place_of(l, body, b->g->outputs[k]);
     for (int k = 0; k < b->g->n_outputs; k++)
-        if (!is_state(b, k))
+        if (!overwrites(b, k))
             copy_output(l, body, k, from[k]);
     for (int k = 0; k < b->g->n_outputs; k++)
-        if (is_state(b, k))
+        if (overwrites(b, k))
             copy_output(l, body, k, from[k]);
 }

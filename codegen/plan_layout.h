@@ -3,6 +3,7 @@
  *
  *   plan_steps.c      the steps in the plan's order, bodies behind their owners
  *   plan_control.c    … what moves values into bodies, from one iteration to the next, and out
+ *   plan_alias.c      … which outputs are made in the memory of an input
  *   plan_buffers.c    which value lies where, and when each buffer is alive
  *   plan_program.c    the records
  *   plan_memory.c     … those of buffers, and where they lie in the arena
@@ -68,6 +69,7 @@ struct plan_layout {
     struct scalar_segment *segments;
     int n_segments;
     struct scalar_program *scalars;
+    bool *copied; /* by output: one that lies in an input's memory is copied there in the end */
 };
 
 /* ONNX nodes that make v: never NULL. */
@@ -101,6 +103,16 @@ void plan_begin_loop(struct plan_layout *l, uint32_t body, const struct node *no
 /* Appends the COPYs at the end of a body, or of the main steps: to results that no step of it
  * writes in place. */
 void plan_end_body(struct plan_layout *l, uint32_t body);
+
+/* ---- plan_alias.c ---- */
+
+/* `to` is an output that is made in place in the memory of `from`, an input. */
+bool plan_is_in_place(const struct plan_layout *l, const struct value *from,
+                      const struct value *to);
+
+/* After the steps are laid out: marks outputs in copied[] that cannot be made in place, and sets
+ * *again if that changes the steps. False after reporting one that cannot lie there at all. */
+bool plan_settle_aliases(struct plan_layout *l, bool *again);
 
 /* ---- plan_buffers.c ---- */
 

@@ -399,15 +399,39 @@ static void add_scalars(struct plan_layout *l, uint32_t *bind, const uint32_t **
         }
 }
 
+/* An output in an input's memory needs room there before the plan runs. */
+static bool check_aliases(struct plan_layout *l)
+{
+    for (int k = 0; k < l->g->n_outputs; k++)
+        if (l->g->output_alias[k] >= 0 &&
+            scalar_segment_of(l->scalars, plan_bytes(l, l->g->outputs[k])) != 0) {
+            diag_error(l->b->diag, STATUS_UNSUPPORTED, l->g->output_names[k],
+                       "cannot lie in an input's memory: its size depends on the data");
+            return false;
+        }
+    return true;
+}
+
 bool plan_add_program(struct plan_builder *b, int index)
 {
-    struct plan_layout l = {.b = b, .g = b->g, .own = b->own[index], .program = b->programs[index]};
+    struct plan_layout l;
     struct plan_program record = {0};
     const uint32_t *begin;
-    plan_lay_out_steps(&l);
+    bool *copied = ARENA_ARRAY(b->g->arena, (size_t)b->g->n_outputs, bool), again;
+    memset(copied, 0, (size_t)b->g->n_outputs * sizeof *copied);
+    do {
+        l = (struct plan_layout){.b = b,
+                                 .g = b->g,
+                                 .own = b->own[index],
+                                 .program = b->programs[index],
+                                 .copied = copied};
+        plan_lay_out_steps(&l);
+        if (!plan_settle_aliases(&l, &again))
+            return false;
+    } while (again);
     l.scalars = scalar_create(b->g, l.n_segments, l.segments);
     want_sizes(&l);
-    if (!scalar_emit(l.scalars, string_of, b))
+    if (!scalar_emit(l.scalars, string_of, b) || !check_aliases(&l))
         return false;
     add_scalars(&l, &record.bind_scalars, &begin);
     if (!add_steps(&l, begin) || !plan_place_buffers(&l, &record))

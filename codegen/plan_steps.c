@@ -194,7 +194,10 @@ static void collect_body(struct plan_layout *l, uint32_t body, const bool *neede
         case STEP_BRANCH:
         case STEP_LOOP: add_control(l, body, step); break;
         case STEP_LIST: plan_add_step(l, body, *step, step->node->origin); break;
-        case STEP_LAUNCH: plan_add_step(l, body, *step, step->kernel->nodes); break;
+        case STEP_LAUNCH:
+            if (!step->source || !plan_is_in_place(l, step->source, step->value))
+                plan_add_step(l, body, *step, step->kernel->nodes);
+            break;
         case STEP_READ: plan_add_step(l, body, *step, plan_origin(step->value)); break;
         case STEP_COPY:
             plan_add_copy(l, body, step->value, plan_place_of(l, body, step->value),

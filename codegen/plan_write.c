@@ -101,7 +101,7 @@ static void add_elements(struct plan_builder *b, enum dtype type)
     PLAN_PUSH(&b->shared[PLAN_VALUES], &tensor);
 }
 
-static void add_value(struct plan_builder *b, const struct value *v, const char *name)
+static void add_value(struct plan_builder *b, const struct value *v, const char *name, int alias)
 {
     if (dtype_is_list(v->type)) {
         add_list(b, v->type, name);
@@ -114,7 +114,7 @@ static void add_value(struct plan_builder *b, const struct value *v, const char 
                                 .rank = (uint8_t)v->rank,
                                 .first_dim = (uint32_t)(dims->length / sizeof(struct plan_dim)),
                                 .element = PLAN_NONE,
-                                .alias = PLAN_NONE};
+                                .alias = alias < 0 ? PLAN_NONE : (uint32_t)alias};
     PLAN_PUSH(&b->shared[PLAN_VALUES], &record);
     for (int i = 0; i < v->rank; i++) {
         const struct dim *d = v->shape[i];
@@ -136,9 +136,9 @@ static void add_shared(struct plan_builder *b)
     b->n_values = (uint32_t)(g->n_inputs + g->n_outputs);
     plan_string(b, "");
     for (int i = 0; i < g->n_inputs; i++)
-        add_value(b, g->inputs[i], g->inputs[i]->name);
+        add_value(b, g->inputs[i], g->inputs[i]->name, -1);
     for (int i = 0; i < g->n_outputs; i++)
-        add_value(b, g->outputs[i], g->output_names[i]);
+        add_value(b, g->outputs[i], g->output_names[i], g->output_alias[i]);
     for (int i = 0; i < g->n_inputs; i++)
         add_elements(b, g->inputs[i]->type);
     for (int i = 0; i < g->n_outputs; i++)

@@ -16,9 +16,17 @@ static const enum op combine_op[] = {
 
 static bool copy_operand(struct codegen *c, const struct group *group)
 {
+    struct value *from = group->core->in[0], *to = group->core->out[0];
     struct emitter *e = emit_begin(c, group, "copy");
-    emit_map(e, 1, &group->core->in[0], &group->core->out[0]);
-    return emit_finish(e);
+    emit_map(e, 1, &from, &to);
+    if (!emit_finish(e))
+        return false;
+    if (!from->def || from->def->kernel != group->id) { /* not computed on the way */
+        struct step *step = &c->program->steps[c->program->n_steps - 1];
+        step->source = from;
+        step->value = to;
+    }
+    return true;
 }
 
 /* The variable that holds where element `at` of the indices points along an axis of this extent. */

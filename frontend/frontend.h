@@ -51,13 +51,17 @@ struct frontend_io {
     enum dtype type;    /* DT_NONE: the model's */
     const char *layout; /* NULL: the model's */
 };
+struct frontend_alias { /* --alias OUTPUT=INPUT: the output lies in the input's memory */
+    const char *output, *input;
+};
 bool frontend_knows_layout(const char *name);
 
 struct frontend_options {
-    int n_shapes, n_frozen, n_io, n_outputs, n_dropped;
+    int n_shapes, n_frozen, n_io, n_outputs, n_dropped, n_aliases;
     const struct frontend_shape *shapes;
     const struct frontend_frozen *frozen;
     const struct frontend_io *io;
+    const struct frontend_alias *aliases;
     const char *const *outputs; /* --output: values of the model's graph, outputs behind its own */
     const char *const *dropped; /* --no-output: outputs of the model that the graph does not have */
 };

@@ -196,9 +196,10 @@ static bool import_list(struct import *im, struct scope *scope, const Onnx__Valu
     struct frontend_shape given;
     int rank;
     enum dtype type = list_declared(info->type, &rank);
-    if (given_shape(im, info->name, &given) || interface_frozen(im, info->name)) {
+    if (given_shape(im, info->name, &given) || interface_converts(im, info->name)) {
         diag_error(im->diag, STATUS_USAGE, im->model->name,
-                   "--shape and --freeze are for tensors, and input '%s' is none", info->name);
+                   "--shape, --freeze and --io are for tensors, and input '%s' is none",
+                   info->name);
         return false;
     }
     struct value *v = graph_add_input(im->graph, info->name, type, 0, NULL);
@@ -342,9 +343,7 @@ static bool import_list_output(struct import *im, struct value *v, const Onnx__V
     int rank;
     enum dtype declared = list_declared(info->type, &rank);
     v = list_value(&c, v, declared != DT_NONE ? declared : list_type(v));
-    if (v)
-        graph_add_output(im->graph, v, info->name);
-    return v;
+    return v && interface_add_output(im, v, info->name);
 }
 
 bool import_outputs(struct import *im, struct scope *scope, const Onnx__GraphProto *graph)

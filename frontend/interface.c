@@ -3,6 +3,7 @@
  * and layouts other than the model's, outputs that the model does not have.
  */
 #include "interface.h"
+#include "list.h"
 
 #include <string.h>
 
@@ -34,6 +35,11 @@ static const struct frontend_io *find_io(const struct import *im, const char *na
         if (strcmp(im->options->io[i].name, name) == 0)
             return &im->options->io[i];
     return NULL;
+}
+
+bool interface_converts(const struct import *im, const char *name)
+{
+    return find_io(im, name);
 }
 
 bool frontend_knows_layout(const char *name)
@@ -87,6 +93,10 @@ static struct value *interface_output(struct import *im, struct value *v, const 
     int to[MAX_RANK], perm[MAX_RANK];
     if (!find_io(im, name))
         return v;
+    if (dtype_is_list(v->type)) {
+        usage(im, "--io", name, "it is no tensor");
+        return NULL;
+    }
     if (!interface_axes(im, name, v->rank, to))
         return NULL;
     for (int i = 0; i < v->rank; i++)
@@ -175,6 +185,34 @@ bool interface_check(struct import *im, const Onnx__GraphProto *graph)
     return ok;
 }
 
+static int find_input(const struct graph *g, const char *name)
+{
+    for (int i = 0; i < g->n_inputs; i++)
+        if (strcmp(g->inputs[i]->name, name) == 0)
+            return i;
+    return -1;
+}
+
+static bool set_alias(struct import *im, const struct frontend_alias *alias)
+{
+    struct graph *g = im->graph;
+    const char *option = arena_printf(im->arena, "--alias %s", alias->output);
+    int input = find_input(g, alias->input), output = g->n_outputs - 1;
+    while (output >= 0 && strcmp(g->output_names[output], alias->output) != 0)
+        output--;
+    if (input < 0)
+        return usage(im, option, alias->input, "there is no such input");
+    if (output < 0)
+        return usage(im, option, alias->input, "there is no such output");
+    if (dtype_is_list(g->inputs[input]->type) || dtype_is_list(g->outputs[output]->type))
+        return usage(im, option, alias->input, "one of them is no tensor");
+    for (int i = 0; i < g->n_outputs; i++)
+        if (g->output_alias[i] == input || (i == output && g->output_alias[i] >= 0))
+            return usage(im, option, alias->input, "one of them is in another --alias already");
+    g->output_alias[output] = input;
+    return true;
+}
+
 bool interface_outputs(struct import *im, struct scope *scope, const Onnx__GraphProto *graph)
 {
     const struct frontend_options *o = im->options;
@@ -189,6 +227,8 @@ bool interface_outputs(struct import *im, struct scope *scope, const Onnx__Graph
             ok = usage(im, "--output", name, "it is an output already");
         else if (!e)
             ok = usage(im, "--output", name, "the model's graph has no value of that name");
+        else if (is_list(e->value))
+            ok = usage(im, "--output", name, "it is no tensor");
         else
             ok &= e->value && interface_add_output(im, e->value, name);
     }
@@ -198,5 +238,7 @@ bool interface_outputs(struct import *im, struct scope *scope, const Onnx__Graph
                    none ? "the model has no output" : "no output is left");
         return false;
     }
+    for (int i = 0; ok && i < o->n_aliases; i++)
+        ok = set_alias(im, &o->aliases[i]);
     return ok;
 }

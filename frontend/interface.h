@@ -14,6 +14,7 @@ const struct frontend_frozen *interface_frozen(const struct import *im, const ch
 /* A frozen input as constant; type: the model's. */
 struct value *interface_constant(struct import *im, const struct frontend_frozen *frozen,
                                  enum dtype type);
+bool interface_converts(const struct import *im, const char *name); /* --io names it */
 /* Axis i of the model's tensor is axis to[i] of the interface's. */
 bool interface_axes(struct import *im, const char *name, int rank, int to[MAX_RANK]);
 /* The interface's element type where the model's is `type`. */

@@ -76,13 +76,23 @@ struct value *graph_add_input(struct graph *g, const char *name, enum dtype type
 
 void graph_add_output(struct graph *g, struct value *v, const char *name)
 {
-    int cap = g->cap_outputs, cap_names = g->cap_outputs;
+    int cap = g->cap_outputs, cap_names = g->cap_outputs, cap_alias = g->cap_outputs;
+    g->output_alias = grow(g, g->output_alias, g->n_outputs, &cap_alias, sizeof *g->output_alias);
     g->outputs = grow(g, g->outputs, g->n_outputs, &cap, sizeof *g->outputs);
     g->output_names = grow(g, g->output_names, g->n_outputs, &cap_names, sizeof *g->output_names);
     g->cap_outputs = cap;
     v->is_output = true;
     g->outputs[g->n_outputs] = v;
+    g->output_alias[g->n_outputs] = -1;
     g->output_names[g->n_outputs++] = name ? arena_strdup(g->arena, name) : NULL;
+}
+
+bool value_shares_memory(const struct graph *g, const struct value *v)
+{
+    for (int i = 0; i < g->n_outputs; i++)
+        if (g->output_alias[i] >= 0 && (g->outputs[i] == v || g->inputs[g->output_alias[i]] == v))
+            return true;
+    return false;
 }
 
 const struct dim *graph_symbol(struct graph *g, const char *name, struct symbol_source source,

@@ -147,6 +147,7 @@ struct graph {
     struct value **inputs, **outputs;
     int n_inputs, n_outputs, cap_inputs, cap_outputs;
     const char **output_names;      /* ONNX's output names: one value may be several outputs */
+    int *output_alias;              /* the input in whose memory the output is to lie, or -1 */
     struct constraint *constraints; /* in order of creation; a body's hold when it runs */
     int n_kernels;
     struct graph *outer, *root;     /* a body: the graph around it (else NULL), the outermost one */
@@ -167,6 +168,8 @@ bool graph_dim_is_inner(const struct graph *body, const struct dim *d);
 struct value *graph_add_input(struct graph *g, const char *name, enum dtype type, int rank,
                               const struct dim *const *shape);
 void graph_add_output(struct graph *g, struct value *v, const char *name);
+/* v is an input or output of the root that shares its memory with an output or input. */
+bool value_shares_memory(const struct graph *g, const struct value *v);
 
 /* A symbol with its source. lower/upper: bounds of the value. */
 const struct dim *graph_symbol(struct graph *g, const char *name, struct symbol_source source,

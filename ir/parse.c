@@ -135,8 +135,14 @@ static void parse_output(struct parser *ps)
         parse_expect(ps, "=");
     }
     struct value *v = value_ref(ps);
-    if (v)
-        graph_add_output(ps->g, v, name);
+    int64_t input = -1;
+    if (v && parse_accept(ps, "alias") && parse_int(ps, &input) &&
+        (ps->g->outer || input < 0 || input >= ps->g->n_inputs))
+        parse_fail(ps, "there is no input %" PRId64 " to share memory with", input);
+    if (!v || ps->failed)
+        return;
+    graph_add_output(ps->g, v, name);
+    ps->g->output_alias[ps->g->n_outputs - 1] = (int)input;
 }
 
 static void parse_input(struct parser *ps, int64_t id)

@@ -308,7 +308,10 @@ static void print_contents(struct text *out, const struct graph *g, int flags)
         indent(out, g);
         text_printf(out, "output ");
         print_name(out, g, g->output_names[i], " = ");
-        text_printf(out, "%%%" PRIu32 "\n", g->outputs[i]->id);
+        text_printf(out, "%%%" PRIu32, g->outputs[i]->id);
+        if (g->output_alias[i] >= 0)
+            text_printf(out, " alias %d", g->output_alias[i]);
+        text_printf(out, "\n");
     }
 }
 

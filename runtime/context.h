@@ -16,6 +16,8 @@ struct buffer_state {
     uint64_t staging;                   /* INPUT, OUTPUT: the context's own memory for it */
     uint64_t own;                       /* its own allocation where the device isolates buffers … */
     int64_t own_bytes;                  /* … and the size of that */
+    int64_t room;                       /* bytes that its memory must have: of the larger, where an
+                                           output lies in an input's memory */
     uint32_t segment;                   /* whose scalars compute its size */
     struct list list;                   /* that it stands for, if it does */
 };

@@ -37,6 +37,7 @@ static void describe(const struct gpucc_plan *plan, const struct plan_value *val
     }
     info->element_bytes = rt_element_bytes((uint32_t)info->dtype);
     info->rank = value->rank;
+    info->shared_input = value->alias == PLAN_NONE ? -1 : (int)value->alias;
     for (int i = 0; i < GPUCC_MAX_RANK; i++)
         info->dim_names[i] = "";
     for (int i = 0; i < info->rank; i++) {

@@ -82,6 +82,8 @@ struct gpucc_value_info {
     int rank;
     int64_t dims[GPUCC_MAX_RANK];               /* -1: free */
     const char *dim_names[GPUCC_MAX_RANK];      /* of a free dim, "batch" or a formula; else "" */
+    int shared_input;                           /* an output that lies in an input's memory, which
+                                                   a run so overwrites: that input; else -1 */
 };
 
 GPUCC_API int gpucc_plan_input_count(const struct gpucc_plan *plan);
@@ -153,7 +155,9 @@ enum gpucc_memory { GPUCC_HOST, GPUCC_DEVICE /* address of the device's primary 
 /* The buffer stays the caller's and is used by every run until it is bound anew; bytes is its size,
  * checked when a run starts (where the size depends on data: once that is known), as is the alignment
  * of device memory (16 bytes as a rule; what cuMemAlloc gives is always enough). NULL is allowed for
- * tensors without elements. An output needs no buffer: then the context keeps it (below). Unbind an
+ * tensors without elements. Where an output lies in the memory of an input (shared_input), device
+ * memory bound to the input needs room for the larger of the two, is written to, and is the only one
+ * that may be bound to the output. An output needs no buffer: then the context keeps it (below). Unbind an
  * output by binding NULL with 0 bytes. */
 GPUCC_API enum gpucc_status gpucc_context_bind_input(struct gpucc_context *context, int input,
                                                      enum gpucc_memory memory, const void *buffer,

@@ -19,6 +19,16 @@ static const struct plan_value *value_of(const struct gpucc_plan *plan,
                          (buffer->kind == PLAN_BUFFER_OUTPUT ? plan->header->n_inputs : 0)];
 }
 
+/* The buffer of the input in whose memory an output lies, or PLAN_NONE. */
+static uint32_t shared_buffer(const struct gpucc_context *context, uint32_t index)
+{
+    const struct plan_buffer *buffer = &context->program->buffers[index];
+    if (buffer->kind != PLAN_BUFFER_OUTPUT)
+        return PLAN_NONE;
+    uint32_t input = value_of(context->plan, buffer)->alias;
+    return input == PLAN_NONE ? PLAN_NONE : context->inputs[input].buffer;
+}
+
 /* An input must be as large as its shape says: the kernels read that much. */
 static enum gpucc_status check_input_size(const struct gpucc_context *context, uint32_t index)
 {
@@ -58,6 +68,15 @@ static enum gpucc_status set_sizes(struct gpucc_context *context, uint32_t segme
                 return rt_fail(GPUCC_BAD_PLAN, "buffer %u is larger than its weights", i);
             state->address = context->loaded->weight_at[p->buffers[i].index];
         }
+        state->room = state->bytes;
+    }
+    for (uint32_t i = 0; i < p->n_buffers; i++) {
+        uint32_t shared =
+            context->buffers[i].segment == segment ? shared_buffer(context, i) : PLAN_NONE;
+        if (shared != PLAN_NONE && context->buffers[shared].room < context->buffers[i].bytes)
+            context->buffers[shared].room = context->buffers[i].bytes;
+        if (shared != PLAN_NONE)
+            context->buffers[i].room = 0;
     }
     return GPUCC_OK;
 }
@@ -111,7 +130,7 @@ static bool place_staging(struct gpucc_context *context, uint32_t segment, int64
             (p->buffers[i].kind != PLAN_BUFFER_INPUT && p->buffers[i].kind != PLAN_BUFFER_OUTPUT))
             continue;
         state->staging = (uint64_t)*total;
-        if (!round_up(state->bytes, &bytes) || __builtin_add_overflow(*total, bytes, total))
+        if (!round_up(state->room, &bytes) || __builtin_add_overflow(*total, bytes, total))
             return false;
     }
     return true;
@@ -160,11 +179,12 @@ static enum gpucc_status give_each(struct gpucc_context *context, uint32_t segme
     for (uint32_t i = 0; i < p->n_buffers; i++) {
         struct buffer_state *state = &context->buffers[i];
         if (state->segment != segment || p->buffers[i].kind == PLAN_BUFFER_WEIGHT ||
-            p->buffers[i].alias != PLAN_NONE)
+            p->buffers[i].alias != PLAN_NONE || shared_buffer(context, i) != PLAN_NONE)
             continue;
+        int64_t bytes = p->buffers[i].kind == PLAN_BUFFER_ARENA ? state->bytes : state->room;
         enum gpucc_status status = GPUCC_OK;
-        if (state->bytes != state->own_bytes)
-            status = replace(context, state->bytes, &state->own, &state->own_bytes);
+        if (bytes != state->own_bytes)
+            status = replace(context, bytes, &state->own, &state->own_bytes);
         if (status != GPUCC_OK)
             return status;
         state->address = state->staging = state->own;
@@ -198,39 +218,70 @@ enum gpucc_status rt_place_segment(struct gpucc_context *context, uint32_t segme
     return status;
 }
 
-enum gpucc_status rt_bind_segment(struct gpucc_context *context, uint32_t segment)
+/* What is bound is there, is large enough and aligned. */
+static enum gpucc_status check_binding(const struct gpucc_context *context, uint32_t index,
+                                       const struct binding *binding)
 {
-    const struct program *p = context->program;
-    for (uint32_t i = 0; i < p->n_buffers; i++) {
-        struct buffer_state *state = &context->buffers[i];
-        const struct plan_buffer *buffer = &p->buffers[i];
-        bool input = buffer->kind == PLAN_BUFFER_INPUT;
-        if (state->segment != segment || (!input && buffer->kind != PLAN_BUFFER_OUTPUT) ||
-            value_of(context->plan, buffer)->kind != PLAN_TENSOR)
-            continue;
-        const struct binding *binding =
-            input ? &context->inputs[buffer->index] : &context->outputs[buffer->index];
-        const char *what = input ? "input" : "output";
-        const char *name = rt_string(context->plan, value_of(context->plan, buffer)->name);
-        if (input && !binding->bound && state->bytes > 0)
-            return rt_fail(GPUCC_USAGE, "input '%s' is not bound", name);
-        if (binding->bound && (binding->bytes < (uint64_t)state->bytes ||
-                               (binding->pointer == NULL && state->bytes > 0)))
-            return rt_fail(GPUCC_USAGE, "%s '%s' needs %" PRId64 " bytes, but %zu are bound", what,
-                           name, state->bytes, binding->pointer != NULL ? binding->bytes : 0);
-        if (binding->bound && binding->memory == GPUCC_DEVICE &&
-            (uintptr_t)binding->pointer % buffer->alignment != 0)
-            return rt_fail(GPUCC_USAGE, "%s '%s' must be %u-byte aligned on the device", what, name,
-                           buffer->alignment);
-        uint64_t address = binding->bound && binding->memory == GPUCC_DEVICE
-                               ? (uint64_t)(uintptr_t)binding->pointer
-                               : state->staging;
-        if (address != state->address) {
-            state->address = address;
-            context->version++;
-        }
+    const struct plan_buffer *buffer = &context->program->buffers[index];
+    const struct buffer_state *state = &context->buffers[index];
+    bool input = buffer->kind == PLAN_BUFFER_INPUT;
+    bool on_device = binding->bound && binding->memory == GPUCC_DEVICE;
+    int64_t bytes = on_device && state->room > state->bytes ? state->room : state->bytes;
+    const char *what = input ? "input" : "output";
+    const char *name = rt_string(context->plan, value_of(context->plan, buffer)->name);
+    if (input && !binding->bound && state->bytes > 0)
+        return rt_fail(GPUCC_USAGE, "input '%s' is not bound", name);
+    if (binding->bound &&
+        (binding->bytes < (uint64_t)bytes || (binding->pointer == NULL && bytes > 0)))
+        return rt_fail(GPUCC_USAGE, "%s '%s' needs %" PRId64 " bytes, but %zu are bound", what,
+                       name, bytes, binding->pointer != NULL ? binding->bytes : 0);
+    if (on_device && (uintptr_t)binding->pointer % buffer->alignment != 0)
+        return rt_fail(GPUCC_USAGE, "%s '%s' must be %u-byte aligned on the device", what, name,
+                       buffer->alignment);
+    return GPUCC_OK;
+}
+
+static enum gpucc_status bind_buffer(struct gpucc_context *context, uint32_t index)
+{
+    const struct plan_buffer *buffer = &context->program->buffers[index];
+    struct buffer_state *state = &context->buffers[index];
+    const struct binding *binding = buffer->kind == PLAN_BUFFER_INPUT
+                                        ? &context->inputs[buffer->index]
+                                        : &context->outputs[buffer->index];
+    enum gpucc_status status = check_binding(context, index, binding);
+    if (status != GPUCC_OK)
+        return status;
+    bool on_device = binding->bound && binding->memory == GPUCC_DEVICE;
+    uint32_t shared = shared_buffer(context, index);
+    uint64_t address = on_device             ? (uint64_t)(uintptr_t)binding->pointer
+                       : shared != PLAN_NONE ? context->buffers[shared].address
+                                             : state->staging;
+    if (shared != PLAN_NONE && address != context->buffers[shared].address && state->bytes > 0) {
+        const struct plan_value *value = value_of(context->plan, buffer);
+        return rt_fail(GPUCC_USAGE,
+                       "output '%s' lies in the memory of input '%s': bind the same address of the "
+                       "device to both, or leave the output unbound",
+                       rt_string(context->plan, value->name),
+                       rt_string(context->plan, context->plan->values[value->alias].name));
+    }
+    if (address != state->address) {
+        state->address = address;
+        context->version++;
     }
     return GPUCC_OK;
+}
+
+enum gpucc_status rt_bind_segment(struct gpucc_context *context, uint32_t segment)
+{
+    static const enum plan_buffer_kind kinds[] = {PLAN_BUFFER_INPUT, PLAN_BUFFER_OUTPUT};
+    enum gpucc_status status = GPUCC_OK;
+    for (int k = 0; k < 2; k++) /* an output may lie where an input does */
+        for (uint32_t i = 0; i < context->program->n_buffers && status == GPUCC_OK; i++)
+            if (context->buffers[i].segment == segment &&
+                context->program->buffers[i].kind == kinds[k] &&
+                value_of(context->plan, &context->program->buffers[i])->kind == PLAN_TENSOR)
+                status = bind_buffer(context, i);
+    return status;
 }
 
 enum gpucc_status rt_prepare(struct gpucc_context *context)

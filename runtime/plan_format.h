@@ -120,7 +120,7 @@ struct plan_value {                     /* 24 bytes */
     uint8_t reserved;                   /* 0 */
     uint32_t first_dim;                 /* TENSOR: rank records in DIMS */
     uint32_t element;                   /* SEQUENCE, OPTIONAL, MAP: a later VALUES record; else NONE */
-    uint32_t alias;                     /* output: input whose buffer it may share, or NONE */
+    uint32_t alias;                     /* output: input in whose memory it lies, or NONE */
     uint32_t reserved2;                 /* 0 */
 };
 

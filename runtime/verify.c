@@ -220,7 +220,9 @@ static bool value_ok(const struct gpucc_plan *plan, uint32_t index)
     if (nested ? value->element <= index || value->element >= plan->n_values
                : value->element != PLAN_NONE)
         return false;
-    return value->alias == PLAN_NONE || (is_output && value->alias < n_inputs);
+    return value->alias == PLAN_NONE ||
+           (is_output && value->kind == PLAN_TENSOR && value->alias < n_inputs &&
+            plan->values[value->alias].kind == PLAN_TENSOR);
 }
 
 static enum gpucc_status check_shared(const struct gpucc_plan *plan)

@@ -244,13 +244,17 @@ static bool buffer_ok(const struct gpucc_plan *plan, const struct program *p, ui
     case PLAN_BUFFER_INPUT:
         return buffer->index < header->n_inputs && buffer->size < p->info->bind_scalars &&
                buffer->alias == PLAN_NONE;
-    case PLAN_BUFFER_OUTPUT: return buffer->index < header->n_outputs && buffer->alias == PLAN_NONE;
+    case PLAN_BUFFER_OUTPUT:
+        return buffer->index < header->n_outputs && buffer->alias == PLAN_NONE &&
+               (plan->values[header->n_inputs + buffer->index].alias == PLAN_NONE ||
+                buffer->size < p->info->bind_scalars);
     case PLAN_BUFFER_WEIGHT: return buffer->index < plan->n_weights && buffer->alias == PLAN_NONE;
     default: return buffer->index == 0 && alias_ok(p, index);
     }
 }
 
-/* Each input has at most one buffer, each output exactly one. */
+/* Each input has at most one buffer, each output exactly one. An input lends its memory to one
+ * output at most. */
 static enum gpucc_status check_owners(const struct gpucc_plan *plan, const struct program *p)
 {
     const struct plan_header *header = plan->header;
@@ -273,6 +277,10 @@ static enum gpucc_status check_owners(const struct gpucc_plan *plan, const struc
     for (size_t i = header->n_inputs; i < n && status == GPUCC_OK; i++)
         if (seen[i] == 0)
             status = DAMAGED("BUFFERS: output %zu has none", i - header->n_inputs);
+    for (size_t i = header->n_inputs; i < n && status == GPUCC_OK; i++)
+        if (plan->values[i].alias != PLAN_NONE && seen[plan->values[i].alias]++ != 1)
+            status = DAMAGED("VALUES: output %zu lies where no input does, or another output",
+                             i - header->n_inputs);
     free(seen);
     return status;
 }
@@ -421,10 +429,6 @@ enum gpucc_status rt_program_supported(const struct gpucc_plan *plan, const stru
                            "'%s' is a %s: this runtime passes numeric tensors, and sequences and "
                            "optionals of them",
                            name, value->kind == PLAN_TENSOR ? "string tensor" : kinds[value->kind]);
-        if (value->alias != PLAN_NONE)
-            return rt_fail(GPUCC_UNSUPPORTED,
-                           "output '%s' shares an input's buffer, which this runtime cannot do",
-                           name);
     }
     for (uint32_t i = 0; i < p->n_steps; i++) {
         const struct plan_step *step = &p->steps[i];

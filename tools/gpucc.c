@@ -206,7 +206,7 @@ static bool read_frozen(struct build *b)
 static bool wants_onnx(const struct options *o)
 {
     const struct frontend_options *f = &o->frontend;
-    return f->n_shapes || f->n_io || f->n_outputs || f->n_dropped || o->n_frozen;
+    return f->n_shapes || f->n_io || f->n_outputs || f->n_dropped || f->n_aliases || o->n_frozen;
 }
 
 static bool load(struct build *b)
@@ -219,8 +219,8 @@ static bool load(struct build *b)
     if (is_text_form(bytes, size)) {
         if (wants_onnx(o))
             diag_error(&b->diag, STATUS_USAGE, o->input,
-                       "--shape, --freeze, --output, --no-output and --io are for ONNX models; a "
-                       "graph in text form can be edited");
+                       "--shape, --freeze, --output, --no-output, --io and --alias are for ONNX "
+                       "models; a graph in text form can be edited");
         else
             b->graph = graph_parse(&b->arena, &b->diag, o->input, bytes, size);
         if (b->graph && !graph_verify(b->graph, "model"))

@@ -89,6 +89,8 @@ static void json_value(struct json *json, const struct gpucc_plan *plan, uint32_
         json_string(json, "element", element.failed ? "" : element.data);
         text_free(&element);
     }
+    if (value->alias != PLAN_NONE)
+        json_string(json, "in_memory_of", rt_string(plan, plan->values[value->alias].name));
     json_close(json, '}');
 }
 

@@ -326,11 +326,11 @@ bool session_keep_inputs(struct session *session)
     const struct gpucc_context *context = session->context;
     for (int i = 0; i < session->n_inputs; i++) {
         uint32_t buffer = context->inputs[i].buffer;
-        if (buffer == PLAN_NONE || context->buffers[buffer].bytes == 0)
+        if (buffer == PLAN_NONE || context->buffers[buffer].room == 0)
             continue;
         enum gpucc_status status = gpucc_context_bind_input(
             session->context, i, GPUCC_DEVICE, (void *)(uintptr_t)context->buffers[buffer].staging,
-            (size_t)context->buffers[buffer].bytes);
+            (size_t)context->buffers[buffer].room);
         if (status != GPUCC_OK)
             return session_failed(session, status);
     }

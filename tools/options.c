@@ -21,6 +21,7 @@ enum {
     OPT_OUTPUT,
     OPT_NO_OUTPUT,
     OPT_IO,
+    OPT_ALIAS,
     OPT_PRINT_OPS
 };
 
@@ -32,6 +33,7 @@ static const struct option long_options[] = {
     {"freeze", required_argument, NULL, OPT_FREEZE},
     {"output", required_argument, NULL, OPT_OUTPUT},
     {"no-output", required_argument, NULL, OPT_NO_OUTPUT},
+    {"alias", required_argument, NULL, OPT_ALIAS},
     {"io", required_argument, NULL, OPT_IO},
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"emit", required_argument, NULL, OPT_EMIT},
@@ -72,6 +74,7 @@ static const char usage[] =
     "  --no-output NAME       leave out an output, and what only it needs\n"
     "  --io NAME=TYPE:LAYOUT  type and layout in which an input arrives or an output\n"
     "                         leaves, as in image=u8:nhwc; the kernels convert\n"
+    "  --alias OUT=IN         an output lies in an input's memory, as in present_k=past_k\n"
     "  -j N                   compile on N threads (default: all cores)\n"
     "  -MD                    write FILE.d, which names what FILE was made from\n"
     "  -g                     line information in the machine code\n"
@@ -173,6 +176,7 @@ static bool parse_one(struct arena *arena, struct diag *diag, int option, const 
     case OPT_FREEZE: return option_freeze(arena, diag, text, out);
     case OPT_OUTPUT: return option_output(arena, text, out);
     case OPT_NO_OUTPUT: return option_no_output(arena, text, out);
+    case OPT_ALIAS: return option_alias(arena, diag, text, out);
     case OPT_IO: return option_io(arena, diag, text, out);
     case OPT_NO_CACHE: out->no_cache = true; return true;
     case OPT_EMIT: return parse_emit(diag, text, out);

@@ -39,6 +39,7 @@ bool option_shape(struct arena *arena, struct diag *diag, const char *text, stru
 bool option_freeze(struct arena *arena, struct diag *diag, const char *text, struct options *out);
 bool option_output(struct arena *arena, const char *text, struct options *out);
 bool option_no_output(struct arena *arena, const char *text, struct options *out);
+bool option_alias(struct arena *arena, struct diag *diag, const char *text, struct options *out);
 bool option_io(struct arena *arena, struct diag *diag, const char *text, struct options *out);
 /* Reports that an option's value is wrong; false. */
 bool option_bad(struct diag *diag, const char *option, const char *value, const char *wanted);

@@ -1,4 +1,5 @@
-/* gpucc's options about the model's border: --shape, --freeze, --output, --no-output and --io. */
+/* gpucc's options about the model's border: --shape, --freeze, --output, --no-output, --io and
+ * --alias. */
 #include "options.h"
 
 #include <errno.h>
@@ -122,5 +123,18 @@ bool option_io(struct arena *arena, struct diag *diag, const char *text, struct 
                           "layouts are nwc, ncw, nhwc, nchw, ndhwc, ncdhw");
     o->io = list;
     o->n_io++;
+    return true;
+}
+
+bool option_alias(struct arena *arena, struct diag *diag, const char *text, struct options *out)
+{
+    struct frontend_options *o = &out->frontend;
+    struct frontend_alias *list = grown(arena, o->aliases, o->n_aliases, sizeof *list);
+    struct frontend_alias *alias = &list[o->n_aliases];
+    alias->output = cut(arena, text, &alias->input);
+    if (!alias->input || !*alias->input)
+        return option_bad(diag, "--alias", text, "OUTPUT=INPUT, such as present_k=past_k");
+    o->aliases = list;
+    o->n_aliases++;
     return true;
 }

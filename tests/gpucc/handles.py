@@ -5,6 +5,7 @@ Each rule compiles with an option, runs the plan on the emulator and compares wi
 plan made without it.
 """
 import argparse
+import ctypes
 import json
 import pathlib
 import sys
@@ -181,6 +182,161 @@ def what_an_interface_cannot_be_is_said(bench):
              "are nwc, ncw, nhwc, nchw, ndhwc, ncdhw"
     for value in "image", "image=string", "image=u8:nhcw", "image=", "image=:":
         bench.refused(f"--io '{value}': {wanted}", "--io", value)
+
+
+def cache_update(bench):
+    """present = past with rows `at` replaced by `new`"""
+    bench.model([helper.make_node("ScatterElements", ["past", "at", "new"], ["present"], axis=0),
+                 helper.make_node("ReduceSum", ["present"], ["y"], keepdims=0)],
+                [("past", F32, [16, 4]), ("at", I64, [1, 4]), ("new", F32, [1, 4])],
+                [("present", F32, [16, 4]), ("y", F32, [])])
+
+
+def aliased(bench, *options, warning=None):
+    """Compiles; launches and copies of the plan. What gpucc says must be the warning, if any."""
+    code, _, errors = bench.tools.compile(bench.folder / "model.onnx", bench.folder / "plan",
+                                          *options)
+    assert code == 0, errors
+    assert errors == (f"gpucc: {warning}\n" if warning else ""), errors
+    plan = bench.inspect()
+    return plan["launches"], plan["copies"]
+
+
+def a_scattered_cache_is_not_copied(bench):
+    cache_update(bench)
+    assert aliased(bench) == (3, 0)
+    assert aliased(bench, "--alias", "present=past", "--check-passes") == (2, 0)
+    assert bench.inspect()["outputs"][0]["in_memory_of"] == "past"
+    past, new = RANDOM.standard_normal((2, 16, 4)).astype(np.float32)
+    present, y = bench.run(past, np.full((1, 4), 3, np.int64), new[:1])
+    past[3] = new[0]
+    same(present, past)
+    same(y, past.sum())
+
+
+def maps_write_in_place(bench):
+    bench.model([helper.make_node("Where", ["mask", "new", "past"], ["present"]),
+                 helper.make_node("Exp", ["present"], ["y"])],
+                [("mask", TensorProto.BOOL, ["n", 1]), ("new", F32, ["n", 4]),
+                 ("past", F32, ["n", 4])], [("present", F32, ["n", 4]), ("y", F32, ["n", 4])])
+    before = aliased(bench)
+    assert aliased(bench, "--alias", "present=past") == before
+    mask = np.arange(5).reshape(5, 1) % 2 == 0
+    new, past = RANDOM.standard_normal((2, 5, 4)).astype(np.float32)
+    present, y = bench.run(mask, new, past)
+    same(present, np.where(mask, new, past))
+    same(y, np.exp(present))
+
+
+def a_cache_grows_at_its_end_in_place(bench):
+    bench.model([helper.make_node("Concat", ["past", "new"], ["present"], axis=0)],
+                [("past", F32, ["n", 4]), ("new", F32, [1, 4])], [("present", F32, [None, 4])])
+    assert aliased(bench, "--alias", "present=past") == (1, 0)
+    past, new = RANDOM.standard_normal((2, 5, 4)).astype(np.float32)
+    same(bench.run(past, new[:1])[0], np.concatenate([past, new[:1]]))
+
+
+def what_cannot_be_made_in_place_is_copied_there(bench):
+    heads = [("past", F32, [2, "n", 4]), ("new", F32, [2, 1, 4])]
+    bench.model([helper.make_node("Concat", ["past", "new"], ["present"], axis=1)], heads,
+                [("present", F32, [2, None, 4])])
+    moved = "present: is made beside 'past' and copied into it: its elements lie elsewhere than the " \
+            "input's"
+    assert aliased(bench, "--alias", "present=past", warning=f"model.onnx: {moved}".replace(
+        "present:", "present: warning:")) == (1, 1)
+    past, new = RANDOM.standard_normal((2, 2, 5, 4)).astype(np.float32)
+    same(bench.run(past, new[:, :1])[0], np.concatenate([past, new[:, :1]], 1))
+
+    bench.model([helper.make_node("Add", ["past", "new"], ["present"]),
+                 helper.make_node("MatMul", ["present", "past"], ["y"])],
+                [("past", F32, [8, 8]), ("new", F32, [8, 8])],
+                [("present", F32, [8, 8]), ("y", F32, [8, 8])])
+    late = "model.onnx: present: warning: is made beside 'past' and copied into it: a later step " \
+           "still reads the input"
+    assert aliased(bench, "--alias", "present=past", warning=late) == (2, 1)
+    past, new = RANDOM.standard_normal((2, 8, 8)).astype(np.float32)
+    present, y = bench.run(past, new)
+    same(present, past + new)
+    same(y, (past + new) @ past)
+
+
+def inputs_can_swap_their_memory(bench):
+    bench.model([helper.make_node("Identity", ["a"], ["x"]), helper.make_node("Identity", ["b"], ["y"])],
+                [("a", F32, [9]), ("b", F32, [9])], [("x", F32, [9]), ("y", F32, [9])])
+    bench.compile("--alias", "x=b", "--alias", "y=a")
+    a, b = RANDOM.standard_normal((2, 9)).astype(np.float32)
+    x, y = bench.run(a, b)
+    same(x, a)
+    same(y, b)
+
+
+def a_cache_stays_on_the_device_step_by_step(bench):
+    """Through the C interface: one address for input and output, and no copy between the steps."""
+    cache_update(bench)
+    bench.compile("--alias", "present=past")
+    runtime = ctypes.CDLL(bench.tools.bin.parent / "lib" / "libgpucc_runtime.so")
+    emulator_file = str(bench.tools.bin.parent / "lib" / "libgpucc_emu.so")
+    emulator = ctypes.CDLL(emulator_file)
+    runtime.gpucc_last_error.restype = ctypes.c_char_p
+    plan, device, context = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+
+    def call(name, *arguments, fails=None):
+        status = getattr(runtime, name)(*arguments)
+        assert (status != 0) == (fails is not None), runtime.gpucc_last_error()
+        assert fails is None or runtime.gpucc_last_error().decode() == fails, \
+            runtime.gpucc_last_error()
+
+    def bind(kind, index, memory, pointer, size):
+        call(f"gpucc_context_bind_{kind}", context, index, memory, ctypes.c_void_p(pointer),
+             ctypes.c_size_t(size))
+
+    call("gpucc_plan_open", str(bench.folder / "plan").encode(), 0, ctypes.byref(plan))
+    call("gpucc_device_open", emulator_file.encode(), 0, ctypes.byref(device))
+    call("gpucc_context_create", plan, device, ctypes.byref(context))
+    primary, address, other = ctypes.c_void_p(), ctypes.c_uint64(), ctypes.c_uint64()
+    emulator.cuDevicePrimaryCtxRetain(ctypes.byref(primary), 0)
+    emulator.cuCtxPushCurrent_v2(primary)
+    wanted = RANDOM.standard_normal((16, 4)).astype(np.float32)
+    for place in address, other:
+        assert emulator.cuMemAlloc_v2(ctypes.byref(place), ctypes.c_size_t(wanted.nbytes)) == 0
+    emulator.cuMemcpyHtoD_v2(address, wanted.ctypes.data_as(ctypes.c_void_p),
+                             ctypes.c_size_t(wanted.nbytes))
+    at, total = np.zeros((1, 4), np.int64), np.zeros((), np.float32)
+    new = np.zeros((1, 4), np.float32)
+    bind("input", 0, 1, address.value, wanted.nbytes)
+    bind("input", 1, 0, at.ctypes.data, at.nbytes)
+    bind("input", 2, 0, new.ctypes.data, new.nbytes)
+    bind("output", 0, 1, other.value, wanted.nbytes)
+    bind("output", 1, 0, total.ctypes.data, total.nbytes)
+    call("gpucc_context_run_sync", context,
+         fails="output 'present' lies in the memory of input 'past': bind the same address of the "
+               "device to both, or leave the output unbound")
+    bind("output", 0, 1, address.value, wanted.nbytes)
+    for step in range(4):
+        at[:], new[:] = step * 3, RANDOM.standard_normal((1, 4))
+        wanted[step * 3] = new[0]
+        call("gpucc_context_run_sync", context)
+        same(total, wanted.sum())
+        if step == 1:
+            bind("output", 0, 1, None, 0) # unbound, it lies there all the same
+    got = np.empty_like(wanted)
+    emulator.cuMemcpyDtoH_v2(got.ctypes.data_as(ctypes.c_void_p), address,
+                             ctypes.c_size_t(got.nbytes))
+    same(got, wanted)
+    runtime.gpucc_context_destroy(context)
+    runtime.gpucc_device_close(device)
+    runtime.gpucc_plan_close(plan)
+
+
+def what_cannot_share_memory_is_said(bench):
+    cache_update(bench)
+    for value, why in (("gone=past", "gone past: there is no such output"),
+                       ("present=gone", "present gone: there is no such input")):
+        bench.refused(f"model.onnx: --alias {why}", "--alias", value)
+    bench.refused("model.onnx: --alias y past: one of them is in another --alias already",
+                  "--alias", "present=past", "--alias", "y=past")
+    bench.refused("--alias 'present': wanted OUTPUT=INPUT, such as present_k=past_k",
+                  "--alias", "present")
 
 
 def main():
