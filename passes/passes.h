@@ -36,6 +36,7 @@ bool pass_run_by_name(struct graph *g, const char *name, bool *changed);
     PASS(remove_common, "common subexpressions")                                                   \
     PASS(fold_batch_norm, "scale and shift behind a contraction into its weights")                 \
     PASS(hoist_invariants, "what a loop computes alike in every iteration, in front of it")        \
+    PASS(split_top_k, "the first k of a long line: of its segments, then of those")                \
     PASS(remove_dead, "nodes whose results nobody reads")                                          \
     PASS(fuse_kernels, "assign every node to a kernel: cores with their prologues and epilogues")
 
