@@ -73,13 +73,13 @@ def loop(r, op):
             body += [helper.make_node("Less", [step, names[4]], [on])]
         else:
             body += [helper.make_node("Identity", [going], [on])]
-        made = [tensor(on, TensorProto.BOOL, []), tensor(after)]
+        made = [tensor(on, TensorProto.BOOL, []), tensor(after, shape=shape)]
         if scans:
             body.append(helper.make_node("Neg", [after], [local("each")]))
-            made.append(tensor(local("each")))
+            made.append(tensor(local("each"), shape=shape))
         graph = helper.make_graph(
             body, "body", [tensor(step, TensorProto.INT64, []), tensor(going, TensorProto.BOOL, []),
-                           tensor(state)], made)
+                           tensor(state, shape=shape)], made)
         return [helper.make_node("Loop", ["" if endless else names[0], names[1], names[2]], results,
                                  body=graph)]
     go = np.asarray(bool(scans) or r.chance(0.85))
