@@ -80,10 +80,11 @@ def loop(r, op):
         graph = helper.make_graph(
             body, "body", [tensor(step, TensorProto.INT64, []), tensor(going, TensorProto.BOOL, []),
                            tensor(state, shape=shape)], made)
-        return [helper.make_node("Loop", ["" if endless else names[0], names[1], names[2]], results,
+        return [helper.make_node("Loop", names[:3], results,
                                  body=graph)]
     go = np.asarray(bool(scans) or r.chance(0.85))
-    data = [trips, go, r.values(np.float32, shape, -1, 1), r.values(np.float32, shape, -1, 1),
+    state, other = (r.values(np.float32, shape, -1, 1) for _ in range(2))
+    data = [None if endless else trips, go, state, other,
             np.array(r.integer(0, 5), np.int64)]
     return Case(data, nodes=nodes, outputs=1 + scans, neighbours=False,
                 constant=r.pick([(), (0, 1), (0, 1, 4), (1,)]))

@@ -171,7 +171,7 @@ class Differences:
 
     operator   its name, with domain if it has one; several separated by commas
     when       a Python expression of opset, dtype (of input 0), types (of all inputs), shapes,
-               attributes, inputs, constant, free, empty_beside_one
+               attributes, inputs, outputs, constant, free, empty_beside_one
     judge      reference, own, ort-f32: another oracle is right; refused: gpucc reports an error,
                as it should or may; undefined: any numbers of the right type and shape
     why        in ONNX's words
@@ -194,7 +194,7 @@ class Differences:
                  "shapes": [x.shape if x is not None else None for x in inputs],
                  "attributes": case.attributes, "inputs": inputs, "np": np,
                  "constant": case.constant, "free": case.free, "op": case.op,
-                 "empty_beside_one": empty_beside_one(case)}
+                 "outputs": case.outputs, "empty_beside_one": empty_beside_one(case)}
         for number, (operators, when, judge) in enumerate(self.rows):
             if name in operators and eval(when, scope):  # the file is ours
                 return judge, number
