@@ -320,13 +320,14 @@ static bool write_depfile(struct build *b)
 }
 
 /* Nodes of a graph in text form come from "FILE:LINE". Plans do not depend on names of files. */
-static void forget_file_name(struct build *b)
+static bool forget_file_name(struct graph *g)
 {
-    for (struct node *node = b->graph->first; node; node = node->next) {
+    for (struct node *node = g->first; node; node = node->next) {
         const char *line = node->origin ? strrchr(node->origin, ':') : NULL;
         if (line)
-            node->origin = arena_printf(&b->arena, "line %s", line + 1);
+            node->origin = arena_printf(g->arena, "line %s", line + 1);
     }
+    return false;
 }
 
 /* --check: the model has a plan; only NVRTC and the disk could still say no. */
@@ -348,7 +349,7 @@ static bool build(struct build *b)
         return false;
     say(b, "passes done");
     if (!b->model)
-        forget_file_name(b);
+        pass_each_graph(b->graph, forget_file_name);
     bool code = o->emit != EMIT_IR;
     if (code && !generate(b))
         return false;
