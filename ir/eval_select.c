@@ -16,7 +16,8 @@ bool eval_op_compact(struct eval_call *c)
             return eval_fails(c, STATUS_BAD_MODEL, "more elements count than there is room for");
         places[found++] = i;
     }
-    memset(places + found, 0, (size_t)(most - found) * sizeof *places);
+    if (found < most)
+        memset(places + found, 0, (size_t)(most - found) * sizeof *places);
     *count = found;
     return true;
 }
