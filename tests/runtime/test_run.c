@@ -1,6 +1,6 @@
 /* Running plans on the mock driver. */
 #include "check.h"
-#include "gpucc_runtime.h"
+#include "context.h"
 #include "mock_driver.h"
 #include "plan_builder.h"
 
@@ -375,6 +375,26 @@ static void loops_and_branches_run_their_bodies(void **state)
     stop(&f);
 }
 
+static void a_loop_that_does_not_end_is_a_limit(void **state)
+{
+    (void)state;
+    struct fixture f;
+    size_t size;
+    unsigned char *plan = plan_loop(&size);
+    int64_t in[4] = {0}, out[4];
+    start(&f, plan, size);
+    OK(gpucc_context_create(f.plan, f.device, &f.context));
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, in, sizeof in));
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_HOST, out, sizeof out));
+    f.context->most_iterations = 2; /* of three */
+    assert_int_equal(gpucc_context_run_sync(f.context), GPUCC_LIMIT);
+    assert_error("more than 2 iterations");
+    f.context->most_iterations = 3; /* of each run: they do not add up */
+    OK(gpucc_context_run_sync(f.context));
+    OK(gpucc_context_run_sync(f.context));
+    stop(&f);
+}
+
 /* A copy that leaves its buffer, by sizes that only the run knows. */
 static void copy_outside_its_buffer_is_refused(void **state)
 {
@@ -525,5 +545,5 @@ RUN_TESTS(TEST(fixed_arena_is_used_as_the_plan_says),
           TEST(driver_failure_names_step_and_kernel), TEST(a_spoilt_context_is_freed_all_the_same),
           TEST(wrong_arguments_for_a_kernel_are_refused),
           TEST(data_dependent_output_is_sized_in_the_run),
-          TEST(loops_and_branches_run_their_bodies), TEST(copy_outside_its_buffer_is_refused),
-          TEST(weights_are_uploaded_once))
+          TEST(loops_and_branches_run_their_bodies), TEST(a_loop_that_does_not_end_is_a_limit),
+          TEST(copy_outside_its_buffer_is_refused), TEST(weights_are_uploaded_once))
