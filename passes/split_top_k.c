@@ -121,8 +121,8 @@ static bool is_long(const struct node *node)
 {
     int64_t n, k;
     const struct value *x = node->in[0];
-    bool known = node->op == OP_top_k && dim_is_const(node->attr.top_k.k, &k) &&
-                 dim_is_const(x->shape[node->attr.top_k.axis], &n);
+    bool known =
+        dim_is_const(node->attr.top_k.k, &k) && dim_is_const(x->shape[node->attr.top_k.axis], &n);
     return known && n > segment_of(node) && n <= INT32_MAX && k > 0 && 4 * k <= segment_of(node) &&
            (k > FEW || n * k > MUCH_WORK) && x->rank < MAX_RANK;
 }
@@ -163,7 +163,7 @@ static bool split_graph(struct graph *g)
     for (struct node *node = g->first, *next; node; node = next) {
         next = node->next;
         g->origin = node->origin;
-        changed |= split(g, node);
+        changed |= node->op == OP_top_k && split(g, node);
     }
     g->origin = origin;
     return changed;
