@@ -72,6 +72,8 @@ static void parse_symbol(struct parser *ps)
     name = arena_strndup(ps->g->arena, name, length);
     if (dim_symbol_find(ps->g->dims, name))
         parse_fail(ps, "symbol %s is declared twice", name);
+    else if (lower > upper)
+        parse_fail(ps, "symbol %s has no value", name);
     else
         graph_symbol(ps->g, name, (struct symbol_source){.kind = SYMBOL_FREE}, lower, upper);
 }
