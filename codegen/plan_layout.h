@@ -100,6 +100,9 @@ void plan_place_results(struct plan_layout *l, uint32_t body);
 /* Appends the COPYs that precede a loop: what its states begin with. */
 void plan_begin_loop(struct plan_layout *l, uint32_t body, const struct node *node);
 
+/* Appends the COPYs behind a loop: of states in two slots whose result must lie elsewhere. */
+void plan_end_loop(struct plan_layout *l, uint32_t body, const struct node *node);
+
 /* Appends the COPYs at the end of a body, or of the main steps: to results that no step of it
  * writes in place. */
 void plan_end_body(struct plan_layout *l, uint32_t body);

@@ -179,6 +179,8 @@ static void add_control(struct plan_layout *l, uint32_t body, const struct step 
                                                         .owner = at});
         l->bodies[body].steps[at].inner[k] = inner;
     }
+    if (step->kind == STEP_LOOP)
+        plan_end_loop(l, body, step->node);
 }
 
 static void collect_body(struct plan_layout *l, uint32_t body, const bool *needed)
