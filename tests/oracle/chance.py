@@ -30,8 +30,8 @@ def one_choice(r, op, attributes, inputs):
     """A very narrow normal distribution, or a uniform one between neighbours; else any."""
     at = r.pick([2.5, -1.0])
     if r.chance(0.2):
-        return Case(inputs, attributes, neighbours=False)
-    if "Normal" in op:
+        pass
+    elif "Normal" in op:
         attributes |= {"mean": at, "scale": 1e-30}
     else:
         attributes |= {"low": at, "high": float(np.nextafter(np.float32(at), np.float32(9)))}
