@@ -407,7 +407,8 @@ const struct dim *dim_symbol(struct dim_table *t, const char *name, int64_t lowe
         t->cap_symbols = cap;
     }
     struct dim key = {.kind = DIM_SYMBOL, .symbol = t->n_symbols};
-    const struct dim *d = intern(t, &key, make_range(lower, upper));
+    /* Arithmetic on ranges needs one: where no value meets the bounds, no run gets here. */
+    const struct dim *d = intern(t, &key, make_range(lower, upper < lower ? lower : upper));
     t->symbols[t->n_symbols++] = (struct dim_symbol_entry){unique, d};
     return d;
 }
