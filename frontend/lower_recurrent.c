@@ -214,10 +214,15 @@ static struct value *initial_state(struct call *c, const struct recurrence *r, i
     return build_cast(c->b, r->batch_first ? swapped(c, v) : v, type);
 }
 
-/* A state at the end in the node's layout. */
+/* A state at the end in the node's layout; 0 for a sequence without a step, as ONNX Runtime has it.
+ */
 static struct value *final_state(struct call *c, const struct recurrence *r, struct value *v)
 {
     v = build_cast(c->b, v, r->type);
+    if (r->lengths) {
+        struct value *ran = v_lt(c, v_number(c, r->lengths, 0), r->lengths);
+        v = build_select(c->b, build_unsqueeze(c->b, ran, 1u | 1u << 2), v, v_number(c, v, 0));
+    }
     return r->batch_first ? swapped(c, v) : v;
 }
 

@@ -64,7 +64,7 @@ def recurrent(r, op):
     def inputs(r):
         steps, batch = r.integer(1, 6), r.integer(1, 4)
         state = [directions, batch, hidden]
-        lengths = r.generator.integers(1, steps + 1, batch).astype(np.int32)
+        lengths = r.generator.integers(0, steps + 1, batch).astype(np.int32)
         if given["lengths"]:  # ONNX Runtime's RNN wants one sequence that is whole
             lengths[r.integer(0, batch - 1)] = steps
         x = [r.values(dtype, [steps, batch, width], -1, 1)] + fixed
