@@ -7,7 +7,7 @@
     hostile.py --build build --only NAME       crafted cases whose name contains NAME, with messages
     hostile.py ... --keep FOLDER               keeps the files that were handled wrongly
 
-A program has 20 seconds and 2 GiB of address space: a size that asks for more must end in exit 5.
+A program has 20 seconds of computing and 2 GiB of addresses: a size that asks for more ends in exit 5.
 
 model   a damaged ONNX file. Where gpucc makes a plan of it, the plan is run on the emulator, and its
         outputs are the evaluator's on the imported graph; or both refuse the shapes.
@@ -40,6 +40,7 @@ import damage  # noqa: E402
 import harness  # noqa: E402
 
 SECONDS, BYTES = 20, 2 << 30
+PATIENCE = 6  # seconds of the clock for one of computing: other programs run, too
 COMPILE_CODES, RUN_CODES = {0, 1, 3, 5, 7}, {0, 2, 3, 5, 6, 8}
 FORMS = (["--emit=ir"], ["--emit=cuda", "--target=sm_90a"])
 SEEDS = harness.ROOT / "tests" / "fuzz" / "seeds"
@@ -56,14 +57,16 @@ class Verdict(Exception):
 
 
 def run_limited(command, scale, address_space):
-    """(exit code, messages, KiB of memory) of a program; -SIGKILL when it takes too long."""
+    """(exit code, messages, KiB of memory) of a program; killed when it computes, or waits, too long.
+    """
     environment = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1",
                    "ASAN_OPTIONS": "quarantine_size_mb=16:allocator_may_return_null=1"}
-    limit = ["prlimit", f"--as={address_space}", "--"] if address_space else []
+    limit = ["prlimit", f"--cpu={SECONDS * scale}", "--core=0"]
+    limit += [f"--as={address_space}", "--"] if address_space else ["--"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(limit + [str(c) for c in command], stdout=subprocess.DEVNULL,
                                    stderr=log, stdin=subprocess.DEVNULL, env=environment)
-        timer = threading.Timer(SECONDS * scale, process.kill)
+        timer = threading.Timer(PATIENCE * SECONDS * scale, process.kill)
         timer.start()
         _, status, usage = os.wait4(process.pid, 0)
         timer.cancel()
@@ -139,7 +142,7 @@ class Attack:
         text = messages.decode(errors="replace")
         if b"runtime error" in messages or b"Sanitizer" in messages:
             raise Verdict(f"sanitizer: {text[:3000]}")
-        if code == -signal.SIGKILL:
+        if code in (-signal.SIGKILL, -signal.SIGXCPU):
             raise Verdict(f"no answer within {SECONDS * self.scale} s: {command[1:3]}")
         if code not in codes:
             raise Verdict(f"exit code {code}: {text[:600]}")
@@ -210,7 +213,7 @@ class Attack:
         done = subprocess.run([self.bin / "onnx_eval", path, "--rtol", "1e-3", "--atol",
                                str(1e-4 * largest(inspected, folder) + 1e-6), folder],
                               capture_output=True, text=True, errors="replace",
-                              timeout=SECONDS * self.scale)
+                              timeout=PATIENCE * SECONDS * self.scale)
         verdict = (done.stdout.strip().splitlines() or ["nothing"])[-1]
         if "beyond all tensors" in verdict or "its result is larger than" in verdict:
             return  # the evaluator computes whole tensors, a kernel what is needed of them
