@@ -30,6 +30,7 @@ TOLERANCE["code"] = {**TOLERANCE["sum"], "int8": (0, 1), "uint8": (0, 1), "int16
                      "uint16": (0, 1), "int4": (0, 1), "uint4": (0, 1)}
 CODES = ("int8", "uint8", "int16", "uint16", "int4", "uint4")  # whose 1 is absolute
 
+ort.set_default_logger_severity(4)
 _quiet = ort.SessionOptions()
 _quiet.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 _quiet.log_severity_level = 4
