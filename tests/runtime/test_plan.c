@@ -107,6 +107,23 @@ struct fault {
 
 #define FIELD(type, member) offsetof(struct type, member)
 
+/* Takes the plan's bytes. */
+static void plant(unsigned char *bytes, size_t size, const struct fault *fault)
+{
+    struct plan_section section;
+    memcpy(&section,
+           bytes + sizeof(struct plan_header) + sizeof(struct plan_target) +
+               (fault->section - 1) * sizeof section,
+           sizeof section);
+    memcpy(bytes + section.offset + fault->record * section.record_bytes + fault->offset,
+           &fault->value, section.record_bytes == 1 ? 1 : 4);
+    repair_hashes(bytes, size);
+    assert_int_equal(open_bytes(bytes, size, 0), fault->error ? GPUCC_BAD_PLAN : GPUCC_OK);
+    if (fault->error != NULL)
+        assert_error(fault->error);
+    free(bytes);
+}
+
 static void planted_faults_are_named(void **state)
 {
     (void)state;
@@ -155,21 +172,41 @@ static void planted_faults_are_named(void **state)
         {PLAN_BUFFERS, 1, FIELD(plan_buffer, first), 1, NULL},
     };
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
-        const struct fault *fault = &faults[i];
         size_t size;
         unsigned char *bytes = plan_add_two(5, "sm_80", 80, &size);
-        struct plan_section section;
-        memcpy(&section,
-               bytes + sizeof(struct plan_header) + sizeof(struct plan_target) +
-                   (fault->section - 1) * sizeof section,
-               sizeof section);
-        memcpy(bytes + section.offset + fault->record * section.record_bytes + fault->offset,
-               &fault->value, section.record_bytes == 1 ? 1 : 4);
-        repair_hashes(bytes, size);
-        assert_int_equal(open_bytes(bytes, size, 0), fault->error ? GPUCC_BAD_PLAN : GPUCC_OK);
-        if (fault->error != NULL)
-            assert_error(fault->error);
-        free(bytes);
+        plant(bytes, size, &faults[i]);
+    }
+}
+
+/* Each body has one owner, which lies before it; loops and branches name what there is. */
+static void planted_faults_of_bodies_are_named(void **state)
+{
+    (void)state;
+    static const struct fault faults[] = {
+        {PLAN_PROGRAM, 0, FIELD(plan_program, main_steps), 3, "STEPS: record 1 (LOOP)"},
+        {PLAN_STEPS, 1, FIELD(plan_step, u.loop.trips), 99, "STEPS: record 1 (LOOP)"},
+        {PLAN_STEPS, 1, FIELD(plan_step, u.loop.trips), PLAN_NONE, "STEPS: record 1 (LOOP)"},
+        {PLAN_STEPS, 1, FIELD(plan_step, u.loop.again), 99, "STEPS: record 1 (LOOP)"},
+        {PLAN_STEPS, 1, FIELD(plan_step, u.loop.first), 1, "STEPS: record 1 (LOOP)"}, /* itself */
+        {PLAN_STEPS, 1, FIELD(plan_step, u.loop.first), 3, "STEPS: record 1 (LOOP)"}, /* a gap */
+        {PLAN_STEPS, 1, FIELD(plan_step, u.loop.n), 99, "STEPS: record 1 (LOOP)"},
+        {PLAN_STEPS, 1, FIELD(plan_step, u.loop.n), 4, "STEPS: record 3 (IF)"}, /* takes its own */
+        {PLAN_STEPS, 1, FIELD(plan_step, u.loop.n), 0, "STEPS: record 3 (IF)"},
+        {PLAN_STEPS, 2, FIELD(plan_step, u.read.first_scalar), 0, "STEPS: record 2 (READ_DIM)"},
+        {PLAN_STEPS, 2, FIELD(plan_step, u.read.n_scalars), 99, "STEPS: record 2 (READ_DIM)"},
+        {PLAN_STEPS, 2, FIELD(plan_step, u.read.n_scalars), 1, "some belong to no step"},
+        {PLAN_STEPS, 3, FIELD(plan_step, u.branch.condition), 99, "STEPS: record 3 (IF)"},
+        {PLAN_STEPS, 3, FIELD(plan_step, u.branch.first_then), 2, "STEPS: record 3 (IF)"},
+        {PLAN_STEPS, 3, FIELD(plan_step, u.branch.n_then), 2, "STEPS: record 3 (IF)"},
+        {PLAN_STEPS, 3, FIELD(plan_step, u.branch.n_then), 0, "some belong to no step"},
+        {PLAN_STEPS, 3, FIELD(plan_step, u.branch.n_else), 1, "STEPS: record 3 (IF)"},
+        {PLAN_BUFFERS, 1, FIELD(plan_buffer, last), 5, NULL}, /* the last step of a body */
+        {PLAN_BUFFERS, 1, FIELD(plan_buffer, last), 6, "BUFFERS: record 1"},
+    };
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        size_t size;
+        unsigned char *bytes = plan_loop(&size);
+        plant(bytes, size, &faults[i]);
     }
 }
 
@@ -254,5 +291,6 @@ static void reserved_steps_are_refused_by_name(void **state)
 
 RUN_TESTS(TEST(describes_inputs_and_outputs), TEST(opens_from_a_file_and_from_unaligned_memory),
           TEST(any_flipped_bit_is_noticed), TEST(any_cut_is_noticed_without_hashes),
-          TEST(planted_faults_are_named), TEST(choice_is_by_header_and_names_the_flag),
-          TEST(other_versions_and_files_are_refused), TEST(reserved_steps_are_refused_by_name))
+          TEST(planted_faults_are_named), TEST(planted_faults_of_bodies_are_named),
+          TEST(choice_is_by_header_and_names_the_flag), TEST(other_versions_and_files_are_refused),
+          TEST(reserved_steps_are_refused_by_name))
