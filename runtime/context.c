@@ -60,6 +60,7 @@ static void initialize(struct gpucc_context *context)
     }
     for (uint32_t i = 0; i < p->n_buffers; i++) {
         context->buffers[i].segment = rt_segment_of(p, p->buffers[i].size);
+        context->regions[context->buffers[i].segment].n_buffers++;
         if (p->buffers[i].kind == PLAN_BUFFER_INPUT)
             context->inputs[p->buffers[i].index].buffer = i;
         if (p->buffers[i].kind == PLAN_BUFFER_OUTPUT)

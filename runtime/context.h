@@ -26,6 +26,7 @@ struct buffer_state {
 struct region {
     uint64_t memory;
     int64_t capacity;
+    uint32_t n_buffers;                 /* 0 for most segments of loops' bodies: nothing to place */
     bool placed;                        /* since the shapes were set */
 };
 

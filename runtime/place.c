@@ -205,8 +205,9 @@ enum gpucc_status rt_place_segment(struct gpucc_context *context, uint32_t segme
     context->version++;
     enum gpucc_status status =
         rt_scalars_run(context->plan, p, p->segments[segment], &context->scalars, mode);
-    if (status == GPUCC_OK)
-        status = set_sizes(context, segment);
+    if (status != GPUCC_OK || region->n_buffers == 0)
+        return status;
+    status = set_sizes(context, segment);
     if (status == GPUCC_OK)
         status = place_arena(context, segment, &total);
     if (status == GPUCC_OK && !place_staging(context, segment, &total))
