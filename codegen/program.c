@@ -151,7 +151,6 @@ static void add_control(struct codegen *c, struct node *node)
 
 static void add_kernel(struct codegen *c, const struct group *group)
 {
-    family *make = group->core ? family_of[op_info[group->core->op].class] : family_map;
     if (is_empty(c->g, group))
         return;
     if (!can_be_kernel(c, group))
@@ -160,7 +159,7 @@ static void add_kernel(struct codegen *c, const struct group *group)
         add_control(c, group->core);
     else if (group->core && is_list(group->core))
         codegen_append(c, (struct step){.kind = STEP_LIST, .node = group->core});
-    else if (!make(c, group))
+    else if (!(group->core ? family_of[op_info[group->core->op].class] : family_map)(c, group))
         c->failed = true;
 }
 
