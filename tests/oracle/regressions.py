@@ -35,3 +35,9 @@ def of_a_whole_number_by_a_float_is_whole():
 @regression("Erf", opset=13)
 def of_a_whole_number_is_rounded_to_zero():
     return Case([np.arange(-9, 10, dtype=np.int32)], expected=OWN["Erf"])
+
+
+@regression("Slice")
+def backwards_to_the_far_end_is_nothing():
+    return Case([np.arange(12, dtype=np.float32).reshape(4, 3), whole(2), whole(2**63 - 1),
+                 whole(0), whole(-1)], constant=(1, 2, 3, 4))
