@@ -76,7 +76,7 @@ def main():
                    digits / "held_back" / "test_data_set_0")
     with tempfile.TemporaryDirectory() as work:
         families |= add(tools, options.out, "squeezenet", *squeezenet(pathlib.Path(work)))
-    passing = [name for (group, name), outcome in sorted(ledger.read_ledger().items())
+    passing = [name for (group, name), outcome in sorted(ledger.read_ledger(ledger.LEDGER).items())
                if group == "node" and outcome == "pass"]
     for index, name in enumerate(passing):
         if index % options.every == 0 or name in ALWAYS:
