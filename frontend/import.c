@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    NEWEST_OPSET = 27,    /* of ONNX's own domain, that operators.def was written for */
+    NEWEST_OPSET = 28,    /* of ONNX's own domain, that operators.def was written for */
     MAX_SCOPE_DEPTH = 64, /* functions and branches inside one another */
     MAX_NODES = 1 << 18,  /* nodes after inlining */
 };

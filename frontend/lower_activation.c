@@ -128,12 +128,22 @@ bool lower_mish(struct call *c)
     return activation(c, v_mul(c, x, gate));
 }
 
-bool lower_swish(struct call *c)
+static struct value *swish(struct call *c)
 {
     struct value *x = v_widen(c, c->in[0]);
     double alpha = attr_float(c, "alpha", 1);
     struct value *gate = alpha == 1 ? x : v_mul_number(c, x, alpha);
-    return activation(c, v_mul(c, x, build_unary(c->b, OP_sigmoid, gate)));
+    return v_mul(c, x, build_unary(c->b, OP_sigmoid, gate));
+}
+
+bool lower_swish(struct call *c)
+{
+    return activation(c, swish(c));
+}
+
+bool lower_swiglu(struct call *c)
+{
+    return activation(c, v_mul(c, swish(c), v_widen(c, c->in[1])));
 }
 
 bool lower_softsign(struct call *c)

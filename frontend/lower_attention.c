@@ -1,6 +1,7 @@
 /* Attention and rotary embedding, composed of contractions, softmax and views. */
 #include "attention.h"
 
+#include <float.h>
 #include <math.h>
 
 /* Inputs of Attention. */
@@ -94,8 +95,13 @@ static struct value *masked(struct call *c, struct value *score)
     if (attr_int(c, "is_causal", 0)) {
         struct value *row = build_iota(c->b, DT_I64, 2, plane, 0);
         struct value *column = build_iota(c->b, DT_I64, 2, plane, 1);
-        if (c->in[PAST_KEY])
+        if (c->in[PAST_KEY]) {
             row = v_add(c, row, build_dim(c->b, c->in[PAST_KEY]->shape[2]));
+        } else if (c->in[NONPAD]) { /* the last query meets the last key that is no padding */
+            struct value *length =
+                build_cast(c->b, build_unsqueeze(c->b, c->in[NONPAD], 0xe), DT_I64);
+            row = v_add(c, row, v_sub(c, length, build_dim(c->b, score->shape[2])));
+        }
         score = keep_where(c, v_le(c, column, row), score);
     }
     if (c->in[NONPAD]) {
@@ -104,6 +110,19 @@ static struct value *masked(struct call *c, struct value *score)
         score = keep_where(c, v_lt(c, column, build_cast(c->b, length, DT_I64)), score);
     }
     return score;
+}
+
+/* Softmax of scores, where a query that sees no key has no weights: its row is 0, not NaN. */
+static struct value *probabilities(struct call *c, struct value *score)
+{
+    if (!score || (!c->in[MASK] && !c->in[NONPAD]))
+        return score ? build_softmax(c->b, score, 1u << 3, false) : NULL;
+    /* The lowest number weighs as little as -inf, unless all are that low. */
+    double lowest = score->type == DT_F64 ? -DBL_MAX : -(double)FLT_MAX;
+    struct value *p =
+        build_softmax(c->b, v_max(c, score, v_number(c, score, lowest)), 1u << 3, false);
+    struct value *hidden = v_eq(c, score, v_number(c, score, -(double)INFINITY));
+    return build_select(c->b, hidden, v_number(c, score, 0), p);
 }
 
 struct value *with_past(struct call *c, struct value *now, struct value *past)
@@ -139,7 +158,7 @@ bool lower_attention(struct call *c)
     report = mode == SOFTCAPPED ? score : report;
     score = masked(c, score);
     report = mode == WITH_MASK ? score : report;
-    score = score ? build_softmax(c->b, score, 1u << 3, false) : NULL;
+    score = probabilities(c, score);
     report = mode == PROBABILITY ? score : report;
     if (call_wants(c, 3))
         c->out[3] = build_cast(c->b, report, type);
