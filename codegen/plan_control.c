@@ -2,11 +2,11 @@
  * What moves values into bodies, from one iteration to the next, and out of them.
  *
  *   input of a body       lies where the operand does; a loop's state: where the result does
- *   result of a branch    the body that runs writes it
- *   state of a loop       is copied there before the loop; the body writes the next one over it if
- *                         nothing of the body reads the old one from then on, else to a buffer of
- * its own, which is copied back when the body ends element of a stack    the body writes slot
- * `index` of the result
+ *   result of a branch    is written by the body that runs
+ *   state of a loop       is copied there before the loop; the body writes the next one over it
+ *                         where none of its later steps reads the old one, else to a buffer of
+ *                         its own, which is copied back when the body ends
+ *   element of a stack    is written by the body to slot `index` of the result
  *
  * An output that no step of the body can write there is copied when the body ends: an input, a
  * constant, a value listed twice. The outputs of the main steps are results in the caller's memory.

@@ -4,7 +4,7 @@
     sweep.py --build build                 a sample of each operator's cases
     sweep.py --build build --all           all of them
     sweep.py --build build --only Pad      an operator; with --case 7 one case, in detail
-    sweep.py --build build --family nn     the operators of a file of generators
+    sweep.py --build build --family conv   the operators of a file of generators
 
 Cases are random but always the same (cases.py); several share a model, since what costs is starting
 things; plans run on the emulator, which checks every access of memory. Judges are ONNX Runtime, else
