@@ -65,6 +65,12 @@ static bool has_outer_sizes(const struct hoist *h, const struct node *node)
     return r.good;
 }
 
+/* A view through which a kernel reads at no cost. */
+static bool is_free_view(const struct node *node)
+{
+    return node->op == OP_expand || node->op == OP_slice || node->op == OP_reshape;
+}
+
 static void *mark_of(const struct hoist *h, const struct node *node)
 {
     bool captures = false, gains = false;
@@ -78,8 +84,7 @@ static void *mark_of(const struct hoist *h, const struct node *node)
         return NULL;
     if (!captures)
         return &constant_mark;
-    bool view = node->op == OP_reshape || node->op == OP_expand || node->op == OP_slice;
-    return gains || !view ? &gain_mark : &capture_mark;
+    return gains || !is_free_view(node) ? &gain_mark : &capture_mark;
 }
 
 static void mark_values(struct hoist *h)
@@ -96,18 +101,14 @@ static void mark_values(struct hoist *h)
 
 /* -- Hoisting -- */
 
-static bool repeats(const struct node *node)
-{
-    return node->op == OP_expand || node->op == OP_slice || node->op == OP_reshape;
-}
-
 /* Is v read by what stays inside, itself or through a view that stays? */
 static bool is_read_inside(const struct hoist *h, const struct value *v)
 {
     bool read = v->is_output;
     for (const struct use *use = v->uses; use && !read; use = use->next) {
         const struct value *result = use->node->out[0];
-        read = result->data != &gain_mark || (repeats(use->node) && h->read_inside[result->id]);
+        read =
+            result->data != &gain_mark || (is_free_view(use->node) && h->read_inside[result->id]);
     }
     return read;
 }
@@ -122,7 +123,8 @@ static bool find_wanted(struct hoist *h)
         for (int i = 0; i < node->n_out; i++) {
             const struct value *v = node->out[i];
             h->read_inside[v->id] = is_read_inside(h, v);
-            h->captured[v->id] = v->data == &gain_mark && !repeats(node) && h->read_inside[v->id];
+            h->captured[v->id] =
+                v->data == &gain_mark && !is_free_view(node) && h->read_inside[v->id];
             wanted |= h->captured[v->id] || h->wanted[v->id];
             any |= h->captured[v->id];
         }

@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 
 import numpy as np
-import onnx
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 

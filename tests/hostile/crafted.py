@@ -1,5 +1,4 @@
 """Models and graphs written to hurt: (name, bytes, the name of a second file or None) each."""
-import onnx
 from onnx import TensorProto, helper
 
 HUGE = (2**31, 2**32, 2**62, 2**63 - 1)
