@@ -1,27 +1,9 @@
 /* Lists as inputs and outputs, on the mock driver. */
 #include "check.h"
-#include "gpucc_runtime.h"
-#include "mock_driver.h"
+#include "fixture.h"
 #include "plan_builder.h"
 
-#include <dlfcn.h>
-
 enum { F32 = 1, STEPS = 6 };
-
-struct fixture {
-    unsigned char *bytes;
-    struct gpucc_plan *plan;
-    struct gpucc_device *device;
-    struct gpucc_context *context;
-    void *library;
-    struct mock_state *mock;
-};
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != GPUCC_OK)                                                                    \
-            fail_msg("%s: %s", #call, gpucc_last_error());                                         \
-    } while (0)
 
 #define USAGE(call, part)                                                                          \
     do {                                                                                           \
@@ -96,28 +78,12 @@ static unsigned char *make_plan(size_t *size)
     return bytes;
 }
 
-static void start(struct fixture *f)
+static void start_lists(struct fixture *f)
 {
     size_t size;
-    memset(f, 0, sizeof *f);
-    f->library = dlopen(MOCK_DRIVER, RTLD_NOW | RTLD_LOCAL);
-    assert_non_null(f->library);
-    f->mock = dlsym(f->library, "mock");
-    *f->mock = (struct mock_state){.sm = 90, .driver_version = 13000};
-    f->bytes = make_plan(&size);
-    OK(gpucc_plan_open_memory(f->bytes, size, 0, &f->plan));
-    OK(gpucc_device_open(MOCK_DRIVER, 0, &f->device));
+    unsigned char *bytes = make_plan(&size);
+    start(f, bytes, size);
     OK(gpucc_context_create(f->plan, f->device, &f->context));
-}
-
-static void stop(struct fixture *f)
-{
-    gpucc_context_destroy(f->context);
-    gpucc_device_close(f->device);
-    gpucc_plan_close(f->plan);
-    assert_int_equal(f->mock->allocations, f->mock->frees);
-    dlclose(f->library);
-    free(f->bytes);
 }
 
 static const float data[6] = {1, 2, 3, 4, 5, 6};
@@ -141,7 +107,7 @@ static void lists_go_in_and_come_out(void **state)
     int n, rank;
     void *address;
     size_t bytes;
-    start(&f);
+    start_lists(&f);
     bind(&f, 3, t);
     OK(gpucc_context_bind_output(f.context, 1, GPUCC_HOST, z, sizeof z));
     OK(gpucc_context_bind_output(f.context, 2, GPUCC_HOST, &there, sizeof there));
@@ -173,7 +139,7 @@ static void elements_are_what_the_steps_say_or_the_run_fails(void **state)
     struct fixture f;
     float t[2] = {7, 8};
     struct gpucc_list_item other = items[0];
-    start(&f);
+    start_lists(&f);
     bind(&f, 0, t);
     USAGE(gpucc_context_run_sync(f.context), "position 1 is not in a list of 1");
     USAGE(gpucc_context_run_sync(f.context), "list (Node)");
@@ -192,7 +158,7 @@ static void wrong_use_of_lists_is_an_error(void **state)
     float t[2] = {7, 8};
     int64_t dims[GPUCC_MAX_RANK];
     int n, rank;
-    start(&f);
+    start_lists(&f);
     OK(gpucc_plan_describe_input(f.plan, 1, &info));
     assert_int_equal(info.kind, GPUCC_OPTIONAL);
     assert_int_equal(info.holds_sequence, 1);

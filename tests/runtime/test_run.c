@@ -1,10 +1,8 @@
 /* Running plans on the mock driver. */
 #include "check.h"
 #include "context.h"
-#include "mock_driver.h"
+#include "fixture.h"
 #include "plan_builder.h"
-
-#include <dlfcn.h>
 
 static int heap_calls;
 
@@ -30,50 +28,10 @@ void *__wrap_realloc(void *block, size_t bytes)
     return __real_realloc(block, bytes);
 }
 
-/* A plan with a context on the mock driver. */
-struct fixture {
-    unsigned char *bytes;
-    struct gpucc_plan *plan;
-    struct gpucc_device *device;
-    struct gpucc_context *context;
-    void *library;
-    struct mock_state *mock;
-};
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != GPUCC_OK)                                                                    \
-            fail_msg("%s: %s", #call, gpucc_last_error());                                         \
-    } while (0)
-
 static void assert_error(const char *part)
 {
     if (strstr(gpucc_last_error(), part) == NULL)
         fail_msg("'%s' is not in '%s'", part, gpucc_last_error());
-}
-
-static void start(struct fixture *f, unsigned char *bytes, size_t size)
-{
-    memset(f, 0, sizeof *f);
-    f->library = dlopen(MOCK_DRIVER, RTLD_NOW | RTLD_LOCAL);
-    assert_non_null(f->library);
-    f->mock = dlsym(f->library, "mock");
-    *f->mock = (struct mock_state){.sm = 90, .driver_version = 13000};
-    f->bytes = bytes;
-    OK(gpucc_plan_open_memory(bytes, size, 0, &f->plan));
-    OK(gpucc_device_open(MOCK_DRIVER, 0, &f->device));
-}
-
-static void stop(struct fixture *f)
-{
-    gpucc_context_destroy(f->context);
-    gpucc_device_close(f->device);
-    gpucc_plan_close(f->plan);
-    assert_int_equal(f->mock->allocations, f->mock->frees);
-    assert_int_equal(f->mock->modules, f->mock->modules_unloaded);
-    assert_int_equal(f->mock->retained, 0);
-    dlclose(f->library);
-    free(f->bytes);
 }
 
 static void start_add_two(struct fixture *f, int64_t n)
