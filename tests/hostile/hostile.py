@@ -60,7 +60,8 @@ def run_limited(command, scale, address_space):
     """(exit code, messages, KiB of memory) of a program; killed when it computes, or waits, too long.
     """
     environment = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1",
-                   "ASAN_OPTIONS": "quarantine_size_mb=16:allocator_may_return_null=1"}
+                   "ASAN_OPTIONS": "quarantine_size_mb=16:allocator_may_return_null=1:"
+                                   f"max_allocation_size_mb={BYTES >> 20}"}
     limit = ["prlimit", f"--cpu={SECONDS * scale}", "--core=0"]
     limit += [f"--as={address_space}", "--"] if address_space else ["--"]
     with tempfile.TemporaryFile() as log:
@@ -140,7 +141,9 @@ class Attack:
         space = None if self.options.slow else BYTES
         code, messages, kibibytes = run_limited(command, self.scale, space)
         text = messages.decode(errors="replace")
-        if b"runtime error" in messages or b"Sanitizer" in messages:
+        # An allocation that a sanitizer refuses is one that malloc refuses.
+        reports = re.sub(rb".*WARNING: AddressSanitizer failed to allocate.*", b"", messages)
+        if b"runtime error" in reports or b"Sanitizer" in reports:
             raise Verdict(f"sanitizer: {text[:3000]}")
         if code in (-signal.SIGKILL, -signal.SIGXCPU):
             raise Verdict(f"no answer within {SECONDS * self.scale} s: {command[1:3]}")
