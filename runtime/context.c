@@ -265,23 +265,22 @@ static enum gpucc_status prepare(struct gpucc_context *context)
     return status;
 }
 
-static enum gpucc_status check_output(const struct gpucc_context *context, int output)
+/* For a question about an output: that it is a tensor, and the sizes as far as they are known. */
+static enum gpucc_status prepare_output(struct gpucc_context *context, int output)
 {
     const struct plan_header *header = context->plan->header;
     enum gpucc_status status = check_index(output, header->n_outputs, "output");
-    if (status != GPUCC_OK)
-        return status;
-    return check_tensor(context->plan, &context->plan->values[header->n_inputs + (uint32_t)output],
-                        "output");
+    if (status == GPUCC_OK)
+        status = check_tensor(
+            context->plan, &context->plan->values[header->n_inputs + (uint32_t)output], "output");
+    return status == GPUCC_OK ? prepare(context) : status;
 }
 
 enum gpucc_status gpucc_context_output_shape(struct gpucc_context *context, int output, int *rank,
                                              int64_t *dims)
 {
     const struct program *p = context->program;
-    enum gpucc_status status = check_output(context, output);
-    if (status == GPUCC_OK)
-        status = prepare(context);
+    enum gpucc_status status = prepare_output(context, output);
     if (status != GPUCC_OK)
         return status;
     const uint32_t *slots = shape_slots(context, output, rank);
@@ -295,9 +294,7 @@ enum gpucc_status gpucc_context_output_bound(struct gpucc_context *context, int 
                                              size_t *bytes)
 {
     const struct program *p = context->program;
-    enum gpucc_status status = check_output(context, output);
-    if (status == GPUCC_OK)
-        status = prepare(context);
+    enum gpucc_status status = prepare_output(context, output);
     if (status != GPUCC_OK)
         return status;
     int rank;

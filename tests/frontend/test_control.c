@@ -55,6 +55,17 @@ static Onnx__ModelProto *branching(const char *op)
     return m;
 }
 
+/* The model as a graph, and its first node of the op, which must be there. */
+static const struct node *load_with(struct loaded *l, Onnx__ModelProto *m, enum op op)
+{
+    save_model(m);
+    load(l, NULL);
+    assert_non_null(l->graph);
+    const struct node *node = find(l->graph, op);
+    assert_non_null(node);
+    return node;
+}
+
 static void branches_share_what_they_capture(void **state)
 {
     (void)state;
@@ -111,12 +122,8 @@ static void a_state_that_is_handed_on_is_a_capture(void **state)
     add_output(body, "t", DT_F32);
     add_output(body, "same", DT_F32);
     add_output(m->graph, "y", DT_F32);
-    save_model(m);
     struct loaded l;
-    load(&l, NULL);
-    assert_non_null(l.graph);
-    const struct node *loop = find(l.graph, OP_loop);
-    assert_non_null(loop);
+    const struct node *loop = load_with(&l, m, OP_loop);
     assert_int_equal(loop->attr.loop.states, 1);
     assert_int_equal(loop->n_in, 2);
     assert_ptr_equal(loop->in[1], l.graph->inputs[2]);
@@ -140,12 +147,8 @@ static void a_state_that_grows_is_a_stack(void **state)
     add_output(body, "going", DT_BOOL);
     add_output(body, "t", DT_F32);
     add_output(m->graph, "y", DT_F32);
-    save_model(m);
     struct loaded l;
-    load(&l, NULL);
-    assert_non_null(l.graph);
-    const struct node *loop = find(l.graph, OP_loop);
-    assert_non_null(loop);
+    const struct node *loop = load_with(&l, m, OP_loop);
     assert_int_equal(loop->attr.loop.states, 0);
     const struct value *y = l.graph->outputs[0];
     assert_int_equal(y->rank, 2);
