@@ -251,8 +251,10 @@ static struct node *copy_node(struct copier *c, struct graph *to, struct node *b
         copy->out[i]->layout = node->out[i]->layout;
         copy->out[i]->name = node->out[i]->name;
     }
-    if (copy)
+    if (copy) {
         copy->kernel = node->kernel;
+        copy->math = node->math;
+    }
     return copy;
 }
 

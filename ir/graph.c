@@ -28,6 +28,21 @@ struct graph *graph_create_body(struct graph *outer)
     return g;
 }
 
+void graph_remark(struct graph *g, const char *pass, const struct node *node, const char *format,
+                  ...)
+{
+    struct remark *remark = ARENA_NEW(g->arena, struct remark);
+    va_list args;
+    va_start(args, format);
+    struct text text = {.arena = g->arena};
+    text_vprintf(&text, format, args);
+    va_end(args);
+    *remark = (struct remark){pass, node ? node->origin : NULL, text.data ? text.data : "", NULL};
+    struct graph *root = g->root;
+    *(root->remarks ? root->last_remark : &root->remarks) = remark;
+    root->last_remark = &remark->next;
+}
+
 /* array with room for one more than n elements. */
 static void *grow(struct graph *g, void *array, int n, int *cap, size_t size)
 {

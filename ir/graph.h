@@ -99,7 +99,15 @@ struct value {
 struct use { struct node *node; int operand; struct use *next, **link; };
 
 /* Which kernel a node belongs to, see passes/fuse_kernels.c. */
-enum { KERNEL_UNASSIGNED = -1, KERNEL_CONSTANT = -2 /* computed while the plan is written */ };
+enum { KERNEL_UNASSIGNED = -1,
+       KERNEL_CONSTANT = -2,        /* computed while the plan is written */
+       KERNEL_IN_PLACE = -3 };      /* a concat whose operands are written where they lie in its result */
+
+/* How a contraction multiplies operands of type f32. */
+enum math { MATH_EXACT,             /* in f32 */
+            MATH_TF32,              /* rounded to tf32 */
+            MATH_F32X3,             /* split into two tf32 each: three products, about f32's accuracy */
+            MATH_COUNT };
 
 struct node {
     enum op op;
@@ -110,6 +118,7 @@ struct node {
     union attr attr;
     const char *origin;             /* ONNX nodes it came from: "conv1 (Conv), relu1 (Relu)" */
     int kernel;
+    enum math math;                 /* contractions and attention */
     uint32_t order;                 /* position in the graph after graph_renumber */
     struct node *prev, *next;
     struct graph *body[2];          /* control flow: branch's then and else; loop's body */
@@ -130,6 +139,12 @@ struct constraint {
     const struct dim *a, *b;
     const char *text;               /* names ONNX's node, inputs and axes */
     struct constraint *next;
+};
+
+/* What a pass decided about a node and why, for --explain. */
+struct remark {
+    const char *pass, *origin, *text; /* origin: ONNX nodes, see node */
+    struct remark *next;
 };
 
 /*
@@ -157,6 +172,8 @@ struct graph {
     int n_symbols, cap_symbols;
     uint32_t next_id;
     const char *origin;             /* given to nodes while they are built */
+    const struct precision *precision; /* what was asked for, see passes/precision.h; NULL: nothing */
+    struct remark *remarks, **last_remark; /* in the order they were made */
 };
 
 struct graph *graph_create(struct arena *arena, struct diag *diag);
@@ -170,6 +187,10 @@ struct value *graph_add_input(struct graph *g, const char *name, enum dtype type
 void graph_add_output(struct graph *g, struct value *v, const char *name);
 /* v is an input or output of the root that shares its memory with an output or input. */
 bool value_shares_memory(const struct graph *g, const struct value *v);
+
+/* Records a remark about a node (NULL: about the graph); any graph of the tree will do. */
+void graph_remark(struct graph *g, const char *pass, const struct node *node, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* A symbol with its source. lower/upper: bounds of the value. */
 const struct dim *graph_symbol(struct graph *g, const char *name, struct symbol_source source,

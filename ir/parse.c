@@ -246,6 +246,8 @@ static void parse_kernel(struct parser *ps, struct node *node)
     int64_t kernel;
     if (parse_accept(ps, "@constant"))
         node->kernel = KERNEL_CONSTANT;
+    else if (parse_accept(ps, "@in_place"))
+        node->kernel = KERNEL_IN_PLACE;
     else if (parse_accept(ps, "@") && parse_int(ps, &kernel)) {
         if (kernel < 0 || kernel > INT32_MAX / 2)
             parse_fail(ps, "@%" PRId64 " is no kernel number", kernel);
@@ -291,7 +293,7 @@ static void parse_node(struct parser *ps, const int64_t *ids, int n_ids)
     union attr attr;
     struct graph *body[2] = {NULL, NULL};
     enum op op;
-    int n_in;
+    int n_in, math = MATH_EXACT;
     memset(&attr, 0, sizeof attr);
     const struct op_info *info = parse_op(ps, &op);
     if (!info)
@@ -303,6 +305,11 @@ static void parse_node(struct parser *ps, const int64_t *ids, int n_ids)
         parse_attrs(ps, info, &attr);
     if (!ps->failed && op == OP_loop)
         parse_index(ps, &attr.loop);
+    if (!ps->failed && parse_accept(ps, "math")) {
+        parse_expect(ps, "(");
+        math = parse_choice(ps, text_math, MATH_COUNT);
+        parse_expect(ps, ")");
+    }
     for (int i = 0; i < 2 && !ps->failed && info->class == OC_CONTROL; i++)
         if (i == 0 || op == OP_branch)
             body[i] = parse_body(ps);
@@ -323,6 +330,7 @@ static void parse_node(struct parser *ps, const int64_t *ids, int n_ids)
         }
         define(ps, ids[i], node->out[i]);
     }
+    node->math = (enum math)math;
     parse_kernel(ps, node);
 }
 

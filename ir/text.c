@@ -11,6 +11,8 @@ enum { MOST_LITERAL_ELEMENTS = 64 };
 
 const char *const text_pad_modes[4] = {"constant", "reflect", "edge", "wrap"};
 const char *const text_combines[5] = {"none", "add", "mul", "min", "max"};
+const char *const text_math[MATH_COUNT] = {"exact", "tf32", "f32x3"};
+
 const char *const text_constraints[3] = {
     [MUST_EQUAL] = "equal", [MUST_BROADCAST] = "broadcast", [MUST_LESS_EQUAL] = "less_equal"};
 
@@ -213,12 +215,16 @@ void text_node(struct text *out, const struct graph *g, const struct node *node,
     }
     if (info->n_fields)
         text_printf(out, "}");
+    if (node->math != MATH_EXACT)
+        text_printf(out, " math(%s)", text_math[node->math]);
     print_bodies(out, g, node, flags);
     print_result_types(out, g, node);
     if (node->kernel >= 0)
         text_printf(out, " @%d", node->kernel);
     else if (node->kernel == KERNEL_CONSTANT)
         text_printf(out, " @constant");
+    else if (node->kernel == KERNEL_IN_PLACE)
+        text_printf(out, " @in_place");
     if ((flags & PRINT_ORIGINS) && node->origin)
         text_printf(out, "    ; %s", node->origin);
     text_printf(out, "\n");

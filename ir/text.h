@@ -14,7 +14,8 @@ void text_type(struct text *out, const struct graph *g, const struct value *v);
 void text_quoted(struct text *out, const char *s);
 
 /* How the values of these enums are spelled. */
-extern const char *const text_pad_modes[4], *const text_combines[5], *const text_constraints[3];
+extern const char *const text_pad_modes[4], *const text_combines[5], *const text_constraints[3],
+    *const text_math[MATH_COUNT];
 
 /* NULL on an error, which is reported with file:line:column. Constants in text have literal
  * elements, copied to the arena; an opaque one has its size and no bytes. Result types may be left

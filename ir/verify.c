@@ -233,7 +233,7 @@ static void check_node(struct verifier *v, const struct node *node)
         fault(v, node, "has %d results, not %d", node->n_out, op_info[node->op].results);
         return;
     }
-    if (node->kernel < KERNEL_CONSTANT || node->kernel >= v->g->n_kernels)
+    if (node->kernel < KERNEL_IN_PLACE || node->kernel >= v->g->n_kernels)
         fault(v, node, "belongs to kernel %d of %d", node->kernel, v->g->n_kernels);
     bool good = check_operands(v, node) & check_bodies(v, node);
     for (int i = 0; i < node->n_out; i++)
