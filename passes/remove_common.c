@@ -111,7 +111,7 @@ static uint64_t hash_node(const struct node *node)
 static bool same_node(const struct node *a, const struct node *b)
 {
     const struct op_info *info = &op_info[a->op];
-    if (a->op != b->op || a->n_in != b->n_in)
+    if (a->op != b->op || a->n_in != b->n_in || a->math != b->math)
         return false;
     for (int i = 0; i < a->n_in; i++)
         if (a->in[i] != b->in[i])
