@@ -53,24 +53,27 @@ class Net:
         return self.node("Relu", name + ".relu", [y])
 
 
-def build(batch):
+def build(batch, base=64, size=224, most_blocks=16):
+    """base: channels of the first layer; all others go with it. most_blocks: blocks in all."""
     net = Net()
-    x = net.conv_norm("stem", "image", 3, 64, 7, stride=2)
+    x = net.conv_norm("stem", "image", 3, base, 7, stride=2)
     x = net.node("MaxPool", "pool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
-    channels = 64
+    channels, left = base, most_blocks
     for s, (width, blocks) in enumerate(STAGES):
-        for b in range(blocks):
+        width = width * base // 64
+        for b in range(min(blocks, left)):
             stride = 2 if s and not b else 1
+            left -= 1
             x = net.block(f"stage{s + 1}.{b}", x, channels, width, stride)
             channels = 4 * width
     x = net.node("GlobalAveragePool", "average", [x])
     x = net.node("Flatten", "flatten", [x])
-    w = net.weight("fc.weight", net.random.standard_normal((1000, 2048)) * 0.01)
+    w = net.weight("fc.weight", net.random.standard_normal((1000, channels)) * 0.01)
     bias = net.weight("fc.bias", np.zeros(1000))
     net.nodes.append(helper.make_node("Gemm", [x, w, bias], ["logits"], name="fc", transB=1))
     graph = helper.make_graph(
         net.nodes, "resnet50",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, 224, 224])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, size, size])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 1000])], net.weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
