@@ -495,6 +495,7 @@ bool emit_finish(struct emitter *e)
     snprintf(k->symbol, sizeof k->symbol, "%.40s_%016llx", s->family,
              (unsigned long long)XXH3_64bits(source.data, source.length));
     k->source = name_kernel(e, &source, k->symbol);
+    k->group = e->group;
     k->nodes = joined_origins(e);
     k->comment = comment(e, k->nodes, params);
     memcpy(k->grid, s->grid, sizeof k->grid);

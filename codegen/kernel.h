@@ -7,6 +7,15 @@
 
 #include "../ir/graph.h"
 
+/* Peak figures of public data sheets, dense, at boost clock; 0: the target has no such unit. */
+struct peak {
+    int clock;                      /* MHz */
+    int bandwidth;                  /* of device memory, GB/s */
+    int fp32;                       /* these in Gflop/s (a multiply-add is two), i8 in Gop/s */
+    int fp64;
+    int tf32, half, i8, f8;         /* on tensor cores; half: f16 and bf16, summed in f32 */
+};
+
 struct target {
     const char *name;               /* "sm_90a", "portable" */
     const char *nvrtc_arch;         /* "sm_90a"; "compute_80" for portable */
@@ -15,6 +24,7 @@ struct target {
     int multiprocessors;            /* of the largest common part, for the cost model */
     int shared_bytes;               /* most dynamic shared memory a block may have */
     int driver;                     /* first that knows the SM, as cuDriverGetVersion: 12080 */
+    struct peak peak;               /* of the same part as multiprocessors */
 };
 
 /* The target called name, or NULL. */
@@ -26,7 +36,10 @@ struct kernel_arg {
     const struct dim *dim;          /* I32, I64: its value; I32 carries a check that it fits */
 };
 
+struct group;                       /* see emit.h */
+
 struct kernel {
+    const struct group *group;      /* the nodes it computes, alone or with other kernels */
     const char *family;             /* "map", "reduce", "row", "contract", "window", … */
     char symbol[64];                /* family + '_' + hash of the source; C identifier */
     const char *source;             /* canonical CUDA C: no names of the model in it */

@@ -1,6 +1,7 @@
 /*
- * The table of targets. Limits are those of CUDA's programming guide, per compute capability;
- * the SMs are those of the largest common part.
+ * The table of targets. Limits are those of CUDA's programming guide, per compute capability; SMs and
+ * peak figures are those of the largest common part, which comes first in the row's comment. Rates are
+ * NVIDIA's data sheets', without sparsity.
  */
 #include "target.h"
 
@@ -10,21 +11,36 @@
 enum { KB = 1024 };
 
 static const struct target targets[] = {
-    /* name       architecture  sm   portable  SMs  shared/block  driver */
-    {"sm_75",     "sm_75",       75, false,     40,  64 * KB,  10000},  /* T4 */
-    {"sm_80",     "sm_80",       80, false,    108, 163 * KB,  11000},  /* A100 */
-    {"sm_86",     "sm_86",       86, false,     84,  99 * KB,  11010},  /* A40, RTX 3090 */
-    {"sm_87",     "sm_87",       87, false,     16, 163 * KB,  11040},  /* Jetson Orin */
-    {"sm_89",     "sm_89",       89, false,    142,  99 * KB,  11080},  /* L40, RTX 4090 */
-    {"sm_90",     "sm_90",       90, false,    132, 227 * KB,  11080},  /* H100, H200 */
-    {"sm_90a",    "sm_90a",      90, false,    132, 227 * KB,  12000},
-    {"sm_100",    "sm_100",     100, false,    148, 227 * KB,  12080},  /* B200 */
-    {"sm_100a",   "sm_100a",    100, false,    148, 227 * KB,  12080},
-    {"sm_103",    "sm_103",     103, false,    160, 227 * KB,  12090},  /* B300 */
-    {"sm_110",    "sm_110",     110, false,     20, 227 * KB,  13000},  /* Jetson Thor */
-    {"sm_120",    "sm_120",     120, false,    188,  99 * KB,  12080},  /* RTX PRO 6000, RTX 5090 */
-    {"sm_121",    "sm_121",     121, false,     48,  99 * KB,  12090},  /* GB10 */
-    {"portable",  "compute_80",  80, true,     108,  99 * KB,  11000},  /* PTX; the least of 80 and later */
+    /* name       architecture  sm   portable  SMs  shared/block  driver
+       {clock, GB/s, fp32, fp64, tf32, half, i8, f8} */
+    {"sm_75",    "sm_75",       75, false,  40,  64 * KB,  10000,
+     {1590, 320, 8100, 253, 0, 65000, 130000, 0}},  /* T4 */
+    {"sm_80",    "sm_80",       80, false, 108, 163 * KB,  11000,
+     {1410, 2039, 19500, 9700, 156000, 312000, 624000, 0}},  /* A100 80 GB */
+    {"sm_86",    "sm_86",       86, false,  84,  99 * KB,  11010,
+     {1740, 696, 37400, 585, 74800, 149700, 299300, 0}},  /* A40; RTX 3090 */
+    {"sm_87",    "sm_87",       87, false,  16, 163 * KB,  11040,
+     {1300, 204, 5300, 83, 21000, 42500, 85000, 0}},  /* Jetson AGX Orin */
+    {"sm_89",    "sm_89",       89, false, 142,  99 * KB,  11080,
+     {2490, 864, 90500, 1414, 90500, 181000, 362000, 362000}},  /* L40; RTX 4090 */
+    {"sm_90",    "sm_90",       90, false, 132, 227 * KB,  11080,
+     {1755, 3350, 66900, 33500, 494700, 989400, 1978900, 1978900}},  /* H100 SXM; H200 */
+    {"sm_90a",   "sm_90a",      90, false, 132, 227 * KB,  12000,
+     {1755, 3350, 66900, 33500, 494700, 989400, 1978900, 1978900}},
+    {"sm_100",   "sm_100",     100, false, 148, 227 * KB,  12080,
+     {1965, 8000, 75000, 37000, 1125000, 2250000, 4500000, 4500000}},  /* B200 */
+    {"sm_100a",  "sm_100a",    100, false, 148, 227 * KB,  12080,
+     {1965, 8000, 75000, 37000, 1125000, 2250000, 4500000, 4500000}},
+    {"sm_103",   "sm_103",     103, false, 160, 227 * KB,  12090,
+     {1920, 8000, 75000, 1250, 1125000, 2250000, 150000, 4500000}},  /* B300 */
+    {"sm_110",   "sm_110",     110, false,  20, 227 * KB,  13000,
+     {1575, 273, 8060, 126, 129000, 258000, 517000, 517000}},  /* Jetson Thor */
+    {"sm_120",   "sm_120",     120, false, 188,  99 * KB,  12080,
+     {2617, 1792, 125000, 1968, 251900, 503800, 1007000, 1007000}},  /* RTX PRO 6000; RTX 5090 */
+    {"sm_121",   "sm_121",     121, false,  48,  99 * KB,  12090,
+     {2418, 273, 29700, 464, 62500, 125000, 250000, 250000}},  /* GB10 */
+    {"portable", "compute_80",  80, true,  108,  99 * KB,  11000,
+     {1410, 2039, 19500, 9700, 156000, 312000, 624000, 0}},  /* PTX; the least of 80 and later, figures of A100 */
 };
 /* clang-format on */
 
