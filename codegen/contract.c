@@ -234,15 +234,20 @@ struct reading {
     bool along_k;
 };
 
+static int narrowed(int width)
+{
+    return width < 4 ? width : 4;
+}
+
 static struct reading reading_of_matrix(const struct contraction *c, struct value *v, int k_axis,
                                         bool default_along_k)
 {
-    int along = emit_vector_width(c->e, v, k_axis);
-    int across = emit_vector_width(c->e, v, 2 * v->rank - 3 - k_axis);
+    int along = narrowed(emit_vector_width(c->e, v, k_axis));
+    int across = narrowed(emit_vector_width(c->e, v, 2 * v->rank - 3 - k_axis));
     if (along == across)
         return (struct reading){1, default_along_k};
     int width = along > across ? along : across;
-    return (struct reading){width == 4 ? 4 : 1, along > across};
+    return (struct reading){width >= 4 ? 4 : 1, along > across};
 }
 
 static struct reading reading_of_a(const struct contraction *c)
@@ -261,7 +266,7 @@ static struct reading reading_of_b(const struct contraction *c)
     for (int i = 0; plain && i < c->spatial; i++)
         plain = c->stride->v[i] == 1 && !sticks_out(c, i);
     if (plain && emit_is_inner(c->e, c->b))
-        plain = emit_vector_width(c->e, c->b, c->b->rank - 1) == 4;
+        plain = emit_vector_width(c->e, c->b, c->b->rank - 1) >= 4;
     return (struct reading){plain ? 4 : 1, false};
 }
 

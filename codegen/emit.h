@@ -155,10 +155,12 @@ void emit_epilogue(struct emitter *e, const struct index *const *index);
 /*
  * Vectors. Within emit_vector(e, w) … emit_vector(e, 1) a load whose offset is w*something + lane (by
  * its index expression) is done as one aligned load of w elements, of which the lanes are taken as
- * they are asked for. So a family loops over lanes with indices 4*q + 0 … 4*q + 3.
+ * they are asked for; as several loads where w elements have more than 16 bytes. So a family loops
+ * over lanes with indices 4*q + 0 … 4*q + 3.
  * emit_epilogue_lanes does the same for stores: index[lane] and, through emit_result, results of w
- * lanes that are neighbours.
+ * lanes that are neighbours. A width is a power of two, at most MAX_LANES.
  */
+enum { MAX_LANES = 16 };            /* 16 bytes of the smallest types */
 void emit_vector(struct emitter *e, int width);
 void emit_epilogue_lanes(struct emitter *e, int width,
                          const struct index *const *const *index);
@@ -177,8 +179,9 @@ struct access {
 void emit_access(struct emitter *e, struct value *v, const struct index *const *index,
                  struct access *out);
 /*
- * The widest vector (1, 2 or 4 elements, at most 16 bytes) that all loads behind v can be done in
- * along `axis` of v, when the index along it is w*q + lane. Needs static extents along the way.
+ * The widest vector (a power of two of elements, at most 16 bytes of v's type) that all loads behind v
+ * can be done in along `axis` of v, when the index along it is w*q + lane. Needs static extents along
+ * the way.
  */
 int emit_vector_width(struct emitter *e, struct value *v, int axis);
 

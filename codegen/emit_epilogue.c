@@ -71,11 +71,9 @@ static void pass_node(struct emitter *e, struct epilogue *p, struct node *node)
 }
 
 /* The lanes' offsets are w neighbours that begin at a multiple of w. */
-static bool is_vector(struct emitter *e, const struct value *v, int width,
-                      const struct index *const *offset)
+static bool is_vector(struct emitter *e, int width, const struct index *const *offset)
 {
-    if (width == 1 || dtype_size(v->type) * (size_t)width > 16 ||
-        !index_terms_divisible(e->ix, offset[0], width) ||
+    if (width == 1 || !index_terms_divisible(e->ix, offset[0], width) ||
         !dim_is(dim_mod(e->g->dims, offset[0]->constant, dim_const(e->g->dims, width)), 0))
         return false;
     for (int lane = 1; lane < width; lane++)
@@ -84,29 +82,39 @@ static bool is_vector(struct emitter *e, const struct value *v, int width,
     return true;
 }
 
+/* Stores named registers side by side. */
+static void store_vector(struct emitter *e, enum dtype type, int width, const char *buffer,
+                         const struct index *offset, const char *const *name)
+{
+    const char *all = "";
+    if (width == 1) {
+        emit_line(e, "%s[%s] = %s;", buffer, emit_index(e, offset), emit_stored(e, type, *name));
+        return;
+    }
+    for (int lane = 0; lane < width; lane++)
+        all = arena_printf(e->g->arena, "%s%s%s", all, lane ? ", " : "",
+                           emit_stored(e, type, name[lane]));
+    emit_line(e, "store<%s, %d>(%s + %s, {%s});", emit_storage_type(type), width, buffer,
+              emit_index(e, offset), all);
+}
+
 /* Stores v into the buffer of `target`, which has the same type and shape. */
 static void store(struct emitter *e, struct value *v, struct value *target, int width,
                   const struct index **index)
 {
-    const char *name[4] = {0};
-    const struct index *offset[4] = {NULL};
+    const char *name[MAX_LANES] = {0};
+    const struct index *offset[MAX_LANES] = {NULL};
     for (int lane = 0; lane < width; lane++) {
         name[lane] = emit_value(e, v, index + lane * MAX_RANK);
         offset[lane] = index_linear(e->ix, v->rank, v->shape, index + lane * MAX_RANK);
     }
     const char *buffer = emit_buffer(e, target, true);
-    if (is_vector(e, v, width, offset)) {
-        const char *all = "";
-        for (int lane = 0; lane < width; lane++)
-            all = arena_printf(e->g->arena, "%s%s%s", all, lane ? ", " : "",
-                               emit_stored(e, v->type, name[lane]));
-        emit_line(e, "store<%s, %d>(%s + %s, {%s});", emit_storage_type(v->type), width, buffer,
-                  emit_index(e, offset[0]), all);
-        return;
+    int at_once = emit_lanes_at_once(v->type, width);
+    for (int lane = 0; lane < width; lane += at_once) {
+        if (!is_vector(e, at_once, offset + lane))
+            at_once = 1;
+        store_vector(e, v->type, at_once, buffer, offset[lane], name + lane);
     }
-    for (int lane = 0; lane < width; lane++)
-        emit_line(e, "%s[%s] = %s;", buffer, emit_index(e, offset[lane]),
-                  emit_stored(e, v->type, name[lane]));
 }
 
 void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const *const *index)
@@ -190,8 +198,7 @@ void emit_probe_store(struct emitter *e, const struct value *v, const struct ind
     const struct index *base = index_sub(e->ix, offset, lane);
     const struct dim *width = dim_const(e->g->dims, probe->width);
     if (index_depends(base, probe->lane) || !index_terms_divisible(e->ix, base, probe->width) ||
-        !dim_is(dim_mod(e->g->dims, base->constant, width), 0) ||
-        dtype_size(v->type) * (size_t)probe->width > 16)
+        !dim_is(dim_mod(e->g->dims, base->constant, width), 0))
         probe->fits = false;
 }
 
@@ -209,7 +216,7 @@ static void probe_axis(struct emitter *e, void *context)
 
 int emit_vector_width(struct emitter *e, struct value *v, int axis)
 {
-    for (int width = 4; width > 1; width /= 2) {
+    for (int width = emit_lanes_at_once(v->type, MAX_LANES); width > 1; width /= 2) {
         const struct dim *w = dim_const(e->g->dims, width), *extent = v->shape[axis];
         if (!dim_is(dim_mod(e->g->dims, extent, w), 0) || dim_is(extent, 0))
             continue;

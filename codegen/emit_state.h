@@ -58,6 +58,9 @@ void emit_pop_scope(struct emitter *e);
 /* Text of a cast or bitcast node applied to a name; emit_scalar.c. */
 const char *emit_cast_text(struct emitter *e, const struct node *node, const char *a);
 
+/* How many of `width` lanes of this type one instruction moves: at most 16 bytes. */
+int emit_lanes_at_once(enum dtype type, int width);
+
 /* The literal of a constant of one element whose bytes are at hand, or NULL. */
 const char *emit_constant(struct emitter *e, const struct value *v);
 

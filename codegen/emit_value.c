@@ -308,6 +308,14 @@ bool emit_is_inner(const struct emitter *e, const struct value *v)
 
 /* --- Loads ---------------------------------------------------------------------------------- */
 
+/* How many of `width` lanes of this type one instruction moves: at most 16 bytes. */
+int emit_lanes_at_once(enum dtype type, int width)
+{
+    while (dtype_size(type) * (size_t)width > 16)
+        width /= 2;
+    return width;
+}
+
 /* Would this load, in all lanes, be one aligned vector, or the same element? */
 static void probe_load(struct emitter *e, const struct value *v, const struct index *offset)
 {
@@ -328,8 +336,7 @@ static void probe_load(struct emitter *e, const struct value *v, const struct in
     const struct dim *width = dim_const(e->g->dims, probe->width);
     if (!index_terms_divisible(e->ix, base, probe->width) ||
         !dim_is(dim_mod(e->g->dims, base->constant, width), 0) ||
-        !dim_is(dim_mod(e->g->dims, value_elements(e->g, v), width), 0) ||
-        dtype_size(v->type) * (size_t)probe->width > 16)
+        !dim_is(dim_mod(e->g->dims, value_elements(e->g, v), width), 0))
         probe->fits = false;
 }
 
@@ -339,20 +346,20 @@ static const char *vector_at(struct emitter *e, struct value *v, const struct in
 {
     struct emit_state *s = e->state;
     int64_t constant;
-    const struct dim *width = dim_const(e->g->dims, s->vector);
-    if (s->vector == 1 || offset->n_terms == 0 || !dim_is_const(offset->constant, &constant) ||
-        constant < 0 || !index_terms_divisible(e->ix, offset, s->vector) ||
-        !dim_is(dim_mod(e->g->dims, value_elements(e->g, v), width), 0) ||
-        dtype_size(v->type) * (size_t)s->vector > 16)
+    const int width = emit_lanes_at_once(v->type, s->vector);
+    const struct dim *vector = dim_const(e->g->dims, width);
+    if (width == 1 || offset->n_terms == 0 || !dim_is_const(offset->constant, &constant) ||
+        constant < 0 || !index_terms_divisible(e->ix, offset, width) ||
+        !dim_is(dim_mod(e->g->dims, value_elements(e->g, v), vector), 0))
         return NULL;
-    int64_t lane = constant % s->vector;
+    int64_t lane = constant % width;
     const struct index *base = index_sub(e->ix, offset, index_const(e->ix, lane));
     const char *name = emit_recall(e, MEMO_VECTOR, v, 1, &base);
     if (!name) {
         const char *buffer = emit_buffer(e, v, false), *at = emit_index(e, base);
         name = emit_fresh(e, "x");
-        emit_line(e, "const vec<%s, %d> %s = load<%d>(%s + %s);", emit_storage_type(v->type),
-                  s->vector, name, s->vector, buffer, at);
+        emit_line(e, "const vec<%s, %d> %s = load<%d>(%s + %s);", emit_storage_type(v->type), width,
+                  name, width, buffer, at);
         emit_remember(e, MEMO_VECTOR, v, 1, &base, name);
     }
     return arena_printf(e->g->arena, "%s.at[%d]", name, (int)lane);

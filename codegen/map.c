@@ -1,6 +1,7 @@
 /*
  * map: scalar maps, views and gathers with no core. One thread per element of the result, or per 2
- * or 4 neighbours when every access of theirs is one vector. Several results share the index space.
+ * to 16 neighbours when every access of theirs is a vector; the smallest result has 16 bytes then.
+ * Several results share the index space.
  */
 #include "emit_state.h"
 
@@ -30,7 +31,12 @@ static int choose_width(struct emitter *e, int n_values, struct value *const *v,
                         const struct dim *elements)
 {
     int64_t n;
-    for (int width = 4; width > 1; width /= 2) {
+    int most = 1;
+    for (int i = 0; i < n_values; i++) {
+        int lanes = emit_lanes_at_once(v[i]->type, MAX_LANES);
+        most = lanes > most ? lanes : most;
+    }
+    for (int width = most; width > 1; width /= 2) {
         const struct dim *w = dim_const(e->g->dims, width);
         const struct dim *vectors = dim_floordiv(e->g->dims, elements, w);
         if (!dim_is(dim_mod(e->g->dims, elements, w), 0) ||
@@ -71,7 +77,7 @@ void emit_map(struct emitter *e, int n, struct value *const *v, struct value *co
     emit_vector(e, width);
     const struct index *i = index_mul(e->ix, index_var(e->ix, "i", threads), w);
     for (int k = 0; k < n; k++) {
-        const struct index *at[4][MAX_RANK], *const *lanes[4];
+        const struct index *at[MAX_LANES][MAX_RANK], *const *lanes[MAX_LANES];
         for (int lane = 0; lane < width; lane++) {
             index_delinear(e->ix, index_add(e->ix, i, index_const(e->ix, lane)), v[k]->rank,
                            v[k]->shape, at[lane]);

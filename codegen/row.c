@@ -21,7 +21,7 @@ static int vector_width(struct emitter *e, struct value *x, const struct axes *a
         return 1;
     if (!emit_is_inner(e, x))
         return 4;
-    return emit_vector_width(e, x, x->rank - 1) == 4 ? 4 : 1;
+    return emit_vector_width(e, x, x->rank - 1) >= 4 ? 4 : 1;
 }
 
 /* Vectors a lane holds, or 0. */
