@@ -4,6 +4,7 @@
  *   plan_write.c      sections in order, header, hashes, the file
  *   plan_program.c    one program: steps, kernels, buffers, scalars; see plan_layout.h
  *   plan_weights.c    constants: which, their recipes, their bytes
+ *   plan_report.c     memory, for --explain
  */
 #ifndef GPUCC_CODEGEN_PLAN_BUILD_H
 #define GPUCC_CODEGEN_PLAN_BUILD_H
@@ -51,6 +52,7 @@ struct plan_builder {
     struct plan_weights weights;
     uint32_t n_values; /* records of VALUES that are taken: elements come behind */
     uint64_t *cubin_at, *ptx_at; /* by compiled kernel: offset in CODE */
+    struct plan_layout *kept;    /* by program, for plan_report; or NULL */
 };
 
 /* Offset of a text in STRINGS; NULL and "" are 0. */
@@ -64,6 +66,10 @@ uint32_t plan_weight_number(struct plan_builder *b, struct value *v);
 
 /* A value whose bytes the plan holds: made of constants alone, and assigned to no kernel. */
 bool plan_is_weight(const struct value *v);
+
+/* Lays out all programs without machine code. NULL after reporting. */
+struct plan_builder *plan_lay_out(struct graph *g, struct program *const *programs, int n_programs,
+                                  struct diag *diag);
 
 /* Fills the own[] sections of program `index`. False after reporting. */
 bool plan_add_program(struct plan_builder *b, int index);

@@ -438,5 +438,7 @@ bool plan_add_program(struct plan_builder *b, int index)
         return false;
     record.main_steps = l.bodies[0].n_steps;
     PLAN_PUSH(&l.own[PLAN_PROGRAM], &record);
+    if (b->kept)
+        b->kept[index] = l;
     return true;
 }

@@ -2,7 +2,7 @@
  * Sections are built in memory, but for the weights: those are streamed behind them, and then the
  * head of the file, which holds their hashes, is put in its place.
  */
-#include "plan_build.h"
+#include "plan_layout.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -406,15 +406,22 @@ bool plan_write(const char *path, struct graph *g, struct program *const *progra
     return build_and_write(b, path);
 }
 
-bool plan_check(struct graph *g, struct program *const *programs, int n_programs, struct diag *diag)
+struct plan_builder *plan_lay_out(struct graph *g, struct program *const *programs, int n_programs,
+                                  struct diag *diag)
 {
     struct plan_builder *b = ARENA_NEW(g->arena, struct plan_builder);
     *b =
         (struct plan_builder){.g = g, .diag = diag, .n_programs = n_programs, .programs = programs};
+    b->kept = ARENA_ARRAY(g->arena, (size_t)n_programs, struct plan_layout);
     bool good = true;
     sections_in_arena(b);
     add_shared(b);
     for (int i = 0; i < n_programs && good; i++)
         good = plan_add_program(b, i);
-    return good && !failed(b);
+    return good && !failed(b) ? b : NULL;
+}
+
+bool plan_check(struct graph *g, struct program *const *programs, int n_programs, struct diag *diag)
+{
+    return plan_lay_out(g, programs, n_programs, diag) != NULL;
 }
