@@ -9,6 +9,7 @@
 #include "../passes/passes.h"
 #include "depfile.h"
 #include "emit_forms.h"
+#include "explain.h"
 #include "options.h"
 #include "print_ops.h"
 #include "tensor_io.h"
@@ -338,6 +339,16 @@ static bool check(struct build *b)
            printf("%s: ok\n", o->input) > 0;
 }
 
+static bool print_explanation(struct build *b)
+{
+    const struct options *o = &b->options;
+    struct text out = {0};
+    if (!explain(b->graph, b->programs, o->targets.n, o->explain, o->explain_json, &b->diag, &out))
+        return false;
+    clear_progress(b);
+    return fwrite(out.data, 1, out.length, stdout) == out.length;
+}
+
 static bool build(struct build *b)
 {
     const struct options *o = &b->options;
@@ -351,8 +362,10 @@ static bool build(struct build *b)
     if (!b->model)
         pass_each_graph(b->graph, forget_file_name);
     bool code = o->emit != EMIT_IR;
-    if (code && !generate(b))
+    if ((code || o->explain) && !generate(b))
         return false;
+    if (o->explain && (!print_explanation(b) || (!o->output && !o->check)))
+        return b->diag.status == STATUS_OK;
     if (o->check)
         return check(b);
     if (code && (o->emit != EMIT_CUDA || o->save_temps) && !compile(b))
@@ -379,12 +392,12 @@ static void print_version(struct build *b)
     diag_free(&diag);
 }
 
-static void print_help(void)
+static void print_text(void (*write)(struct text *out))
 {
-    struct text help = {0};
-    options_help(&help);
-    fputs(help.failed ? "" : help.data, stdout);
-    text_free(&help);
+    struct text out = {0};
+    write(&out);
+    fputs(out.failed ? "" : out.data, stdout);
+    text_free(&out);
 }
 
 static void run(struct build *b, int argc, char **argv)
@@ -397,7 +410,9 @@ static void run(struct build *b, int argc, char **argv)
     if (!options_parse(&b->arena, &b->diag, argc, argv, &b->options))
         return;
     if (b->options.help)
-        print_help();
+        print_text(options_help);
+    else if (b->options.print_passes)
+        print_text(options_passes);
     else if (b->options.version)
         print_version(b);
     else if (b->options.print_ops && !print_ops(stdout))

@@ -1,5 +1,6 @@
 #include "options.h"
 #include "../passes/passes.h"
+#include "explain.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -22,7 +23,10 @@ enum {
     OPT_NO_OUTPUT,
     OPT_IO,
     OPT_ALIAS,
-    OPT_PRINT_OPS
+    OPT_PRINT_OPS,
+    OPT_PRINT_PASSES,
+    OPT_EXPLAIN,
+    OPT_EXPLAIN_FORMAT
 };
 
 enum { MAX_JOBS = 256 };
@@ -42,6 +46,9 @@ static const struct option long_options[] = {
     {"check-passes", no_argument, NULL, OPT_CHECK_PASSES},
     {"check", no_argument, NULL, OPT_CHECK},
     {"print-ops", no_argument, NULL, OPT_PRINT_OPS},
+    {"print-passes", no_argument, NULL, OPT_PRINT_PASSES},
+    {"explain", required_argument, NULL, OPT_EXPLAIN},
+    {"explain-format", required_argument, NULL, OPT_EXPLAIN_FORMAT},
     {"verbose", no_argument, NULL, 'v'},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, 'h'},
@@ -88,9 +95,19 @@ static const char usage[] =
     "  --check-passes         check that the graph survives its text form after each pass\n"
     "  -v, --verbose          say what is done, with the registers of every kernel\n"
     "  --check                only say whether gpucc can compile the model; writes nothing\n"
+    "  --explain=TOPICS       print what was decided and why, topics separated by commas:\n"
+    "                         fusion, precision, memory, cost; then -o may be missing\n"
+    "  --explain-format=FORM  text (the default) or json\n"
     "  --print-ops            list the ONNX operators that gpucc knows, with their opsets\n"
+    "  --print-passes         list the passes in their order, a name a line\n"
     "  --version              gpucc's version and the NVRTC it uses\n"
     "  -h, --help             this text\n";
+
+void options_passes(struct text *out)
+{
+    for (int i = 0; i < N_PASSES; i++)
+        text_printf(out, "%s\n", passes[i].name);
+}
 
 void options_help(struct text *out)
 {
@@ -114,6 +131,32 @@ static bool parse_emit(struct diag *diag, const char *text, struct options *out)
             return true;
         }
     return option_bad(diag, "--emit", text, "ir, cuda, ptx, cubin, sass or plan");
+}
+
+/* "fusion,cost" */
+static bool parse_explain(struct diag *diag, const char *text, struct options *out)
+{
+    for (const char *at = text;; at++) {
+        size_t length = strcspn(at, ",");
+        unsigned topic = 0;
+        while (topic < EXPLAIN_COUNT &&
+               (strncmp(at, explain_names[topic], length) || explain_names[topic][length]))
+            topic++;
+        if (topic == EXPLAIN_COUNT)
+            return option_bad(diag, "--explain", text,
+                              "fusion, precision, memory or cost, separated by commas");
+        out->explain |= 1u << topic;
+        at += length;
+        if (!*at)
+            return true;
+    }
+}
+
+static bool parse_explain_format(struct diag *diag, const char *text, struct options *out)
+{
+    out->explain_json = !strcmp(text, "json");
+    return out->explain_json || !strcmp(text, "text") ||
+           option_bad(diag, "--explain-format", text, "text or json");
 }
 
 static bool parse_jobs(struct diag *diag, const char *text, struct options *out)
@@ -184,6 +227,9 @@ static bool parse_one(struct arena *arena, struct diag *diag, int option, const 
     case OPT_CHECK_PASSES: out->round_trip = true; return true;
     case OPT_CHECK: out->check = true; return true;
     case OPT_PRINT_OPS: out->print_ops = true; return true;
+    case OPT_PRINT_PASSES: out->print_passes = true; return true;
+    case OPT_EXPLAIN: return parse_explain(diag, text, out);
+    case OPT_EXPLAIN_FORMAT: return parse_explain_format(diag, text, out);
     case OPT_VERSION: out->version = true; return true;
     case OPT_DUMP_AFTER:
         out->dump_after = !strcmp(text, "all") ? "all" : find_pass(text);
@@ -224,8 +270,17 @@ static bool complete(struct diag *diag, struct options *out)
         return usage_error(diag, "--check writes nothing: no -o, --emit or --save-temps");
     if (out->depfile && !out->output)
         return usage_error(diag, "-MD needs -o");
+    if (out->explain_json && !out->explain)
+        return usage_error(diag, "--explain-format needs --explain");
+    if (out->explain && out->emit_given && !out->output)
+        return usage_error(diag, "--explain and --emit both write to stdout; use -o");
     if (out->check)
         return true;
+    if (out->explain && !out->output) {
+        if (!out->targets_given)
+            out->targets.n = 1;
+        return !out->save_temps || usage_error(diag, "--save-temps needs -o beside --explain");
+    }
     if (out->emit == EMIT_PLAN && !out->output) {
         if (!out->emit_given)
             return usage_error(diag, "-o PLAN is missing");
@@ -257,7 +312,7 @@ bool options_parse(struct arena *arena, struct diag *diag, int argc, char **argv
         if (!parse_one(arena, diag, option, optarg, out))
             return false;
     }
-    if (out->help || out->version || out->print_ops)
+    if (out->help || out->version || out->print_ops || out->print_passes)
         return true;
     if (optind < argc)
         out->input = argv[optind++];

@@ -23,7 +23,9 @@ struct options {
     bool depfile, no_cache, line_info, verbose;
     bool round_trip; /* --check-passes */
     bool check;      /* verify only: write nothing */
-    bool help, version, print_ops;
+    unsigned explain;  /* bits 1 << EXPLAIN_* */
+    bool explain_json; /* … as JSON */
+    bool help, version, print_ops, print_passes;
     const char *save_temps, *dump_after;
     const char *const *skip; /* -fno-<pass>, NULL-terminated */
 };
@@ -33,6 +35,8 @@ bool options_parse(struct arena *arena, struct diag *diag, int argc, char **argv
                    struct options *out);
 
 void options_help(struct text *out);
+/* --print-passes */
+void options_passes(struct text *out);
 
 /* options_interface.c: one option each, added to out. False after reporting. */
 bool option_shape(struct arena *arena, struct diag *diag, const char *text, struct options *out);

@@ -73,6 +73,74 @@ the_list_of_operators_has_their_opsets() {
         fail "an operator is listed twice"
 }
 
+# says FILE PATTERN…: each pattern is in a line of its own, in this order.
+says() {
+    file=$1
+    shift
+    at=0
+    for pattern in "$@"; do
+        line=$(tail -n +$((at + 1)) "$file" | grep -n -m1 -- "$pattern" | cut -d: -f1)
+        [ -n "$line" ] || fail "no '$pattern' behind line $at of $(cat "$file")"
+        at=$((at + line))
+    done
+}
+
+explain_says_what_was_fused_into_what() {
+    GPUCC_NVRTC=/nonexistent "$gpucc" "$digits" --explain=fusion >out.txt
+    says out.txt '^fusion for sm_80$' '  contract.*: conv1 (Conv), conv1.norm' \
+        '  contract.*: conv3 (Conv), conv3.norm (BatchNormalization), residual (Add), relu3 (Relu)$' \
+        '^ *core *conv a2 f32\[batch, 24, 8, 8\].*-> f32\[batch, 24, 8, 8\]' \
+        '^ *epilogue *.*add (2 times), max' '^ *reads *.*a1 f32' '^ *writes *a3 f32' \
+        ': dense (Gemm)$' '^ *core *matmul .*f32\[batch, 384\]' '^remarks of the passes$'
+}
+
+explain_says_how_long_buffers_live() {
+    "$gpucc" "$digits" --explain=memory --shape image=2x1x8x8 >out.txt
+    says out.txt ' input  *512 bytes, steps 0-0: image f32\[2, 1, 8, 8\]' \
+        ' output  *80 bytes, steps 4-4: logits f32\[2, 10\]' 'weight .*of conv1 (Conv)' \
+        ' arena .*, steps 0-[12], at [0-9]*: .*a1 f32\[2, 24, 8, 8\]' \
+        '^arena [0-9]* bytes; no placement needs less than [0-9]*, which are alive at once (+0.0 %)'
+    "$gpucc" "$digits" --explain=memory >out.txt
+    says out.txt '^alive at once, by free dims: .*batch bytes; placed when the plan runs'
+}
+
+explain_says_which_types_layers_have() {
+    "$gpucc" "$digits" --explain=precision >out.txt
+    says out.txt 'conv1 (Conv).*; conv f32, f32 -> f32, computed in f32$' \
+        'pool (MaxPool).*; pool_max f32 -> f32' '^why$' 'every value has the model.s type'
+}
+
+# 64 KiB in, 64 KiB out, at 2,039 GB/s and with what no kernel goes below: 2350 ns.
+explain_estimates_what_bounds_a_kernel() {
+    sed 's/f32\[64, 32\]/f32[64, 256]/' m.ir >small.ir
+    "$gpucc" small.ir --explain=cost --target=sm_80 >out.txt
+    grep -q 'model estimate, uncalibrated' out.txt || fail "the estimate is not called one"
+    grep -q 'latency .*65.5 kB read, 65.5 kB written, 0.032 Mop fp32' out.txt || fail "wrong sizes"
+    sed 's/f32\[64, 32\]/f32[8192, 8192]/' m.ir >large.ir
+    "$gpucc" large.ir --explain=cost --target=sm_80 >out.txt
+    grep -q ' 288\.[0-9] us *bandwidth .*268.4 MB read, 268.4 MB written' out.txt || fail "no bandwidth"
+}
+
+explain_is_text_or_json_and_needs_no_output() {
+    "$gpucc" m.ir --explain=fusion,precision,memory,cost --explain-format=json --target=sm_80,sm_90a \
+        >out.txt
+    for key in '"target": "sm_80"' '"target": "sm_90a"' '"fusion": {' '"precision": {' '"memory": {' \
+        '"what": "model estimate, uncalibrated"' '"op": "exp"'; do
+        grep -qF "$key" out.txt || fail "no $key"
+    done
+    expect 2 "wanted fusion, precision, memory or cost" "$gpucc" m.ir --explain=speed
+    expect 2 "needs --explain" "$gpucc" m.ir -o p --explain-format=json
+    expect 2 "both write to stdout" "$gpucc" m.ir --explain=cost --emit=cuda
+}
+
+the_passes_are_listed_in_their_order() {
+    "$gpucc" --print-passes >out.txt
+    [ "$(tail -1 out.txt)" = fuse_kernels ] || fail "fuse_kernels is not the last"
+    while read -r pass; do
+        "$gpucc" --help | grep -q "^  $pass " || fail "--help does not know $pass"
+    done <out.txt
+}
+
 check_says_whether_a_model_can_be_compiled_and_writes_nothing() {
     GPUCC_NVRTC=/nonexistent "$gpucc" "$digits" --check >out.txt 2>err.txt
     grep -q "^$digits: ok$" out.txt || fail "it does not say ok"
