@@ -28,6 +28,9 @@ struct fusion {
     uint32_t search;
 };
 
+/* Copies outputs that need it, says which nodes are constants, drops dead ones, fills in f. */
+void fusion_begin(struct fusion *f, struct graph *g);
+
 int fusion_new_kernel(struct fusion *f, struct node *root);
 /* Fills in `awaited` for a kernel that is a node of control flow. */
 void fusion_await(struct fusion *f, int kernel);

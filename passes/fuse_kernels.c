@@ -525,7 +525,7 @@ static void copy_outputs(struct graph *g)
     }
 }
 
-static void begin(struct fusion *f, struct graph *g)
+void fusion_begin(struct fusion *f, struct graph *g)
 {
     if (!g->outer)
         copy_outputs(g);
@@ -561,7 +561,7 @@ static void begin(struct fusion *f, struct graph *g)
 static bool fuse_graph(struct graph *g)
 {
     struct fusion f = {0};
-    begin(&f, g);
+    fusion_begin(&f, g);
     for (struct node *node = g->last; node; node = node->prev)
         if (node->kernel == KERNEL_UNASSIGNED && is_core(node)) {
             int kernel = fusion_new_kernel(&f, node);

@@ -28,6 +28,9 @@ bool pass_knows_attributes(const struct node *node);
 /* Runs the one pass called name; false when there is none of that name. For tests. */
 bool pass_run_by_name(struct graph *g, const char *name, bool *changed);
 
+/* What runs in the place of fuse_kernels where that is left out: each node is a kernel by itself. */
+bool pass_split_kernels(struct graph *g);
+
 /* THE pipeline: PASS(name, what it does), in order. */
 #define PASSES(PASS)                                                                               \
     PASS(fold_constants, "evaluate small nodes with constant operands; known shapes to literals")  \

@@ -81,9 +81,10 @@ bool pass_knows_attributes(const struct node *node)
 static bool run(struct graph *g, const struct pass *pass, const struct pass_options *options)
 {
     int errors = g->diag->errors;
-    if (is_skipped(options, pass->name))
+    bool skipped = is_skipped(options, pass->name);
+    if (skipped && pass->run != pass_fuse_kernels)
         return true;
-    pass->run(g);
+    (skipped ? pass_split_kernels : pass->run)(g);
     graph_renumber(g);
     if (options->dump_after &&
         (strcmp(options->dump_after, "all") == 0 || strcmp(options->dump_after, pass->name) == 0))

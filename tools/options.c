@@ -91,7 +91,7 @@ static const char usage[] =
     "                         sass; or plan, for all targets\n"
     "  --save-temps=DIR       write DIR/TARGET/KERNEL.{cu,ptx,cubin}\n"
     "  --dump-after=PASS      print the graph to stderr after a pass, or after all\n"
-    "  -fno-PASS              leave out a pass\n"
+    "  -fno-PASS              leave out a pass; -fno-all leaves out all\n"
     "  --check-passes         check that the graph survives its text form after each pass\n"
     "  -v, --verbose          say what is done, with the registers of every kernel\n"
     "  --check                only say whether gpucc can compile the model; writes nothing\n"
@@ -184,14 +184,8 @@ static const char *find_pass(const char *text)
     return NULL;
 }
 
-static bool parse_skip(struct arena *arena, struct diag *diag, const char *text,
-                       struct options *out)
+static void skip_pass(struct arena *arena, const char *pass, struct options *out)
 {
-    const char *pass = strncmp(text, "no-", 3) ? NULL : find_pass(text + 3);
-    if (!pass)
-        return option_bad(diag, "-f", text, "no-PASS with a pass that --help lists");
-    if (!strcmp(pass, "fuse_kernels"))
-        return option_bad(diag, "-f", text, "another pass: without this one there are no kernels");
     size_t n = 0;
     while (out->skip && out->skip[n])
         n++;
@@ -200,6 +194,19 @@ static bool parse_skip(struct arena *arena, struct diag *diag, const char *text,
         memcpy(skip, out->skip, n * sizeof *skip);
     skip[n] = pass;
     out->skip = skip;
+}
+
+static bool parse_skip(struct arena *arena, struct diag *diag, const char *text,
+                       struct options *out)
+{
+    const char *pass = strncmp(text, "no-", 3) ? NULL : find_pass(text + 3);
+    bool all = !strcmp(text, "no-all");
+    if (!pass && !all)
+        return option_bad(diag, "-f", text, "no-PASS with a pass that --help lists, or no-all");
+    for (int i = 0; all && i < N_PASSES; i++)
+        skip_pass(arena, passes[i].name, out);
+    if (pass)
+        skip_pass(arena, pass, out);
     return true;
 }
 
