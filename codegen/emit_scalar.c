@@ -169,11 +169,16 @@ static const char *wrap(struct emitter *e, enum dtype type, const char *text)
                         bits, text);
 }
 
+/* What computes in float enough digits for a result of 16 bits or fewer. */
+static const char *const narrow_expression[OP_COUNT] = {[OP_gelu] = "g_narrow_gelu(a)"};
+
 const char *emit_scalar_text(struct emitter *e, enum op op, enum dtype type, const char *a,
                              const char *b, const char *c)
 {
     const char *names[3] = {a, b, c};
-    const char *text = substitute(e, op_info[op].expression, names);
+    bool narrow = dtype_is_float(type) && dtype_size(type) < 4 && narrow_expression[op];
+    const char *text =
+        substitute(e, narrow ? narrow_expression[op] : op_info[op].expression, names);
     return op_info[op].result == RESULT_BOOL ? text : wrap(e, type, text);
 }
 

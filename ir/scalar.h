@@ -66,6 +66,10 @@
 #define g_atanh(a)    G_PICK_FLOAT(g_atanh, a)(a)
 #define g_erf(a)      G_PICK_FLOAT(g_erf, a)(a)
 #define g_sigmoid(a)  G_PICK_FLOAT(g_sigmoid, a)(a)
+#define g_gelu(a)     G_PICK_FLOAT(g_gelu, a)(a)
+#define g_gelu_tanh(a) G_PICK_FLOAT(g_gelu_tanh, a)(a)
+#define g_mish(a)     G_PICK_FLOAT(g_mish, a)(a)
+#define g_hard_swish(a) G_PICK_FLOAT(g_hard_swish, a)(a)
 #define g_softplus(a) G_PICK_FLOAT(g_softplus, a)(a)
 #define g_isinf(a)    G_PICK_FLOAT(g_isinf, a)(a)
 /* clang-format on */
@@ -128,7 +132,8 @@ G_EXACT(g_sqrt, sqrtf, sqrt)
 #undef G_EXACT
 
 /* Functions of one real number with libm's special cases. rsqrt = 1 / sqrt(a), recip = 1 / a,
- * sigmoid = 1 / (1 + exp(-a)) and softplus = log(1 + exp(a)) without overflow. */
+ * sigmoid = 1 / (1 + exp(-a)) and softplus = log(1 + exp(a)) without overflow. gelu has
+ * its limit at minus infinity, 0; gelu_tanh, mish and hard_swish are NaN there, as written out. */
 #define G_REAL(name, expression)                                                                   \
     static inline double name##_f64(double a)                                                      \
     {                                                                                              \
@@ -158,6 +163,10 @@ G_REAL(g_acosh, acosh(a))
 G_REAL(g_atanh, atanh(a))
 G_REAL(g_erf, erf(a))
 G_REAL(g_sigmoid, a < 0 ? exp(a) / (1 + exp(a)) : 1 / (1 + exp(-a)))
+G_REAL(g_gelu, a < -40 ? 0 : a * 0.5 * erfc(-a * 0.70710678118654752))
+G_REAL(g_gelu_tanh, a * 0.5 * (1 + tanh(0.79788456080286536 * (a + 0.044715 * a * a * a))))
+G_REAL(g_mish, a *tanh((a > 0 ? a : 0) + log1p(exp(-fabs(a)))))
+G_REAL(g_hard_swish, a *(a<-3 ? 0 : a> 3 ? 1 : a *(1.0 / 6) + 0.5))
 G_REAL(g_softplus, (a > 0 ? a : 0) + log1p(exp(-fabs(a))))
 #undef G_REAL
 
@@ -406,8 +415,8 @@ static inline uint8_t float_to_f8e8m0(float x, bool saturate)
 /*
  * random: Philox4x32 with 10 rounds of J. Salmon, M. Moraes, R. Dror and D. Shaw, "Parallel random
  * numbers: as easy as 1, 2, 3" (SC 2011): the first 64 of the 128 bits that belong to a counter and
- * a key. There is no state: number a of the sequence with key b is the same wherever and in whatever
- * order it is asked for. Narrower types take the low bits.
+ * a key. There is no state: number a of the sequence with key b is the same wherever and in
+ * whatever order it is asked for. Narrower types take the low bits.
  */
 static inline uint64_t g_random(uint64_t counter, uint64_t key)
 {

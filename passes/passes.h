@@ -40,6 +40,8 @@ bool pass_split_kernels(struct graph *g);
     PASS(fold_batch_norm, "scale and shift behind a contraction into its weights")                 \
     PASS(hoist_invariants, "what a loop computes alike in every iteration, in front of it")        \
     PASS(split_top_k, "the first k of a long line: of its segments, then of those")                \
+    PASS(recognize_activations, "GELU, Mish and their like, spelled out, as one op each")            \
+    PASS(recognize_normalize, "normalizations and softmax, spelled out, as one op each")            \
     PASS(remove_dead, "nodes whose results nobody reads")                                          \
     PASS(fuse_kernels, "assign every node to a kernel: cores with their prologues and epilogues")
 

@@ -8,33 +8,12 @@
 #include <stdlib.h>
 
 #include "../ir/build.h"
-#include "../ir/eval.h"
-
-/* The one number that all elements of v are, seen through expand and reshape. */
-static bool uniform(const struct value *v, double *number)
-{
-    while (v->def && (v->def->op == OP_expand || v->def->op == OP_reshape))
-        v = v->def->in[0];
-    int64_t n;
-    if (!value_is_const(v) || !value_elements_const(v, &n) || n != 1)
-        return false;
-    const struct constant *c = v->def->attr.constant.data;
-    if (!c->bytes)
-        return false;
-    struct tensor t = {.type = v->type, .size = c->size, .data = (void *)(uintptr_t)c->bytes};
-    if (v->type == DT_I64 || v->type == DT_U64) {
-        int64_t i = tensor_get_int(&t, 0);
-        *number = (double)i;
-        return i > -(INT64_C(1) << 53) && i < INT64_C(1) << 53;
-    }
-    *number = tensor_get_float(&t, 0);
-    return true;
-}
+#include "match.h"
 
 static bool is_uniform(const struct value *v, double wanted)
 {
     double number;
-    return uniform(v, &number) && number == wanted && signbit(number) == signbit(wanted);
+    return match_uniform(v, &number) && number == wanted && signbit(number) == signbit(wanted);
 }
 
 /* --- Scalar ops: the value that replaces the node's result, or NULL ------------------------- */
@@ -49,7 +28,7 @@ static struct value *simplify_div(struct builder *b, struct value *x, struct val
 {
     double divisor;
     int exponent;
-    if (!uniform(y, &divisor))
+    if (!match_uniform(y, &divisor))
         return NULL;
     if (divisor == 1)
         return x;
@@ -91,7 +70,7 @@ static struct value *simplify_scalar(struct builder *b, struct node *node)
     case OP_select:
         if (y == node->in[2])
             return y;
-        return uniform(x, &number) ? node->in[number != 0 ? 1 : 2] : NULL;
+        return match_uniform(x, &number) ? node->in[number != 0 ? 1 : 2] : NULL;
     default: return NULL;
     }
 }

@@ -302,6 +302,14 @@ template <class T> static __device__ __forceinline__ T g_min(T a, T b)
 {
     return a < b || a != a ? a : b;
 }
+#if __CUDA_ARCH__ >= 800
+static __device__ __forceinline__ float g_min(float a, float b)
+{
+    float least;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(least) : "f"(a), "f"(b));
+    return least;
+}
+#endif
 
 //: g_max
 // NaN if either is.
@@ -309,6 +317,14 @@ template <class T> static __device__ __forceinline__ T g_max(T a, T b)
 {
     return a > b || a != a ? a : b;
 }
+#if __CUDA_ARCH__ >= 800
+static __device__ __forceinline__ float g_max(float a, float b)
+{
+    float greatest;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(greatest) : "f"(a), "f"(b));
+    return greatest;
+}
+#endif
 
 //: g_sign
 template <class T> static __device__ __forceinline__ T g_sign(T a)
@@ -386,12 +402,123 @@ template <class T> static __device__ __forceinline__ T g_atanh(T a) { return ata
 //: g_erf
 template <class T> static __device__ __forceinline__ T g_erf(T a) { return erf(a); }
 
+//: g_power_of_two g_one_over
+// One instruction each; results below the normal range become 0.
+static __device__ __forceinline__ float g_power_of_two(float a)
+{
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(a));
+    return power;
+}
+
+static __device__ __forceinline__ float g_one_over(float a)
+{
+    float reciprocal;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(a));
+    return reciprocal;
+}
+
 //: g_sigmoid
 // exp of what is not positive, so that nothing overflows.
 template <class T> static __device__ __forceinline__ T g_sigmoid(T a)
 {
     const T e = exp(-fabs(a));
     return (a < 0 ? e : (T)1) / ((T)1 + e);
+}
+// An infinite power has the reciprocal 0, as it should.
+static __device__ __forceinline__ float g_sigmoid(float a)
+{
+    return g_one_over(1.0f + g_power_of_two(a * -1.442695041f));
+}
+
+//: g_limited g_rectified
+// The distance from 0 times sqrt(log2(e) / 2), at most 16; max(a, 0), and NaN if a is.
+static __device__ __forceinline__ float g_limited(float a)
+{
+    return fminf(fabsf(a) * 0.84932180f, 16.0f);
+}
+
+static __device__ __forceinline__ float g_rectified(float a)
+{
+#if __CUDA_ARCH__ >= 800
+    float rectified;
+    asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(rectified) : "f"(a));
+    return rectified;
+#else
+    return a < 0 ? 0.0f : a;
+#endif
+}
+
+//: g_gelu
+// max(a, 0) - y*Q, where y is g_limited(a) and Q, the tail of the normal distribution in that scale,
+// is t*P(t)*2^(-y*y) with t = 1/(1 + p*y); relative error 2^-22. Of the tail nothing is left at 16,
+// and a limit is needed: infinity must not meet a 0.
+template <class T> static __device__ __forceinline__ T g_gelu(T a)
+{
+    return a < -40 ? (T)0 : a * (T)0.5 * erfc(a * (T)-0.70710678118654752);
+}
+
+static __device__ __forceinline__ float g_gelu(float a)
+{
+    const float y = g_limited(a), t = g_one_over(fmaf(y, 0.353222996f, 1.0f));
+    float p = fmaf(t, 0.0420038328f, -0.185092464f);
+    p = fmaf(p, t, 0.242962658f);
+    p = fmaf(p, t, -0.0632076338f);
+    p = fmaf(p, t, 0.151369736f);
+    p = fmaf(p, t, 0.117639147f);
+    p = fmaf(p, t, 0.142176911f);
+    p = fmaf(p, t, 0.140852734f);
+    return fmaf(-y, p * t * g_power_of_two(-(y * y)), g_rectified(a));
+}
+
+//: g_narrow_gelu
+// The same for results of 16 bits or fewer: off by 0.18 units of f16 before rounding.
+static __device__ __forceinline__ float g_narrow_gelu(float a)
+{
+    const float y = g_limited(a), t = g_one_over(fmaf(y, 0.341448903f, 1.0f));
+    float p = fmaf(t, 0.305382967f, -0.0355783589f);
+    p = fmaf(p, t, 0.189055055f);
+    p = fmaf(p, t, 0.129896089f);
+    return fmaf(-y, p * t * g_power_of_two(-(y * y)), g_rectified(a));
+}
+
+//: g_gelu_tanh
+// (1 + tanh(u)) / 2 is the logistic function of 2u: its exponent, in powers of two.
+template <class T> static __device__ __forceinline__ T g_gelu_tanh(T a)
+{
+    return a * (T)0.5 * ((T)1 + tanh((T)0.79788456080286536 * (a + (T)0.044715 * a * a * a)));
+}
+
+static __device__ __forceinline__ float g_gelu_tanh(float a)
+{
+    const float exponent = a * fmaf(a * a, -0.102943240f, -2.30220819f);
+    return a * g_one_over(1.0f + g_power_of_two(exponent));
+}
+
+//: g_mish
+// tanh(log(1 + w)) = (w*w + 2w) / (w*w + 2w + 2) for w = exp(a); from 20 on it is 1.
+template <class T> static __device__ __forceinline__ T g_mish(T a)
+{
+    const T w = exp(a < (T)20 ? a : (T)20), n = w * (w + (T)2);
+    return a * (n / (n + (T)2));
+}
+
+static __device__ __forceinline__ float g_mish(float a)
+{
+    const float w = g_power_of_two(fminf(a, 20.0f) * 1.442695041f), n = fmaf(w, w, w + w);
+    return a * (n * g_one_over(n + 2.0f));
+}
+
+//: g_hard_swish
+template <class T> static __device__ __forceinline__ T g_hard_swish(T a)
+{
+    const T gate = a * (T)(1.0 / 6) + (T)0.5;
+    return a * (gate < 0 ? (T)0 : gate > 1 ? (T)1 : gate);
+}
+
+static __device__ __forceinline__ float g_hard_swish(float a)
+{
+    return a * __saturatef(fmaf(a, 0.166666667f, 0.5f));
 }
 
 //: g_softplus

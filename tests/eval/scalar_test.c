@@ -43,6 +43,27 @@ static double softplus(double a)
     return a > 700 ? a : (double)logl(1 + (long double)e);
 }
 
+static double gelu(double a)
+{
+    return a < -40 ? 0 : a * (double)(erfcl(-(long double)a * sqrtl(0.5L)) / 2);
+}
+
+static double gelu_tanh(double a)
+{
+    return a * (0.5 * (1 + tanh(sqrt(2 / M_PI) * (a + 0.044715 * a * a * a))));
+}
+
+static double mish(double a)
+{
+    return a * tanh(softplus(a));
+}
+
+static double hard_swish(double a)
+{
+    double gate = a / 6 + 0.5;
+    return a * (gate < 0 ? 0 : gate > 1 ? 1 : gate);
+}
+
 struct real_row {
     enum op op;
     double (*one)(double);
@@ -99,20 +120,29 @@ static double less_equal(double a, double b)
 }
 
 static const struct real_row real_rows[] = {
-    {OP_add, NULL, add},           {OP_sub, NULL, sub},        {OP_mul, NULL, mul},
-    {OP_div, NULL, quotient},      {OP_mod, NULL, python_mod}, {OP_rem, NULL, fmod},
-    {OP_pow, NULL, pow},           {OP_min, NULL, nan_min},    {OP_max, NULL, nan_max},
-    {OP_neg, negative, NULL},      {OP_abs, fabs, NULL},       {OP_sign, sign, NULL},
-    {OP_floor, floor, NULL},       {OP_ceil, ceil, NULL},      {OP_round, nearbyint, NULL},
-    {OP_sqrt, sqrt, NULL},         {OP_rsqrt, rsqrt, NULL},    {OP_recip, recip, NULL},
-    {OP_exp, exp, NULL},           {OP_log, log, NULL},        {OP_log1p, log1p, NULL},
-    {OP_expm1, expm1, NULL},       {OP_sin, sin, NULL},        {OP_cos, cos, NULL},
-    {OP_tan, tan, NULL},           {OP_asin, asin, NULL},      {OP_acos, acos, NULL},
-    {OP_atan, atan, NULL},         {OP_sinh, sinh, NULL},      {OP_cosh, cosh, NULL},
-    {OP_tanh, tanh, NULL},         {OP_asinh, asinh, NULL},    {OP_acosh, acosh, NULL},
-    {OP_atanh, atanh, NULL},       {OP_erf, erf, NULL},        {OP_sigmoid, sigmoid, NULL},
-    {OP_softplus, softplus, NULL}, {OP_eq, NULL, equal},       {OP_lt, NULL, less},
-    {OP_le, NULL, less_equal},     {OP_is_nan, is_nan, NULL},  {OP_is_inf, is_inf, NULL}};
+    {OP_add, NULL, add},           {OP_sub, NULL, sub},
+    {OP_mul, NULL, mul},           {OP_div, NULL, quotient},
+    {OP_mod, NULL, python_mod},    {OP_rem, NULL, fmod},
+    {OP_pow, NULL, pow},           {OP_min, NULL, nan_min},
+    {OP_max, NULL, nan_max},       {OP_neg, negative, NULL},
+    {OP_abs, fabs, NULL},          {OP_sign, sign, NULL},
+    {OP_floor, floor, NULL},       {OP_ceil, ceil, NULL},
+    {OP_round, nearbyint, NULL},   {OP_sqrt, sqrt, NULL},
+    {OP_rsqrt, rsqrt, NULL},       {OP_recip, recip, NULL},
+    {OP_exp, exp, NULL},           {OP_log, log, NULL},
+    {OP_log1p, log1p, NULL},       {OP_expm1, expm1, NULL},
+    {OP_sin, sin, NULL},           {OP_cos, cos, NULL},
+    {OP_tan, tan, NULL},           {OP_asin, asin, NULL},
+    {OP_acos, acos, NULL},         {OP_atan, atan, NULL},
+    {OP_sinh, sinh, NULL},         {OP_cosh, cosh, NULL},
+    {OP_tanh, tanh, NULL},         {OP_asinh, asinh, NULL},
+    {OP_acosh, acosh, NULL},       {OP_atanh, atanh, NULL},
+    {OP_erf, erf, NULL},           {OP_sigmoid, sigmoid, NULL},
+    {OP_gelu, gelu, NULL},         {OP_gelu_tanh, gelu_tanh, NULL},
+    {OP_mish, mish, NULL},         {OP_hard_swish, hard_swish, NULL},
+    {OP_softplus, softplus, NULL}, {OP_eq, NULL, equal},
+    {OP_lt, NULL, less},           {OP_le, NULL, less_equal},
+    {OP_is_nan, is_nan, NULL},     {OP_is_inf, is_inf, NULL}};
 
 __extension__ typedef __int128 wide;
 __extension__ typedef unsigned __int128 unsigned_wide;
