@@ -234,13 +234,25 @@ static bool load(struct build *b)
     return b->graph && !b->diag.errors;
 }
 
+/* What was kept in its type, and why. */
+static void say_kept(struct build *b)
+{
+    for (const struct remark *r = b->graph->remarks; r; r = r->next)
+        if (!strcmp(r->pass, "set_precision"))
+            say(b, "%s: %s", r->origin ? r->origin : "the graph", r->text);
+}
+
 static bool run_passes(struct build *b)
 {
+    if (precision_changes(&b->options.precision))
+        b->graph->precision = &b->options.precision;
     struct pass_options options = {.verify = true,
                                    .round_trip = b->options.round_trip,
                                    .dump_after = b->options.dump_after,
                                    .skip = b->options.skip};
-    return passes_run(b->graph, &options) && !b->diag.errors;
+    bool good = passes_run(b->graph, &options) && !b->diag.errors;
+    say_kept(b);
+    return good;
 }
 
 static bool generate(struct build *b)

@@ -23,6 +23,8 @@ enum {
     OPT_NO_OUTPUT,
     OPT_IO,
     OPT_ALIAS,
+    OPT_PRECISION,
+    OPT_KEEP,
     OPT_PRINT_OPS,
     OPT_PRINT_PASSES,
     OPT_EXPLAIN,
@@ -38,6 +40,8 @@ static const struct option long_options[] = {
     {"output", required_argument, NULL, OPT_OUTPUT},
     {"no-output", required_argument, NULL, OPT_NO_OUTPUT},
     {"alias", required_argument, NULL, OPT_ALIAS},
+    {"precision", required_argument, NULL, OPT_PRECISION},
+    {"keep", required_argument, NULL, OPT_KEEP},
     {"io", required_argument, NULL, OPT_IO},
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"emit", required_argument, NULL, OPT_EMIT},
@@ -82,6 +86,10 @@ static const char usage[] =
     "  --io NAME=TYPE:LAYOUT  type and layout in which an input arrives or an output\n"
     "                         leaves, as in image=u8:nhwc; the kernels convert\n"
     "  --alias OUT=IN         an output lies in an input's memory, as in present_k=past_k\n"
+    "  --precision=PRECISION  types of float values: fp32, fp32x3 (fp32 on tensor cores), tf32,\n"
+    "                         fp16, bf16, fp8; without it each value has the model's type\n"
+    "  --keep PATTERN=PRECISION  the precision of nodes by name, operator or op, as in\n"
+    "                         '/decoder/*=fp32' or 'Softmax=fp32'; later ones count more\n"
     "  -j N                   compile on N threads (default: all cores)\n"
     "  -MD                    write FILE.d, which names what FILE was made from\n"
     "  -g                     line information in the machine code\n"
@@ -227,6 +235,8 @@ static bool parse_one(struct arena *arena, struct diag *diag, int option, const 
     case OPT_OUTPUT: return option_output(arena, text, out);
     case OPT_NO_OUTPUT: return option_no_output(arena, text, out);
     case OPT_ALIAS: return option_alias(arena, diag, text, out);
+    case OPT_PRECISION: return option_precision(diag, text, out);
+    case OPT_KEEP: return option_keep(arena, diag, text, out);
     case OPT_IO: return option_io(arena, diag, text, out);
     case OPT_NO_CACHE: out->no_cache = true; return true;
     case OPT_EMIT: return parse_emit(diag, text, out);
@@ -271,6 +281,8 @@ static bool usage_error(struct diag *diag, const char *text)
 /* What fits together, and what is left out. */
 static bool complete(struct diag *diag, struct options *out)
 {
+    if (!options_check_precision(diag, out))
+        return false;
     if (!out->input)
         return usage_error(diag, "no model given");
     if (out->check && (out->output || out->emit_given || out->save_temps))

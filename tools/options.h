@@ -4,6 +4,7 @@
 
 #include "../codegen/target.h"
 #include "../frontend/frontend.h"
+#include "../passes/precision.h"
 
 enum emit { EMIT_PLAN, EMIT_IR, EMIT_CUDA, EMIT_PTX, EMIT_CUBIN, EMIT_SASS, EMIT_COUNT };
 
@@ -17,12 +18,13 @@ struct options {
     struct target_list targets;
     bool emit_given, targets_given;
     struct frontend_options frontend; /* but for frozen: */
-    struct frozen_file *frozen;       /* files that gpucc has yet to read */
+    struct precision precision;
+    struct frozen_file *frozen; /* files that gpucc has yet to read */
     int n_frozen;
     int jobs; /* 0: all cores */
     bool depfile, no_cache, line_info, verbose;
-    bool round_trip; /* --check-passes */
-    bool check;      /* verify only: write nothing */
+    bool round_trip;   /* --check-passes */
+    bool check;        /* verify only: write nothing */
     unsigned explain;  /* bits 1 << EXPLAIN_* */
     bool explain_json; /* … as JSON */
     bool help, version, print_ops, print_passes;
@@ -45,6 +47,11 @@ bool option_output(struct arena *arena, const char *text, struct options *out);
 bool option_no_output(struct arena *arena, const char *text, struct options *out);
 bool option_alias(struct arena *arena, struct diag *diag, const char *text, struct options *out);
 bool option_io(struct arena *arena, struct diag *diag, const char *text, struct options *out);
+/* options_precision.c */
+bool option_precision(struct diag *diag, const char *text, struct options *out);
+bool option_keep(struct arena *arena, struct diag *diag, const char *text, struct options *out);
+/* Every target has what was asked for; false after reporting (USAGE). */
+bool options_check_precision(struct diag *diag, const struct options *o);
 /* Reports that an option's value is wrong; false. */
 bool option_bad(struct diag *diag, const char *option, const char *value, const char *wanted);
 

@@ -1,0 +1,53 @@
+/*
+ * What --precision, --keep and --max-error asked for: g->root->precision. set_precision.c carries it
+ * out, precision_rules.c says which nodes lose too much by nature, precision_search.c finds what
+ * `auto` stands for.
+ */
+#ifndef GPUCC_PASSES_PRECISION_H
+#define GPUCC_PASSES_PRECISION_H
+
+#include "../ir/eval.h"
+
+enum precision_level {
+    PRECISION_MODEL, /* the model's own types */
+    PRECISION_FP32,
+    PRECISION_FP32X3, /* f32 values, contractions as three products of tf32 */
+    PRECISION_TF32,   /* f32 values, contractions in tf32 */
+    PRECISION_FP16,
+    PRECISION_BF16,
+    PRECISION_FP8, /* f16 values, contractions with constant weights in f8e4m3fn */
+    PRECISION_AUTO,
+    PRECISION_COUNT
+};
+
+extern const char *const precision_names[PRECISION_COUNT]; /* "fp32", …; "model" */
+enum precision_level precision_parse(const char *name);           /* PRECISION_COUNT: none of that name */
+
+/* --keep: nodes that match have this precision; of several rules the last one counts. */
+struct precision_rule {
+    const char *pattern; /* of an ONNX node's name or operator, or an op of the IR */
+    enum precision_level precision;
+};
+
+/* Inputs of one run: as many tensors as the graph has inputs. */
+struct calibration {
+    const struct tensor *inputs;
+};
+
+struct precision {
+    enum precision_level wanted;
+    int n_rules;
+    const struct precision_rule *rules;
+    /* auto: */
+    bool relative;                     /* max_error is a part of the output's largest magnitude */
+    double max_error;
+    int n_runs;                        /* what errors are measured on */
+    const struct calibration *runs;
+    unsigned candidates;               /* bit p: precision p may be chosen; what all targets have */
+    const char *load, *save;           /* text of an assignment that was read; file to write, or NULL */
+};
+
+/* Has some node a precision other than the model's? */
+bool precision_changes(const struct precision *precision);
+
+#endif

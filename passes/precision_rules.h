@@ -1,0 +1,78 @@
+/* Between set_precision.c and its helpers: what is known of values, and what was chosen for nodes. */
+#ifndef GPUCC_PASSES_PRECISION_RULES_H
+#define GPUCC_PASSES_PRECISION_RULES_H
+
+#include "precision.h"
+
+/* How far a value's numbers may lie from those of ordinary activations. */
+enum reach {
+    REACH_NARROW,  /* like activations */
+    REACH_INVERSE, /* one by something: large, but makes ordinary numbers of what it scales */
+    REACH_WIDE     /* beyond f16, or too small for it */
+};
+
+/* Does a constant fit a type? Its largest magnitude decides. */
+enum fit { FIT_UNKNOWN, FIT_GOOD, FIT_TOO_LARGE, FIT_TOO_SMALL, FIT_NOT_KNOWN };
+
+enum { NARROW_TYPES = 3 }; /* f32, f16, bf16: see narrow_index */
+
+struct value_facts {
+    enum dtype original; /* type before the pass */
+    bool constant;       /* depends on constants alone */
+    bool integral;       /* a float made of integers and constants: positions, masks, counts */
+    bool bounded;        /* in [-1, 1] */
+    enum reach reach;
+    double terms;                   /* a sum of so many ordinary numbers; 0: something else */
+    double magnitude;               /* of a constant, when fit is known */
+    enum fit fit[NARROW_TYPES];     /* of a constant */
+    struct value *as[NARROW_TYPES]; /* casts that were made */
+    struct value *view_as[NARROW_TYPES];
+};
+
+/* What a node shall compute in. */
+struct choice {
+    enum precision_level precision; /* asked for */
+    bool explicit;            /* by --keep */
+    bool natural;             /* stays in its type whatever is asked for, because … */
+    const char *why;
+    bool eight;               /* a contraction that fp8 can do */
+    int layer;                /* what `auto` decides about together; -1: nothing to decide */
+};
+
+struct assignment {
+    struct graph *g; /* the root */
+    const struct precision *wanted;
+    uint32_t n;
+    struct value_facts *facts; /* by value id */
+    struct choice *choices;    /* by id of a node's first result */
+};
+
+/* f32, f16 and bf16: the types that this pass exchanges for one another. */
+bool precision_is_float(enum dtype type);
+int narrow_index(enum dtype type);
+/* The type of values at a precision, of which the model says `original`. */
+enum dtype precision_type(enum precision_level precision, enum dtype original);
+/* Fewer bits than the original. */
+bool precision_lowers(enum dtype type, enum dtype original);
+
+struct value_facts *facts_of(const struct assignment *a, const struct value *v);
+struct choice *choice_of(const struct assignment *a, const struct node *node);
+/* The model's float type that the node works on, or DT_NONE. */
+enum dtype node_float_type(const struct assignment *a, const struct node *node);
+/* The type the node computes in. */
+enum dtype node_type(const struct assignment *a, const struct node *node);
+bool is_contraction(const struct node *node);
+
+/* Finds facts and choices of all nodes. NULL after reporting: a pattern matched nothing. */
+struct assignment *precision_assign(struct graph *g);
+/* The reasons for which nodes stay in their type, given what was asked for. */
+void precision_find_natural(struct assignment *a);
+enum fit constant_fit(struct assignment *a, struct value *v, enum dtype type);
+
+/* Marks the contractions that fp8 can do: constant weights, neither the first nor the last. */
+void precision_find_eight(struct assignment *a);
+/* The contraction's product in f8 in place of in[0] x in[1]; NULL on an error. */
+struct value *precision_product_f8(struct graph *g, struct node *node, struct value *x,
+                                   struct value *weights);
+
+#endif

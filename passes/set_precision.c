@@ -1,0 +1,349 @@
+/*
+ * Precision: values get the type that --precision and --keep ask for, with casts where types meet.
+ * Inputs and outputs of the model keep theirs, and so do states of loops, whose rounding would add
+ * up. Constants are cast where they are used: that is a recipe, carried out while the plan is
+ * written. Which nodes stay as they are whatever was asked for is in precision_rules.c.
+ */
+#include "passes.h"
+
+#include "../ir/build.h"
+#include "precision_rules.h"
+
+#include <string.h>
+
+/* ---- Casts --------------------------------------------------------------------------------- */
+
+static struct value *insert_cast(struct graph *g, struct node *before, struct value *v,
+                                 enum dtype to)
+{
+    struct builder b = {g, before};
+    return build_cast(&b, v, to);
+}
+
+/* What a cast of v would change again: v is a cast of something of that type that loses nothing. */
+static struct value *uncast(struct value *v, enum dtype to)
+{
+    const struct node *node = v->def;
+    if (!node || node->op != OP_cast || node->in[0]->type != to || !precision_is_float(v->type))
+        return NULL;
+    return precision_lowers(v->type, to) ? NULL : node->in[0];
+}
+
+static bool is_new(const struct assignment *a, const struct value *v)
+{
+    return v->id >= a->n;
+}
+
+/* v in another type. The cast stands right behind v (for all readers), in front of views of
+ * constants, so that what is repeated is cast once. */
+static struct value *as_type(struct assignment *a, struct value *v, enum dtype type)
+{
+    if (v->type == type)
+        return v;
+    struct value *back = uncast(v, type);
+    if (back)
+        return back;
+    struct graph *g = v->graph;
+    const char *origin = g->root->origin;
+    struct value_facts *f = is_new(a, v) ? NULL : facts_of(a, v);
+    struct value **known = f ? &f->as[narrow_index(type)] : NULL;
+    if (known && *known)
+        return *known;
+    struct node *node = v->def, *before = node ? node->next : g->first;
+    struct value *made;
+    g->origin = node ? node->origin : NULL;
+    if (f && f->constant && node && op_info[node->op].class == OC_VIEW && node->n_in == 1) {
+        struct value *in = as_type(a, node->in[0], type);
+        made = in ? graph_insert(g, before, node->op, 1, &in, &node->attr)->out[0] : NULL;
+    } else {
+        made = insert_cast(g, before, v, type);
+    }
+    g->origin = origin;
+    if (known)
+        *known = made;
+    return made;
+}
+
+static void cast_operand(struct assignment *a, struct node *node, int operand, enum dtype type)
+{
+    struct value *v = node->in[operand];
+    struct value *made = precision_is_float(v->type) ? as_type(a, v, type) : v;
+    if (made && made != v)
+        node_set_operand(v->graph, node, operand, made);
+}
+
+/* ---- Nodes --------------------------------------------------------------------------------- */
+
+static enum dtype original_of(const struct assignment *a, const struct value *v)
+{
+    return is_new(a, v) ? v->type : facts_of(a, v)->original;
+}
+
+/* Attributes that name results' types. */
+static void set_type_attributes(struct node *node, enum dtype type)
+{
+    const struct op_info *info = &op_info[node->op];
+    for (int i = 0; i < info->n_fields; i++) {
+        enum dtype *field = (enum dtype *)(void *)((char *)&node->attr + info->fields[i].offset);
+        if (info->fields[i].kind == AK_DTYPE && precision_is_float(*field))
+            *field = type;
+    }
+}
+
+static void set_results(struct assignment *a, struct node *node, enum dtype type)
+{
+    set_type_attributes(node, type);
+    for (int i = 0; i < node->n_out; i++)
+        if (precision_is_float(original_of(a, node->out[i])))
+            node->out[i]->type = type;
+}
+
+/* An op that selects or moves elements computes nothing: it takes them in the type that they have,
+ * unless they come from outside or are constants. */
+static bool moves_elements(const struct node *node)
+{
+    switch (op_info[node->op].class) {
+    case OC_VIEW:
+    case OC_SORT:
+    case OC_SELECT: return true;
+    case OC_GATHER: return true;
+    case OC_REDUCE:
+        return node->op == OP_reduce_max || node->op == OP_reduce_min || node->op == OP_arg_max ||
+               node->op == OP_arg_min;
+    case OC_WINDOW: return node->op == OP_pool_max || node->op == OP_pool_arg_max;
+    default: return false;
+    }
+}
+
+/* The type of elements that are moved. */
+static enum dtype moved_type(const struct assignment *a, const struct node *node, enum dtype wanted)
+{
+    enum dtype type = DT_NONE;
+    const struct choice *choice = choice_of(a, node);
+    if (!moves_elements(node) || choice->natural || choice->explicit)
+        return wanted;
+    for (int i = 0; i < node->n_in; i++) {
+        const struct value *v = node->in[i];
+        if (!precision_is_float(v->type) || (!is_new(a, v) && facts_of(a, v)->constant))
+            continue;
+        if (!v->def || (type != DT_NONE && type != v->type))
+            return wanted;
+        type = v->type;
+    }
+    return type == DT_NONE ? wanted : type;
+}
+
+static void set_math(const struct assignment *a, struct node *node)
+{
+    enum precision_level precision = choice_of(a, node)->precision;
+    bool f32 = node->in[0]->type == DT_F32;
+    node->math = f32 && precision == PRECISION_TF32     ? MATH_TF32
+                 : f32 && precision == PRECISION_FP32X3 ? MATH_F32X3
+                                                        : MATH_EXACT;
+}
+
+/* Puts the product in f8 in the node's place. */
+static bool make_eight(struct assignment *a, struct graph *g, struct node *node)
+{
+    const struct choice *choice = choice_of(a, node);
+    if (!choice->eight || choice->natural || choice->precision != PRECISION_FP8)
+        return false;
+    g->root->origin = g->origin = node->origin;
+    struct value *product = precision_product_f8(g, node, node->in[0], node->in[1]);
+    if (!product)
+        return false;
+    value_replace_uses(g, node->out[0], product);
+    uint32_t id = product->id; /* what is known of the node's result holds for the product */
+    product->id = node->out[0]->id;
+    node->out[0]->id = id;
+    return true;
+}
+
+static void remark_kept(const struct assignment *a, struct graph *g, const struct node *node)
+{
+    const struct choice *choice = choice_of(a, node);
+    if (choice->natural && choice->why)
+        graph_remark(g, "set_precision", node, "%s stays in %s: %s", op_info[node->op].name,
+                     dtype_info[node_float_type(a, node)].text, choice->why);
+}
+
+static void set_node(struct assignment *a, struct graph *g, struct node *node)
+{
+    const struct choice *choice = choice_of(a, node);
+    enum dtype original = node_float_type(a, node);
+    if (!choice || original == DT_NONE || facts_of(a, node->out[0])->constant)
+        return;
+    remark_kept(a, g, node);
+    if (is_contraction(node) && make_eight(a, g, node))
+        return;
+    enum dtype type = moved_type(a, node, node_type(a, node));
+    if (node->op != OP_cast)
+        for (int i = 0; i < node->n_in; i++)
+            cast_operand(a, node, i, type);
+    set_results(a, node, type);
+    if (is_contraction(node))
+        set_math(a, node);
+    if (node->op == OP_cast && node->in[0]->type == node->out[0]->type)
+        value_replace_uses(g, node->out[0], node->in[0]);
+}
+
+/* ---- Control flow -------------------------------------------------------------------------- */
+
+static void set_graph(struct assignment *a, struct graph *g);
+
+/* The type that all readers of a body's input compute in; DT_NONE where they differ. */
+static enum dtype readers_type(const struct assignment *a, const struct value *v)
+{
+    enum dtype type = DT_NONE;
+    if (v->is_output)
+        return DT_NONE;
+    for (const struct use *use = v->uses; use; use = use->next) {
+        enum dtype each = use->node->body[0] ? v->type : node_type(a, use->node);
+        if (type != DT_NONE && each != type)
+            return DT_NONE;
+        type = each;
+    }
+    return type;
+}
+
+/* A capture arrives in the type in which the body reads it, so that it is cast once and not in each
+ * iteration. */
+static void set_capture(struct assignment *a, struct node *node, int operand)
+{
+    struct value *v = node->in[operand];
+    enum dtype type = DT_NONE;
+    for (int k = 0; k < 2 && node->body[k]; k++) {
+        enum dtype each = readers_type(a, node->body[k]->inputs[operand]);
+        type = type == DT_NONE || type == each ? each : v->type;
+    }
+    if (type == DT_NONE || !precision_is_float(type))
+        type = v->type;
+    if (precision_lowers(type, original_of(a, v)) && original_of(a, v) == v->type &&
+        facts_of(a, v)->constant && constant_fit(a, v, type) != FIT_GOOD)
+        type = v->type;
+    cast_operand(a, node, operand, type);
+    for (int k = 0; k < 2 && node->body[k]; k++)
+        node->body[k]->inputs[operand]->type = type;
+}
+
+/* States keep the model's type, or a wider one. */
+static enum dtype state_type(const struct assignment *a, enum dtype original)
+{
+    enum dtype type = precision_type(a->wanted->wanted, original);
+    return precision_lowers(type, original) ? original : type;
+}
+
+static void set_body_output(struct assignment *a, struct graph *body, int output, enum dtype type)
+{
+    struct value *v = body->outputs[output], *made = v;
+    if (precision_is_float(v->type))
+        made = as_type(a, v, type);
+    if (!made || made == v)
+        return;
+    body->outputs[output] = made;
+    made->is_output = true;
+    v->is_output = false;
+    for (int i = 0; i < body->n_outputs; i++)
+        v->is_output |= body->outputs[i] == v;
+}
+
+static void set_control(struct assignment *a, struct node *node)
+{
+    int states = node->op == OP_loop ? (int)node->attr.loop.states : 0;
+    for (int i = 0; i < node->n_in; i++) {
+        if (!precision_is_float(node->in[i]->type))
+            continue;
+        if (i >= states) {
+            set_capture(a, node, i);
+            continue;
+        }
+        enum dtype type = state_type(a, original_of(a, node->in[i]));
+        cast_operand(a, node, i, type);
+        node->body[0]->inputs[i]->type = type;
+    }
+    for (int k = 0; k < 2 && node->body[k]; k++)
+        set_graph(a, node->body[k]);
+    for (int i = 0; i < node->n_out; i++) {
+        enum dtype type = node->out[i]->type;
+        if (!precision_is_float(type))
+            continue;
+        enum dtype first = node->body[0]->outputs[i]->type;
+        bool same = !node->body[1] || node->body[1]->outputs[i]->type == first;
+        type = i < states ? state_type(a, type) : same ? first : state_type(a, type);
+        for (int k = 0; k < 2 && node->body[k]; k++)
+            set_body_output(a, node->body[k], i, type);
+        node->out[i]->type = type;
+    }
+}
+
+/* ---- The whole ----------------------------------------------------------------------------- */
+
+static void set_graph(struct assignment *a, struct graph *g)
+{
+    for (struct node *node = g->first, *next; node; node = next) {
+        next = node->next;
+        if (node->body[0])
+            set_control(a, node);
+        else
+            set_node(a, g, node);
+    }
+}
+
+/* The model's outputs have the model's types. */
+static void set_outputs(struct assignment *a, enum dtype *types)
+{
+    struct graph *g = a->g;
+    for (int i = 0; i < g->n_outputs; i++)
+        if (g->outputs[i]->type != types[i])
+            set_body_output(a, g, i, types[i]);
+}
+
+/* A contraction all of whose readers want f32 need not round its sums. */
+static void keep_sums(struct graph *g, struct node *node)
+{
+    struct value *v = node->out[0];
+    if (!is_contraction(node) || v->is_output || !v->uses || !precision_lowers(v->type, DT_F32) ||
+        !precision_is_float(v->type))
+        return;
+    for (const struct use *use = v->uses; use; use = use->next)
+        if (use->node->op != OP_cast || use->node->attr.cast.to != DT_F32)
+            return;
+    set_type_attributes(node, DT_F32);
+    v->type = DT_F32;
+    while (v->uses) {
+        struct node *cast = v->uses->node;
+        value_replace_uses(g, cast->out[0], v);
+        node_remove(g, cast);
+    }
+}
+
+static void keep_sums_of_graph(struct graph *g)
+{
+    for (struct node *node = g->first; node; node = node->next) {
+        keep_sums(g, node);
+        for (int i = 0; i < 2; i++)
+            if (node->body[i])
+                keep_sums_of_graph(node->body[i]);
+    }
+}
+
+bool pass_set_precision(struct graph *g)
+{
+    if (!precision_changes(g->precision))
+        return false;
+    enum dtype *types = ARENA_ARRAY(g->arena, (size_t)g->n_outputs + 1, enum dtype);
+    for (int i = 0; i < g->n_outputs; i++)
+        types[i] = g->outputs[i]->type;
+    struct assignment *a = precision_assign(g);
+    if (!a)
+        return false;
+    precision_find_natural(a);
+    precision_find_eight(a);
+    set_graph(a, g);
+    set_outputs(a, types);
+    keep_sums_of_graph(g);
+    pass_remove_dead(g);
+    pass_fold_constants(g);
+    pass_remove_dead(g);
+    return true;
+}
