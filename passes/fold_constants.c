@@ -5,7 +5,8 @@
  * weights.
  *
  * expand and iota stay as they are: they cost a kernel nothing, and a literal would hide that all
- * elements are alike.
+ * elements are alike. Quantized weights stay as narrow as they are: fold_quantization multiplies
+ * them so, and kernels unpack them.
  */
 #include "passes.h"
 
@@ -35,6 +36,21 @@ static bool is_small(const struct value *v)
     int64_t n;
     size_t size = dtype_size(v->type);
     return value_elements_const(v, &n) && size > 0 && (uint64_t)n <= MOST_BYTES / size;
+}
+
+/* The first step away from quantized weights: a wider type, or the halves of a byte. */
+static bool unpacks_weights(const struct node *node)
+{
+    const struct value *x = node->n_in > 0 ? node->in[0] : NULL;
+    int axes = 0;
+    if (!x || !value_is_const(x) || dtype_info[x->type].bits > 8 || x->type == DT_BOOL)
+        return false;
+    for (int i = 0; i < x->rank; i++)
+        axes += !dim_is(x->shape[i], 1);
+    if (axes < 2)
+        return false;
+    return node->op == OP_cast ? dtype_info[node->out[0]->type].bits >= 16
+                               : node->op == OP_and || node->op == OP_shr;
 }
 
 static bool wants_folding(const struct node *node)
@@ -119,7 +135,7 @@ static bool fold_graph(struct graph *g)
         struct builder b = {g, node};
         next = node->next;
         g->origin = node->origin;
-        bool constant = is_constant_expression(node);
+        bool constant = is_constant_expression(node) && !unpacks_weights(node);
         for (int i = 0; i < node->n_out; i++)
             node->out[i]->data = constant ? &constant_mark : NULL;
         if (!wants_folding(node))

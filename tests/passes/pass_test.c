@@ -111,7 +111,7 @@ static void fill(struct tensor *x, bool special, uint32_t *seed)
 static bool rounds_elsewhere(const struct test *t)
 {
     return strstr(t->run, "fold_batch_norm") || strstr(t->run, "recognize_") ||
-           strstr(t->run, "merge_contractions");
+           strstr(t->run, "merge_contractions") || strstr(t->run, "fold_quantization");
 }
 
 static bool make_inputs(struct test *t, struct graph *g, struct tensor *inputs)
