@@ -40,8 +40,9 @@ bool pass_split_kernels(struct graph *g);
     PASS(fold_batch_norm, "scale and shift behind a contraction into its weights")                 \
     PASS(hoist_invariants, "what a loop computes alike in every iteration, in front of it")        \
     PASS(split_top_k, "the first k of a long line: of its segments, then of those")                \
-    PASS(recognize_activations, "GELU, Mish and their like, spelled out, as one op each")            \
-    PASS(recognize_normalize, "normalizations and softmax, spelled out, as one op each")            \
+    PASS(recognize_activations, "GELU, Mish and their like, spelled out, as one op each")          \
+    PASS(recognize_normalize, "normalizations and softmax, spelled out, as one op each")           \
+    PASS(merge_contractions, "products of one operand with several weights, as one")               \
     PASS(fold_quantization, "contractions of quantized values multiply their 8-bit numbers")       \
     PASS(set_precision, "types of values as --precision and --keep ask for them")                  \
     PASS(remove_dead, "nodes whose results nobody reads")                                          \
