@@ -13,25 +13,9 @@
  * the two forms differ in how they walk: tiles (contract.cuh), or one result at a time
  * (reduce.cuh).
  */
-#include "common.h"
-#include "cost.h"
+#include "contract.h"
 
 #include <string.h>
-
-struct contraction {
-    struct emitter *e;
-    struct node *core;
-    struct value *a, *b, *y;
-    const struct dim *batches, *m, *n, *k;
-    bool folded; /* matmul: b is the same in all batches, so batches are rows */
-    /* Convolutions: */
-    int spatial;                            /* axes of an image; 0 for matmul */
-    const struct dim *images, *pixels;      /* n = images * pixels */
-    const struct dim *group_out, *group_in; /* channels of one group */
-    const struct dim *depth[MAX_RANK];      /* what k runs over: channels, taps */
-    const struct ints *stride, *dilation;
-    const struct dims *low;
-};
 
 /* --- The problem ---------------------------------------------------------------------------- */
 
@@ -93,9 +77,9 @@ static void describe_convolution(struct contraction *c)
 /* --- Indices -------------------------------------------------------------------------------- */
 
 /* Index of the result's element (batch, m, n); a convolution's n is a pixel of an image. */
-static void result_index(const struct contraction *c, const struct index *batch,
-                         const struct index *m, const struct index *image, const struct index *n,
-                         const struct index **y)
+void contraction_result(const struct contraction *c, const struct index *batch,
+                        const struct index *m, const struct index *image, const struct index *n,
+                        const struct index **y)
 {
     struct index_table *ix = c->e->ix;
     int rank = c->y->rank;
@@ -121,14 +105,30 @@ static const struct index *group_of(const struct contraction *c, const struct in
 
 /* Do the taps of a channel and the channels lie in memory as k counts them? Then k needs no taking
  * apart. */
-static bool k_is_flat(const struct contraction *c)
+bool contraction_k_is_flat(const struct contraction *c)
 {
-    return c->core->op == OP_conv && !emit_is_inner(c->e, c->a) && !c->a->layout;
+    return c->core->op == OP_conv && !c->taps_first && !emit_is_inner(c->e, c->a) && !c->a->layout;
+}
+
+void contraction_split_k(const struct contraction *c, const struct index *k,
+                         const struct index **part)
+{
+    const struct dim *extent[MAX_RANK];
+    const struct index *at[MAX_RANK];
+    if (!c->taps_first) {
+        index_delinear(c->e->ix, k, 1 + c->spatial, c->depth, part);
+        return;
+    }
+    memcpy(extent, c->depth + 1, (size_t)c->spatial * sizeof *extent);
+    extent[c->spatial] = c->depth[0];
+    index_delinear(c->e->ix, k, 1 + c->spatial, extent, at);
+    part[0] = at[c->spatial];
+    memcpy(part + 1, at, (size_t)c->spatial * sizeof *part);
 }
 
 /* Index of the element of a that term k of result y takes. */
-static void a_index(const struct contraction *c, const struct index *const *y,
-                    const struct index *k, const struct index **at)
+void contraction_a(const struct contraction *c, const struct index *const *y, const struct index *k,
+                   const struct index **at)
 {
     struct index_table *ix = c->e->ix;
     const struct index *part[MAX_RANK];
@@ -137,14 +137,14 @@ static void a_index(const struct contraction *c, const struct index *const *y,
         at[c->a->rank - 1] = k;
         return;
     }
-    if (k_is_flat(c)) {
+    if (contraction_k_is_flat(c)) {
         for (int i = 1; i < c->a->rank; i++)
             at[i] = index_const(ix, 0);
         at[0] = y[1];
         at[c->a->rank - 1] = k;
         return;
     }
-    index_delinear(ix, k, 1 + c->spatial, c->depth, part);
+    contraction_split_k(c, k, part);
     if (c->core->op == OP_conv) {
         at[0] = y[1];
         at[1] = part[0];
@@ -156,7 +156,7 @@ static void a_index(const struct contraction *c, const struct index *const *y,
 }
 
 /* Can the convolution's position lie outside the operand along this spatial axis? */
-static bool sticks_out(const struct contraction *c, int axis)
+bool contraction_sticks_out(const struct contraction *c, int axis)
 {
     int64_t out, taps, in;
     if (!dim_is(c->low->d[axis], 0) || !dim_is_const(c->y->shape[2 + axis], &out) ||
@@ -179,7 +179,7 @@ static const struct index *position(const struct contraction *c, int axis, const
     const struct index *low = index_dim(ix, c->low->d[axis]);
     if (c->core->op == OP_conv) {
         const struct index *i = index_add(ix, index_mul(ix, o, stride), index_mul(ix, t, dilation));
-        if (!sticks_out(c, axis))
+        if (!contraction_sticks_out(c, axis))
             return i;
         const char *at = emit_fresh(e, "p");
         emit_line(e, "const idx_t %s = %s;", at, emit_index(e, index_sub(ix, i, low)));
@@ -204,8 +204,8 @@ static const struct index *position(const struct contraction *c, int axis, const
 
 /* The same of b. Returns the condition under which the element exists (otherwise it counts as 0),
  * or NULL when it always does. */
-static const char *b_index(const struct contraction *c, const struct index *const *y,
-                           const struct index *k, const struct index **at)
+const char *contraction_b(const struct contraction *c, const struct index *const *y,
+                          const struct index *k, const struct index **at)
 {
     struct index_table *ix = c->e->ix;
     const struct index *part[MAX_RANK];
@@ -218,7 +218,7 @@ static const char *b_index(const struct contraction *c, const struct index *cons
         at[rank - 1] = y[rank - 1];
         return NULL;
     }
-    index_delinear(ix, k, 1 + c->spatial, c->depth, part);
+    contraction_split_k(c, k, part);
     at[0] = y[0];
     at[1] = index_add(ix, index_mul(ix, group_of(c, y), c->group_in), part[0]);
     for (int i = 0; i < c->spatial; i++)
@@ -254,7 +254,7 @@ static struct reading reading_of_a(const struct contraction *c)
 {
     if (!c->spatial)
         return reading_of_matrix(c, c->a, c->a->rank - 1, true);
-    return (struct reading){k_is_flat(c) && dim_divisible(c->k, 4) ? 4 : 1, true};
+    return (struct reading){contraction_k_is_flat(c) && dim_divisible(c->k, 4) ? 4 : 1, true};
 }
 
 static struct reading reading_of_b(const struct contraction *c)
@@ -264,7 +264,7 @@ static struct reading reading_of_b(const struct contraction *c)
     bool plain = c->core->op == OP_conv && dim_divisible(c->pixels, 4) &&
                  dim_is(product(c->e->g, c->a->shape, 2, c->a->rank), 1);
     for (int i = 0; plain && i < c->spatial; i++)
-        plain = c->stride->v[i] == 1 && !sticks_out(c, i);
+        plain = c->stride->v[i] == 1 && !contraction_sticks_out(c, i);
     if (plain && emit_is_inner(c->e, c->b))
         plain = emit_vector_width(c->e, c->b, c->b->rank - 1) >= 4;
     return (struct reading){plain ? 4 : 1, false};
@@ -310,8 +310,8 @@ static void emit_load_a(const struct contraction *c, const struct tile *tile, st
     for (int lane = 0; lane < r.width; lane++) {
         const struct index *m = lane_index(e, "m", c->m, r.along_k ? 1 : r.width, lane);
         const struct index *k = tiled_k(c, tile, r, lane);
-        result_index(c, index_var(e->ix, "batch", c->batches), m, zero, zero, y);
-        a_index(c, y, k, at);
+        contraction_result(c, index_var(e->ix, "batch", c->batches), m, zero, zero, y);
+        contraction_a(c, y, k, at);
         emit_line(e, "to[%d] = %s;", lane, emit_value(e, c->a, at));
     }
     emit_vector(e, 1);
@@ -330,8 +330,9 @@ static void emit_load_b(const struct contraction *c, const struct tile *tile, st
     for (int lane = 0; lane < r.width; lane++) {
         const struct index *n = lane_index(e, pixel, columns(c), width_n, lane);
         const struct index *k = tiled_k(c, tile, r, lane);
-        result_index(c, index_var(e->ix, "batch", c->batches), index_const(e->ix, 0), image, n, y);
-        const char *guard = b_index(c, y, k, at);
+        contraction_result(c, index_var(e->ix, "batch", c->batches), index_const(e->ix, 0), image,
+                           n, y);
+        const char *guard = contraction_b(c, y, k, at);
         if (guard) {
             emit_line(e, "to[%d] = 0.0f;", lane);
             emit_open(e, "if (%s)", guard);
@@ -353,8 +354,8 @@ static void emit_store(const struct contraction *c, int width)
     emit_function(e, "void", "store", "idx_t batch, idx_t m, idx_t n, const float *sum");
     const struct index *image = image_of(c, width, &pixel);
     for (int lane = 0; lane < width; lane++) {
-        result_index(c, index_var(e->ix, "batch", c->batches), index_var(e->ix, "m", c->m), image,
-                     lane_index(e, pixel, columns(c), width, lane), y[lane]);
+        contraction_result(c, index_var(e->ix, "batch", c->batches), index_var(e->ix, "m", c->m),
+                           image, lane_index(e, pixel, columns(c), width, lane), y[lane]);
         emit_result(e, c->y, y[lane], arena_printf(e->g->arena, "sum[%d]", lane));
         lanes[lane] = y[lane];
     }
@@ -451,8 +452,8 @@ static void emit_direct(const struct contraction *c)
 
     emit_function(e, sum, "term", "idx_t result, idx_t k");
     const struct index *at_k = index_var(e->ix, "k", c->k);
-    a_index(c, y, at_k, at_a);
-    const char *guard = b_index(c, y, at_k, at_b);
+    contraction_a(c, y, at_k, at_a);
+    const char *guard = contraction_b(c, y, at_k, at_b);
     if (guard) {
         emit_line(e, "if (!(%s))", guard);
         emit_line(e, "    return 0;");
@@ -478,6 +479,21 @@ static bool is_float(const struct value *v)
     return dtype_is_float(v->type) && v->type != DT_F64;
 }
 
+/* Forms are tried in order, the best first. Only the last can do everything. */
+static void emit_contraction(struct contraction *c)
+{
+    struct emitter *e = c->e;
+    struct extents x = {cost_guess(e->g, c->batches), cost_guess(e->g, c->m),
+                        cost_guess(e->g, c->n), cost_guess(e->g, c->k)};
+    bool direct = dim_is(c->k, 0) || cost_prefers_direct(&x);
+    if (direct || !is_float(c->a) || !is_float(c->b) || !is_float(c->y)) {
+        emit_direct(c);
+        return;
+    }
+    struct tile tile = cost_tile(e->target, &x, filter_depth(c));
+    emit_tiles(c, &tile);
+}
+
 bool family_contract(struct codegen *g, const struct group *group)
 {
     struct emitter *e = emit_begin(g, group, "contract");
@@ -486,14 +502,6 @@ bool family_contract(struct codegen *g, const struct group *group)
         describe_matmul(&c);
     else
         describe_convolution(&c);
-    struct extents x = {cost_guess(e->g, c.batches), cost_guess(e->g, c.m), cost_guess(e->g, c.n),
-                        cost_guess(e->g, c.k)};
-    bool floats = is_float(c.a) && is_float(c.b) && is_float(c.y);
-    int depth = filter_depth(&c);
-    struct tile tile = cost_tile(e->target, &x, depth);
-    if (!floats || dim_is(c.k, 0) || cost_prefers_direct(&x))
-        emit_direct(&c);
-    else
-        emit_tiles(&c, &tile);
+    emit_contraction(&c);
     return emit_finish(e);
 }

@@ -29,6 +29,32 @@ struct extents {
 /* The tile with which the target finishes first. filter_depth: the tile's k, which then has
  * n >= tile_threads; 0: any. */
 struct tile cost_tile(const struct target *target, const struct extents *x, int filter_depth);
+/* A tile of contract_mma.cuh. */
+struct mma_tile {
+    int m, n, warp_m, warp_n; /* results of a block and of a warp */
+    int depth_bytes, stages;  /* of an operand's row, and how many of them are in shared memory */
+    int percent;              /* time per product, of the best tile's */
+    int split;                /* blocks that share the depth */
+};
+
+static inline int mma_threads(const struct mma_tile *t)
+{
+    return t->m / t->warp_m * (t->n / t->warp_n) * 32;
+}
+
+struct mma_problem {
+    struct extents size;
+    int element;      /* bytes */
+    int products;     /* instructions per step: 3 where f32 is split */
+    int64_t peak;     /* operations per nanosecond of the device */
+    int most_sums;    /* of a warp, that leave it registers enough */
+    bool small_warps; /* an operand comes through registers */
+    bool copies, may_split;
+};
+
+/* The tile and split that finish first; m is 0 where none fits the target. */
+struct mma_tile cost_mma_tile(const struct target *target, const struct mma_problem *x);
+
 /* Too little is shared for tiles: one thread or one warp per result is better. */
 bool cost_prefers_direct(const struct extents *x);
 

@@ -1,0 +1,48 @@
+/* What contract*.c share: the problem as contract.c's heading states it, and its indices. */
+#ifndef GPUCC_CODEGEN_CONTRACT_H
+#define GPUCC_CODEGEN_CONTRACT_H
+
+#include "common.h"
+#include "cost.h"
+
+struct contraction {
+    struct emitter *e;
+    struct node *core;
+    struct value *a, *b, *y;
+    const struct dim *batches, *m, *n, *k;
+    bool folded; /* matmul: b is the same in all batches, so batches are rows */
+    /* Convolutions: */
+    bool taps_first;                        /* k is (tap, channel) instead */
+    int spatial;                            /* axes of an image; 0 for matmul */
+    const struct dim *images, *pixels;      /* n = images * pixels */
+    const struct dim *group_out, *group_in; /* channels of one group */
+    const struct dim *depth[MAX_RANK];      /* what k runs over: channels, taps */
+    const struct ints *stride, *dilation;
+    const struct dims *low;
+};
+
+/* Index of the result's element (batch, m, n); a convolution's n is a pixel of an image. */
+void contraction_result(const struct contraction *c, const struct index *batch,
+                        const struct index *m, const struct index *image, const struct index *n,
+                        const struct index **y);
+/* A convolution's k taken apart: its channel, and its tap along each axis. */
+void contraction_split_k(const struct contraction *c, const struct index *k,
+                         const struct index **part);
+/* Index of the element of a that term k of result y takes. */
+void contraction_a(const struct contraction *c, const struct index *const *y,
+                   const struct index *k, const struct index **at);
+/* The same of b. Returns the condition under which the element exists (otherwise it counts as 0),
+ * or NULL when it always does. */
+const char *contraction_b(const struct contraction *c, const struct index *const *y,
+                          const struct index *k, const struct index **at);
+/* Do the taps of a channel and the channels lie in memory as k counts them? Then k needs no taking
+ * apart. */
+bool contraction_k_is_flat(const struct contraction *c);
+/* Can the convolution's position lie outside the operand along this spatial axis? */
+bool contraction_sticks_out(const struct contraction *c, int axis);
+
+/* By the tensor cores (contract_mma.c). False: nothing was printed, since they do not suit. */
+bool contract_mma(struct contraction *c);
+
+
+#endif

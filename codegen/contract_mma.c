@@ -1,0 +1,367 @@
+/*
+ * Contractions by the tensor cores: prints what contract_mma.cuh wants to know.
+ *
+ * There rows are what the result has many of: m is a matmul's row, or a convolution's image and
+ * pixel, and n is a matmul's column, or a convolution's channel. k counts a convolution's channels
+ * within its taps, so that it runs along memory where channels do.
+ */
+#include "contract_mma.h"
+#include "emit_state.h"
+
+#include <string.h>
+
+/* --- Printing ------------------------------------------------------------------------------- */
+
+static const char *name_of(const struct side *s, const char *format)
+{
+    static const char *const names[][2] = {{"row_a", "row_b"}, {"load_a", "load_b"}};
+    return names[strcmp(format, "load") == 0][s->letter == 'b'];
+}
+
+static void define_side(struct emitter *e, const struct side *s, const char *name,
+                        const char *value)
+{
+    emit_define(e, arena_printf(e->g->arena, "%c_%s", s->letter - 'a' + 'A', name), "%s", value);
+}
+
+/* The offset of a row's first element. */
+static void emit_row(const struct mma_plan *p, const struct side *s)
+{
+    struct emitter *e = p->c->e;
+    const struct index *at[MAX_RANK], *row = index_var(e->ix, "row", s->rows);
+    struct access x;
+    emit_function(e, "idx_t", name_of(s, "row"), "idx_t batch, idx_t row");
+    side_element(p->c, s, index_var(e->ix, "batch", p->c->batches), row, index_const(e->ix, 0), at);
+    emit_access(e, s->v, at, &x);
+    emit_line(e, "return %s;", emit_index(e, x.offset));
+    emit_function_end(e);
+}
+
+/* The offset of a pixel's first tap, which may lie outside the image, and its position. */
+static void emit_first_tap(const struct mma_plan *p, const struct side *s)
+{
+    const struct contraction *c = p->c;
+    struct emitter *e = c->e;
+    const struct index *y[MAX_RANK], *at[MAX_RANK], *zero[MAX_RANK], *offset;
+    const struct index *batch = index_var(e->ix, "batch", c->batches);
+    struct access x;
+    emit_function(e, "idx_t", "first_tap_a", "idx_t batch, idx_t row, idx_t *at");
+    side_result(c, s, batch, index_var(e->ix, "row", s->rows), y);
+    for (int i = 0; i < c->spatial; i++)
+        zero[i] = index_const(e->ix, 0);
+    side_image(c, batch, y[0], zero[0], zero, at);
+    emit_access(e, s->v, at, &x);
+    offset = x.offset;
+    for (int i = 0; i < c->spatial; i++) {
+        const struct dim *stride = dim_const(e->g->dims, c->stride->v[i]);
+        const struct index *first =
+            index_sub(e->ix, index_mul(e->ix, y[2 + i], stride), index_dim(e->ix, c->low->d[i]));
+        emit_line(e, "at[%d] = %s;", i, emit_index(e, first));
+        offset = index_add(e->ix, offset, index_mul(e->ix, first, s->tap_stride[i]));
+    }
+    emit_line(e, "return %s;", emit_index(e, offset));
+    emit_function_end(e);
+}
+
+/* Sizes along the spatial axes, separated by commas. */
+static void define_axes(const struct mma_plan *p, const struct side *s)
+{
+    const struct contraction *c = p->c;
+    struct emitter *e = c->e;
+    const char *taps = "", *dilations = "", *strides = "", *image = "";
+    bool padded = false;
+    for (int i = 0; i < c->spatial; i++) {
+        const char *comma = i ? ", " : "";
+        taps = arena_printf(e->g->arena, "%s%s%s", taps, comma, emit_dim(e, c->depth[1 + i]));
+        dilations =
+            arena_printf(e->g->arena, "%s%s%lld", dilations, comma, (long long)c->dilation->v[i]);
+        strides = arena_printf(e->g->arena, "%s%s%s", strides, comma,
+                               emit_dim(e, dim_mul(e->g->dims, s->tap_stride[i],
+                                                   dim_const(e->g->dims, c->dilation->v[i]))));
+        image = arena_printf(e->g->arena, "%s%s%s", image, comma, emit_dim(e, c->b->shape[2 + i]));
+        padded |= contraction_sticks_out(c, i);
+    }
+    emit_define(e, "AXES", "%d", c->spatial);
+    emit_define(e, "CHANNELS", "%s", emit_dim(e, c->group_in));
+    emit_define(e, "PADDED", "%d", padded);
+    emit_define(e, "TAPS", "%s", taps);
+    emit_define(e, "DILATIONS", "%s", dilations);
+    emit_define(e, "TAP_STRIDES", "%s", strides);
+    emit_define(e, "IMAGE", "%s", image);
+}
+
+/* --- Carried operands ------------------------------------------------------------------------ */
+
+/* How many lanes of a chunk exist or not together, and are neighbours of one tap or one image. */
+static int lanes_together(const struct mma_plan *p, const struct side *s)
+{
+    const struct contraction *c = p->c;
+    int n = 16 / p->element;
+    const struct dim *extent = s->tile_along_k ? c->spatial ? c->group_in : c->k
+                               : s->image      ? c->pixels
+                                               : s->rows;
+    while (n > 1 && !dim_in_pieces(c->e, extent, n))
+        n /= 2;
+    return n;
+}
+
+/* The condition that the first of these lanes exists, as far as it is not certain. */
+static const char *existence(const struct mma_plan *p, const struct side *s, int lane)
+{
+    struct emitter *e = p->c->e;
+    const struct mma_tile *t = &p->tile;
+    const char *guard = NULL;
+    int rows = s->letter == 'a' ? t->m : t->n, depth = t->depth_bytes / p->element;
+    const char *row = s->tile_along_k ? "row" : arena_printf(e->g->arena, "row + %d", lane);
+    const char *k = s->tile_along_k ? arena_printf(e->g->arena, "k + %d", lane) : "k";
+    if (!dim_divisible(s->rows, rows))
+        guard = both(e, guard, arena_printf(e->g->arena, "%s < %s", row, emit_dim(e, s->rows)));
+    if (!dim_divisible(p->c->k, depth))
+        guard = both(e, guard, arena_printf(e->g->arena, "%s < %s", k, emit_dim(e, p->c->k)));
+    return guard;
+}
+
+/* `count` lanes from `lane` on; they exist or not together. */
+static void emit_lanes(const struct mma_plan *p, const struct side *s, int lane, int count)
+{
+    const struct contraction *c = p->c;
+    struct emitter *e = c->e;
+    const struct index *batch = index_var(e->ix, "batch", c->batches);
+    const struct index *at[MAX_RANK];
+    const int n = 16 / p->element;
+    const struct dim *wide = dim_const(e->g->dims, n);
+    const struct index *q = index_mul(
+        e->ix,
+        index_var(e->ix, "q", dim_ceildiv(e->g->dims, s->tile_along_k ? c->k : s->rows, wide)),
+        wide);
+    const struct index *one =
+        s->tile_along_k ? index_var(e->ix, "row", s->rows) : index_var(e->ix, "k", c->k);
+    bool shared = s->image && s->tile_along_k; /* one position for all lanes */
+    const char *position = NULL;
+    for (int i = 0; i < count; i++) {
+        const struct index *own = index_add(e->ix, q, index_const(e->ix, lane + i));
+        if (!shared || i == 0)
+            position = side_element(c, s, batch, s->tile_along_k ? one : own,
+                                    s->tile_along_k ? own : one, at);
+        else
+            at[1] = index_add(e->ix, at[1], index_const(e->ix, 1));
+        if (position && (!shared || i == 0))
+            emit_open(e, "if (%s)", position);
+        emit_line(e, "to[%d] = %s;", lane + i, emit_stored(e, s->v->type, emit_value(e, s->v, at)));
+        if (position && (!shared || i == count - 1))
+            emit_close(e);
+    }
+}
+
+static void emit_load(const struct mma_plan *p, const struct side *s)
+{
+    struct emitter *e = p->c->e;
+    int n = 16 / p->element, together = lanes_together(p, s);
+    emit_function(e, "void", name_of(s, "load"),
+                  arena_printf(e->g->arena, "idx_t batch, idx_t row, idx_t k, %s *to",
+                               emit_storage_type(s->v->type)));
+    emit_line(e, "const idx_t q = %s / %d;", s->tile_along_k ? "k" : "row", n);
+    emit_vector(e, together);
+    for (int lane = 0; lane < n; lane += together) {
+        const char *guard = existence(p, s, lane);
+        if (guard)
+            emit_open(e, "if (%s)", guard);
+        emit_lanes(p, s, lane, together);
+        if (guard)
+            emit_close(e);
+    }
+    emit_vector(e, 1);
+    emit_function_end(e);
+}
+
+/* --- The whole ------------------------------------------------------------------------------- */
+
+static void emit_side(const struct mma_plan *p, const struct side *s)
+{
+    struct emitter *e = p->c->e;
+    const char *upper = s->letter == 'a' ? "A" : "B";
+    static const char *const ways[] = {"carried", "copied", "tapped"};
+    emit_define(e, arena_printf(e->g->arena, "MOVE_%s", upper), "%s<side_%c>", ways[s->way],
+                s->letter);
+    define_side(e, s, "TYPE", emit_storage_type(s->v->type));
+    define_side(e, s, "MEMORY_ALONG_K", s->along_k ? "true" : "false");
+    define_side(e, s, "ALONG_K", s->tile_along_k ? "true" : "false");
+    define_side(e, s, "LINEAR", s->linear ? "true" : "false");
+    define_side(e, s, "COPY",
+                arena_printf(e->g->arena, "%d", s->way == WAY_CARRIED ? 0 : s->bytes));
+    if (s->way == WAY_CARRIED) {
+        emit_load(p, s);
+        return;
+    }
+    define_side(e, s, "ORIGIN", emit_buffer(e, s->buffer, false));
+    if (s->way == WAY_TAPPED) {
+        define_axes(p, s);
+        emit_first_tap(p, s);
+        return;
+    }
+    define_side(e, s, "K_STRIDE", emit_dim(e, s->k_stride));
+    define_side(e, s, "ROW_STRIDE", s->linear ? emit_dim(e, s->row_stride) : "0");
+    emit_row(p, s);
+}
+
+static void emit_store(const struct mma_plan *p)
+{
+    const struct contraction *c = p->c;
+    struct emitter *e = c->e;
+    const struct side *a = &p->a, *b = &p->b;
+    int width = p->store_vector;
+    const struct index *y[MAX_LANES][MAX_RANK], *column[MAX_RANK], *const *lanes[MAX_LANES];
+    const struct index *batch = index_var(e->ix, "batch", c->batches);
+    emit_function(
+        e, "void", "store",
+        arena_printf(e->g->arena, "idx_t batch, idx_t m, idx_t n, const %s *sum", p->sum));
+    for (int lane = 0; lane < width; lane++) {
+        const struct index *m = lane_index(e, "m", a->rows, p->store_along_m ? width : 1, lane);
+        const struct index *n = lane_index(e, "n", b->rows, p->store_along_m ? 1 : width, lane);
+        side_result(c, a, batch, m, y[lane]);
+        if (c->spatial) {
+            side_result(c, b, batch, n, column);
+            y[lane][1] = column[1];
+        } else {
+            y[lane][c->y->rank - 1] = n;
+        }
+        emit_result(e, c->y, y[lane], arena_printf(e->g->arena, "sum[%d]", lane));
+        lanes[lane] = y[lane];
+    }
+    emit_vector(e, width);
+    emit_epilogue_lanes(e, width, lanes);
+    emit_vector(e, 1);
+    emit_function_end(e);
+}
+
+/* Which way results are neighbours in memory, and how many of them are stored at once. */
+static void choose_store(struct mma_plan *p)
+{
+    const struct contraction *c = p->c;
+    int width = 4;
+    bool last = c->y->layout && c->y->layout->perm.axis[c->y->rank - 1] == 1;
+    p->store_along_m = c->spatial && !last;
+    for (int i = 0; i < c->e->group->n_outputs; i++) {
+        int lanes = emit_lanes_at_once(c->e->group->outputs[i]->type, 8);
+        width = lanes > width ? lanes : width;
+    }
+    const struct dim *extent = p->store_along_m ? c->pixels : p->b.rows;
+    int most = p->store_along_m ? p->tile.warp_m : p->tile.n;
+    while (width > 1 && (width > most || !dim_in_pieces(c->e, extent, width)))
+        width /= 2;
+    p->store_vector = width;
+}
+
+/* How often results go through shared memory, so that they take no more of it than there is. */
+static int choose_rounds(const struct mma_plan *p, int *bytes)
+{
+    const struct mma_tile *t = &p->tile;
+    int tiles = t->stages * (t->m + t->n) * t->depth_bytes, rounds = 1;
+    for (;; rounds *= 2) {
+        int height = t->m / rounds;
+        *bytes = 4 * (p->store_along_m ? t->n * (height + 4) : height * (t->n + 8));
+        if (*bytes <= tiles || rounds == t->warp_m / 16)
+            break;
+    }
+    *bytes = *bytes > tiles ? *bytes : tiles;
+    return rounds;
+}
+
+static void define_problem(const struct mma_plan *p)
+{
+    const struct contraction *c = p->c;
+    const struct mma_tile *t = &p->tile;
+    struct emitter *e = c->e;
+    emit_define(e, "ELEMENT", "%d", p->element);
+    emit_define(e, "MMA_SHAPE", "%d", p->shape);
+    emit_define(e, "MMA", "\"%s\"", p->mma);
+    emit_define(e, "SUM", "%s", p->sum);
+    emit_define(e, "ROUND", "%d", p->round);
+    emit_define(e, "BATCHES", "%s", emit_dim(e, c->batches));
+    emit_define(e, "EXTENT_M", "%s", emit_dim(e, p->a.rows));
+    emit_define(e, "EXTENT_N", "%s", emit_dim(e, p->b.rows));
+    emit_define(e, "EXTENT_K", "%s", emit_dim(e, c->k));
+    emit_define(e, "GUARD_M", "%d", !dim_divisible(p->a.rows, t->m));
+    emit_define(e, "GUARD_N", "%d", !dim_divisible(p->b.rows, t->n));
+    emit_define(e, "GUARD_K", "%d", !dim_divisible(c->k, t->depth_bytes / p->element));
+    emit_define(e, "TILE_M", "%d", t->m);
+    emit_define(e, "TILE_N", "%d", t->n);
+    emit_define(e, "WARP_M", "%d", t->warp_m);
+    emit_define(e, "WARP_N", "%d", t->warp_n);
+    emit_define(e, "DEPTH", "%d", t->depth_bytes / p->element);
+    emit_define(e, "STAGES", "%d", t->stages);
+    emit_define(e, "SPLIT", "%d", t->split);
+    emit_define(e, "THREADS", "%d", mma_threads(t));
+    emit_define(e, "C_VECTOR", "%d", p->store_vector);
+    emit_define(e, "C_ALONG_M", "%s", p->store_along_m ? "true" : "false");
+    bool copies = p->a.way != WAY_CARRIED || p->b.way != WAY_CARRIED;
+    emit_define(e, "COMMIT()", "%s", copies ? "copy_commit()" : "");
+    emit_define(e, "WAIT()", "%s", copies ? "copy_wait<STAGES - 2>()" : "");
+    emit_define(e, "WAIT_ALL()", "%s", copies ? "copy_wait<0>()" : "");
+}
+
+static void emit_plan(struct mma_plan *p)
+{
+    const struct contraction *c = p->c;
+    struct emitter *e = c->e;
+    struct dim_table *dims = e->g->dims;
+    const struct mma_tile *t = &p->tile;
+    int bytes;
+    const struct dim *blocks = dim_ceildiv(dims, p->a.rows, dim_const(dims, t->m));
+    choose_store(p);
+    define_problem(p);
+    emit_define(e, "ROUNDS", "%d", choose_rounds(p, &bytes));
+    emit_side(p, &p->a);
+    emit_side(p, &p->b);
+    emit_store(p);
+    blocks = dim_mul(dims, blocks, dim_ceildiv(dims, p->b.rows, dim_const(dims, t->n)));
+    blocks = dim_mul(dims, dim_mul(dims, blocks, c->batches), dim_const(dims, t->split));
+    emit_launch(e, blocks, mma_threads(t), bytes);
+    emit_skeleton(e, "mma.cuh");
+    emit_skeleton(e, "contract_move.cuh");
+    if (p->a.way == WAY_TAPPED)
+        emit_skeleton(e, "contract_taps.cuh");
+    emit_skeleton(e, "contract_mma.cuh");
+}
+
+/* The sums of a warp that leave it registers for fragments, offsets and what else it needs. */
+static int most_sums(const struct mma_plan *p)
+{
+    if (p->round == 2)
+        return 32 * 32;
+    return p->round == 1 ? 64 * 32 : 64 * 64;
+}
+
+bool contract_mma(struct contraction *c)
+{
+    struct mma_plan p = {.c = c};
+    struct emitter *e = c->e;
+    c->taps_first = c->spatial > 0;
+    p.a = (struct side){.letter = 'a', .v = c->spatial ? c->b : c->a, .image = c->spatial > 0};
+    p.b = (struct side){.letter = 'b', .v = c->spatial ? c->a : c->b};
+    p.a.rows = c->spatial ? c->n : c->m;
+    p.b.rows = c->spatial ? c->m : c->n;
+    if (!plan_instruction(&p)) {
+        c->taps_first = false;
+        return false;
+    }
+    plan_way(&p, &p.a);
+    plan_way(&p, &p.b);
+    struct mma_problem x = {
+        .size = {cost_guess(e->g, c->batches), cost_guess(e->g, p.a.rows),
+                 cost_guess(e->g, p.b.rows), cost_guess(e->g, c->k)},
+        .element = p.element,
+        .products = p.round == 2 ? 3 : 1,
+        .peak = p.peak,
+        .most_sums = most_sums(&p),
+        .small_warps = p.a.way == WAY_CARRIED || p.b.way == WAY_CARRIED,
+        .copies = p.a.way != WAY_CARRIED || p.b.way != WAY_CARRIED,
+    };
+    p.tile = cost_mma_tile(e->target, &x);
+    if (p.tile.m == 0) {
+        c->taps_first = false;
+        return false;
+    }
+    emit_plan(&p);
+    return true;
+}

@@ -1,0 +1,118 @@
+/* Tiles and splits of the tensor cores' contraction: which of the table finishes first. */
+#include "cost.h"
+
+/* clang-format off */
+/*
+ * Depth and stages are what fills shared memory well: 128 bytes of depth are one line of banks.
+ * percent: time of a step of the loop, of what the tensor cores need: instructions of the loop and
+ * reads of shared memory, which grow with the warps' rims.
+ *    m    n  warp_m warp_n bytes stages percent
+ */
+static const struct mma_tile tiles[] = {
+    {256, 128, 64, 64, 128, 3, 100, 1},
+    {128, 256, 64, 64, 128, 3, 100, 1},
+    {128, 128, 64, 64, 128, 3, 100, 1},
+    {128,  64, 64, 32, 128, 4, 110, 1},
+    { 64, 128, 32, 64, 128, 4, 110, 1},
+    { 64,  64, 32, 32, 128, 5, 130, 1},
+    {128,  32, 32, 32, 128, 5, 130, 1},
+    { 32, 128, 32, 32, 128, 5, 130, 1},
+    { 64,  32, 32, 16, 128, 6, 160, 1},
+    { 32,  64, 16, 32, 128, 6, 160, 1},
+    { 32,  32, 16, 16, 128, 6, 220, 1},
+    { 16,  64, 16, 16, 128, 6, 220, 1},
+    { 64,  16, 16, 16, 128, 6, 220, 1},
+    { 16,  32, 16,  8, 128, 6, 300, 1},
+    { 32,  16, 16,  8, 128, 6, 300, 1},
+    { 32,   8, 16,  8, 128, 6, 400, 1},
+    { 16,  16, 16,  8, 128, 6, 400, 1},
+    { 16,   8, 16,  8, 128, 6, 600, 1},
+};
+/* clang-format on */
+
+/* Nanoseconds: from a copy's start to data, which mostly come from memory; from the last store to
+ * where the next kernel may read it; a part of a split depth written, announced and asked for. */
+enum { FIRST_DATA = 800, VISIBLE = 350, ANNOUNCE = 1400 };
+/* A larger saving than this is worth splitting the depth: blocks that wait are not free. */
+enum { LEAST_SAVING = 1000 };
+/* Bytes an SM takes in: of 64 a cycle 80 %. The second-level cache's, per nanosecond and SM. */
+enum { INTAKE = 51, CACHE = 35 };
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t shared_bytes(const struct mma_tile *t)
+{
+    return (int64_t)t->stages * (t->m + t->n) * t->depth_bytes;
+}
+
+/* Sizes are cut off, so that products stay far from overflow. */
+static int64_t cut(int64_t size)
+{
+    enum { LARGE = 1 << 16 };
+    return size < LARGE ? size : LARGE;
+}
+
+/* Nanoseconds of the whole kernel. peak: operations per nanosecond of all tensor cores. */
+static int64_t time_of(const struct target *target, const struct mma_problem *x,
+                       const struct mma_tile *t)
+{
+    int64_t depth = t->depth_bytes / x->element, tiles_k = ceil_div(cut(x->size.k), depth);
+    int64_t own_k = ceil_div(tiles_k, t->split), sms = target->multiprocessors;
+    int64_t outputs = ceil_div(cut(x->size.m), t->m) * ceil_div(cut(x->size.n), t->n);
+    int64_t blocks = outputs * cut(x->size.batches) * t->split;
+    int64_t share = ceil_div(blocks, sms), copied = own_k * (t->m + t->n) * t->depth_bytes;
+    int64_t clock = target->peak.clock ? target->peak.clock : 1;
+    int64_t from_cache =
+        larger(share * copied * 1000 / (INTAKE * clock), blocks / sms * copied / CACHE);
+    int64_t step =
+        2 * t->m * t->n * depth * x->products * t->percent / 100 * sms / larger(x->peak, 1);
+    int64_t memory = cut(x->size.batches) * (cut(x->size.m) + cut(x->size.n)) * cut(x->size.k) *
+                     x->element / larger(target->peak.bandwidth, 1);
+    int64_t body = larger(larger(from_cache, share * own_k * step), memory);
+    int64_t sums = (int64_t)t->m * t->n * 4;
+    int64_t reduce = t->split == 1 ? 0 : ANNOUNCE + sums * (t->split + 1) * 1000 / (INTAKE * clock);
+    return FIRST_DATA + body + step + reduce + VISIBLE + (share - 1) * 100;
+}
+
+static bool suits(const struct target *target, const struct mma_problem *x,
+                  const struct mma_tile *t)
+{
+    bool large = t->warp_m * t->warp_n > 32 * 64;
+    return shared_bytes(t) <= target->shared_bytes && !(large && x->small_warps) &&
+           t->warp_m * t->warp_n <= x->most_sums;
+}
+
+struct mma_tile cost_mma_tile(const struct target *target, const struct mma_problem *x)
+{
+    enum { MOST_PARTS = 8, LEAST_DEPTH = 4 };
+    struct mma_tile best = {0};
+    int64_t best_time = INT64_MAX;
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        struct mma_tile t = tiles[i];
+        int64_t tiles_k = ceil_div(cut(x->size.k), t.depth_bytes / x->element);
+        int most = tiles_k + 1 < t.stages ? (int)tiles_k + 1 : t.stages;
+        t.stages = x->copies ? most < 2 ? 2 : most : 2;
+        while (t.stages > 2 && shared_bytes(&t) > target->shared_bytes)
+            t.stages--;
+        if (!suits(target, x, &t))
+            continue;
+        for (t.split = 1; t.split <= (x->may_split ? MOST_PARTS : 1); t.split++) {
+            if (t.split > 1 && tiles_k / t.split < LEAST_DEPTH)
+                break;
+            int64_t time = time_of(target, x, &t) + (t.split > 1 ? LEAST_SAVING : 0);
+            if (time < best_time) {
+                best = t;
+                best_time = time;
+            }
+        }
+    }
+    return best;
+}

@@ -1,0 +1,180 @@
+/*
+ * How operands come into shared memory. A mover has
+ *   begin(base, batch, row, k)    base: its tile of stage 0; row and k: the first of its first tile
+ *   fetch(stage, exists)          the next tile along K, if it exists, else zeros
+ *   put(stage)                    the same tile, once its stage may be written and before it is read
+ *
+ * SIDE describes an operand:
+ *   tile, type                    shared_tile<…> and the type of elements
+ *   along_k                       what is contiguous in memory: K or the rows
+ *   copy                          bytes copied at once: 16, 8 or 4
+ *   linear                        row i lies i * row_stride elements behind row 0
+ *   guard_rows, guard_k           tiles stick out there
+ *   origin(ARGS)                  element 0 of the operand
+ *   row_stride(ARGS), k_stride(ARGS)
+ *   row(ARGS, batch, row)         offset of element (row, 0); for rows that exist, unless linear
+ *   rows(ARGS), depth(ARGS)       extents
+ *   load(ARGS, batch, row, k, to) elements of a chunk, as numbers; 0 for what does not exist
+ *
+ * Every thread moves one chunk of a line, and the same chunk of every so many lines after it.
+ */
+template <class SIDE> struct share {
+    typedef typename SIDE::tile tile;
+    static constexpr int per_pass = THREADS / tile::chunks; /* lines that all threads move at once */
+    static constexpr int passes = (tile::lines + per_pass - 1) / per_pass;
+    static constexpr bool whole = tile::lines % per_pass == 0;
+
+    static __device__ __forceinline__ int chunk() { return threadIdx.x % tile::chunks; }
+    static __device__ __forceinline__ int line(int pass)
+    {
+        return threadIdx.x / tile::chunks + pass * per_pass;
+    }
+    static __device__ __forceinline__ bool exists(int pass)
+    {
+        return whole || line(pass) < tile::lines;
+    }
+    /* From the place of pass 0 to that of another one: the turns of lines that are so far apart
+     * differ by a constant, since both are powers of 2. */
+    static __device__ __forceinline__ u32 place(u32 first, int pass)
+    {
+        return (first ^ (tile::turn(pass * per_pass) * 16)) + pass * per_pass * tile::pitch;
+    }
+};
+
+/* By copies that pass by the registers. */
+template <class SIDE> struct copied {
+    typedef share<SIDE> part;
+    typedef typename SIDE::tile tile;
+    typedef typename SIDE::type type;
+
+    const type *next;
+    u32 to, inside;                                 /* bit i: the row of pass i exists */
+    idx_t k;                                        /* of this thread's chunk of pass 0 */
+    idx_t offset[SIDE::linear ? 1 : part::passes];  /* of passes from next */
+
+    __device__ __forceinline__ void begin(PARAMS, u32 base, idx_t batch, idx_t row, idx_t first_k)
+    {
+        const int line = part::line(0), chunk = part::chunk();
+        to = base + tile::place(line, chunk);
+        k = first_k + tile::k(line, chunk);
+        next = SIDE::origin(ARGS) + (SIDE::along_k ? k : k * SIDE::k_stride(ARGS));
+        if (SIDE::linear)
+            next += SIDE::row(ARGS, batch, row + tile::row(line, chunk));
+        inside = 0;
+#pragma unroll
+        for (int i = 0; i < part::passes; i++) {
+            const idx_t at = row + tile::row(part::line(i), chunk);
+            const bool there = !SIDE::guard_rows || at < SIDE::rows(ARGS);
+            inside |= (u32)there << i;
+            if (!SIDE::linear)
+                offset[i] = SIDE::row(ARGS, batch, there ? at : 0) + further_k(ARGS, i);
+        }
+    }
+
+    /* How much further along K pass i is than pass 0. */
+    static __device__ __forceinline__ idx_t deeper(int i)
+    {
+        return SIDE::along_k ? 0
+               : part::per_pass <= tile::depth
+                   ? i * part::per_pass % tile::depth
+                   : part::line(i) % tile::depth - part::line(0) % tile::depth;
+    }
+    static __device__ __forceinline__ idx_t further_k(PARAMS, int i)
+    {
+        return SIDE::along_k ? 0 : deeper(i) * SIDE::k_stride(ARGS);
+    }
+
+    __device__ __forceinline__ idx_t further(PARAMS, int i) const
+    {
+        if (!SIDE::linear)
+            return offset[i];
+        const idx_t rows = SIDE::along_k ? i * part::per_pass
+                           : part::per_pass <= tile::depth
+                               ? i * part::per_pass / tile::depth * tile::panel
+                               : (part::line(i) / tile::depth - part::line(0) / tile::depth) *
+                                     tile::panel;
+        return rows * SIDE::row_stride(ARGS) + further_k(ARGS, i);
+    }
+
+    __device__ __forceinline__ void fetch(PARAMS, u32 stage, bool exists)
+    {
+        constexpr int pieces = 16 / SIDE::copy, wide = SIDE::copy / ELEMENT;
+        const idx_t depth = SIDE::depth(ARGS);
+        const u32 rows = !SIDE::guard_rows ? (exists ? ~0u : 0) : exists ? inside : 0;
+#pragma unroll
+        for (int p = 0; p < pieces; p++) {
+            const bool deep = SIDE::along_k && SIDE::guard_k && k + p * wide >= depth;
+            const u32 mask = deep ? 0 : rows;
+#pragma unroll
+            for (int i = 0; i < part::passes; i++) {
+                const bool there = SIDE::along_k || !SIDE::guard_k || k + deeper(i) < depth;
+                const u32 bit = SIDE::guard_rows ? mask & 1u << i : mask;
+                if (part::exists(i))
+                    copy_async<SIDE::copy>(part::place(to, i) + stage + p * SIDE::copy,
+                                           next + further(ARGS, i) + p * wide, there ? bit : 0);
+            }
+        }
+        k += tile::depth;
+        next += SIDE::along_k ? tile::depth : tile::depth * SIDE::k_stride(ARGS);
+    }
+
+    __device__ __forceinline__ void put(u32) const {}
+};
+
+/* Through registers: computed by the kernel, of another type in memory, or not in whole pieces. */
+template <class SIDE> struct carried {
+    typedef share<SIDE> part;
+    typedef typename SIDE::tile tile;
+    typedef typename SIDE::type type;
+    typedef vec<type, 16 / ELEMENT> chunk;
+
+    idx_t my_batch, first_row, k;
+    u32 base;
+    chunk held[part::passes];
+
+    /* Which line and chunk: neighbours in memory go to neighbouring threads. */
+    static __device__ __forceinline__ int line(int i)
+    {
+        return SIDE::along_k == SIDE::tile_along_k ? part::line(i)
+                                                   : (threadIdx.x + i * THREADS) % tile::lines;
+    }
+    static __device__ __forceinline__ int at_chunk(int i)
+    {
+        return SIDE::along_k == SIDE::tile_along_k ? part::chunk()
+                                                   : (threadIdx.x + i * THREADS) / tile::lines;
+    }
+
+    __device__ __forceinline__ void begin(PARAMS, u32 tile_base, idx_t batch, idx_t row,
+                                          idx_t first_k)
+    {
+        base = tile_base;
+        my_batch = batch;
+        first_row = row;
+        k = first_k;
+    }
+
+    __device__ __forceinline__ void fetch(PARAMS, u32, bool exists)
+    {
+#pragma unroll
+        for (int i = 0; i < part::passes; i++) {
+            held[i] = chunk{};
+            if (exists && part::exists(i))
+                SIDE::load(ARGS, my_batch, first_row + tile::row(line(i), at_chunk(i)),
+                           k + tile::k(line(i), at_chunk(i)), held[i].at);
+        }
+        k += tile::depth;
+    }
+
+    __device__ __forceinline__ void put(u32 stage) const
+    {
+#pragma unroll
+        for (int i = 0; i < part::passes; i++)
+            if (part::exists(i)) {
+                const uint4 bits = g_bits<uint4>(held[i]);
+                asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(
+                                 base + stage + tile::place(line(i), at_chunk(i))),
+                             "r"(bits.x), "r"(bits.y), "r"(bits.z), "r"(bits.w)
+                             : "memory");
+            }
+    }
+};

@@ -1,0 +1,110 @@
+/*
+ * A mover (see contract_move.cuh) for a convolution's image whose channels are contiguous: rows are
+ * output pixels, and k counts channels of taps.
+ *
+ * A row keeps one offset, of its first tap, which may lie outside the image; what k adds is the same
+ * for all rows. Which rows' taps are inside is known from the start, as one bit for each row and each
+ * tap along an axis: whether to copy is then an AND of shifted words and a bit test.
+ *
+ * SIDE has besides
+ *   axes, channels, padded        padded: taps can lie outside the image
+ *   taps(x), dilation(x)          along spatial axis x
+ *   tap_stride(ARGS, x), extent(ARGS, x)
+ *   first_tap(ARGS, batch, row, at)    its offset, and its position along each axis
+ */
+typedef unsigned long long u64;
+
+template <class SIDE> struct tapped {
+    typedef share<SIDE> part;
+    typedef typename SIDE::tile tile;
+    typedef typename SIDE::type type;
+    static_assert(part::passes <= 8, "a byte of the masks has 8 bits");
+    /* All of a tile's depth belongs to one tap. */
+    static constexpr bool one_tap = SIDE::channels % tile::depth == 0;
+
+    const type *image;
+    u32 to, rows;                       /* bit i: the row of pass i exists */
+    u64 inside[SIDE::axes];             /* bit 8 * tap + i: it finds this tap inside, along an axis */
+    idx_t offset[part::passes];
+    idx_t channel, tap[SIDE::axes];     /* of the next tile, or of this thread's chunk of it */
+    idx_t k;
+
+    __device__ __forceinline__ void begin(PARAMS, u32 base, idx_t batch, idx_t row, idx_t first_k)
+    {
+        const int line = part::line(0), own = tile::k(line, part::chunk());
+        to = base + tile::place(line, part::chunk());
+        image = SIDE::origin(ARGS) + (one_tap ? own : 0);
+        rows = 0;
+#pragma unroll
+        for (int x = 0; x < SIDE::axes; x++)
+            inside[x] = 0;
+#pragma unroll
+        for (int i = 0; i < part::passes; i++) {
+            const idx_t at = row + part::line(i);
+            const bool there = !SIDE::guard_rows || at < SIDE::rows(ARGS);
+            idx_t position[SIDE::axes];
+            offset[i] = SIDE::first_tap(ARGS, batch, there ? at : 0, position);
+            rows |= (u32)there << i;
+#pragma unroll
+            for (int x = 0; x < SIDE::axes; x++)
+#pragma unroll
+                for (int t = 0; t < SIDE::taps(x); t++) {
+                    const idx_t p = position[x] + t * SIDE::dilation(x);
+                    inside[x] |= (u64)(there && p >= 0 && p < SIDE::extent(ARGS, x)) << (8 * t + i);
+                }
+        }
+        k = first_k + (one_tap ? 0 : own);
+        find_tap();
+    }
+
+    __device__ __forceinline__ void find_tap()
+    {
+        idx_t number = k / SIDE::channels;
+        channel = k % SIDE::channels;
+#pragma unroll
+        for (int x = SIDE::axes - 1; x >= 0; x--) {
+            tap[x] = x > 0 ? number % SIDE::taps(x) : number;
+            number /= SIDE::taps(x);
+        }
+    }
+
+    /* To the next tile. */
+    __device__ __forceinline__ void advance()
+    {
+        k += tile::depth;
+        if (!one_tap) {
+            find_tap();
+            return;
+        }
+        channel += tile::depth;
+        if (channel < SIDE::channels)
+            return;
+        channel = 0;
+        tap[SIDE::axes - 1]++;
+#pragma unroll
+        for (int x = SIDE::axes - 1; x > 0; x--)
+            if (tap[x] == SIDE::taps(x)) {
+                tap[x] = 0;
+                tap[x - 1]++;
+            }
+    }
+
+    __device__ __forceinline__ void fetch(PARAMS, u32 stage, bool exists)
+    {
+        const type *from = image + channel;
+        u32 mask = exists && (!SIDE::guard_k || one_tap || k < SIDE::depth(ARGS)) ? rows : 0;
+#pragma unroll
+        for (int x = 0; x < SIDE::axes; x++) {
+            from += tap[x] * SIDE::tap_stride(ARGS, x);
+            if (SIDE::padded)
+                mask &= (u32)(inside[x] >> (8 * (int)tap[x] & 63));
+        }
+#pragma unroll
+        for (int i = 0; i < part::passes; i++)
+            if (part::exists(i))
+                copy_async<16>(part::place(to, i) + stage, from + offset[i], mask & 1u << i);
+        advance();
+    }
+
+    __device__ __forceinline__ void put(u32) const {}
+};
