@@ -182,12 +182,12 @@ static bool take_map(struct family *f)
 
 /* --- The merged product --------------------------------------------------------------------- */
 
-/* A copy of a constant expression where the merged product can read it. */
-static struct value *copy_weight(struct builder *b, struct value *v)
+/* A copy of a constant expression before `before`, where the merged product can read it. */
+static struct value *copy_weight(struct graph *g, struct value *v, struct node *before)
 {
-    struct node *copy = node_clone(b->g, v->def, b->before);
+    struct node *copy = node_clone(g, v->def, before);
     for (int i = 0; i < copy->n_in; i++)
-        node_set_operand(b->g, copy, i, copy_weight(b, v->def->in[i]));
+        node_set_operand(g, copy, i, copy_weight(g, v->def->in[i], copy));
     return copy->out[v->index];
 }
 
@@ -207,7 +207,7 @@ static struct value *merged_bias(struct family *f, struct builder *b)
         const struct node *node = f->at[i].node;
         const struct dim *channels = node->out[0]->shape[channel_axis(node)];
         any |= f->at[i].bias != NULL;
-        parts[i] = f->at[i].bias ? copy_weight(b, f->at[i].bias) : NULL;
+        parts[i] = f->at[i].bias ? copy_weight(b->g, f->at[i].bias, b->before) : NULL;
         parts[i] = parts[i] ? build_reshape(b, parts[i], 1, &channels)
                             : zeros(b, node->out[0]->type, channels);
     }
@@ -220,7 +220,7 @@ static struct value *merged_product(struct family *f, struct builder *b)
     const struct node *first = f->at[0].node;
     int axis = channel_axis(first);
     for (int i = 0; i < f->n; i++)
-        weights[i] = copy_weight(b, f->at[i].node->in[1]);
+        weights[i] = copy_weight(b->g, f->at[i].node->in[1], b->before);
     struct value *w = build_concat(b, f->n, weights, first->op == OP_matmul ? 1 : 0);
     struct value *in[] = {first->in[0], w}, *bias = merged_bias(f, b);
     struct value *y = w ? build_tensor(b, first->op, 2, in, &first->attr) : NULL;
