@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "async.h"
 #include "memory.h"
 
 static const char *const verbs[] = {
@@ -66,6 +67,13 @@ static uint64_t generic_shared(struct warp *w, const struct insn *in, int lane, 
         offset[i] = (uint32_t)address;
     }
     w->mask = UINT32_C(1) << lane;
+    if (b->n_pending) {
+        for (uint32_t k = 0; k < bytes; k += 4) {
+            if (b->pending[(offset[lane] + k) / 4]) {
+                async_fault(w, in, offset, bytes, access);
+            }
+        }
+    }
     if (b->race) {
         race_access(w, in, offset, bytes, access);
     }
@@ -143,30 +151,46 @@ void count_global(struct warp *w, const uint64_t host[LANES], uint32_t bytes)
     }
     w->block->statistics.global_requests++;
     w->block->statistics.global_sectors += n;
-    (void)bytes;
+    w->block->statistics.global_bytes += (uint64_t)bytes * (uint32_t)__builtin_popcount(w->mask);
 }
 
-/* 32 banks of 4 bytes; accesses of 8 and 16 bytes go by half and quarter warps. */
-void count_shared(struct warp *w, const uint32_t offset[LANES], uint32_t bytes)
+/* Passes over the banks for the lanes from start on: the most words that one bank must give. */
+static uint32_t passes(const struct warp *w, const uint32_t offset[LANES], uint32_t bytes,
+                       uint32_t start, uint32_t group)
 {
-    uint32_t group = bytes <= 4 ? 32 : bytes == 8 ? 16 : 8;
-    w->block->statistics.shared_requests++;
-    for (uint32_t start = 0; start < LANES; start += group) {
-        uint32_t words[LANES * 4], n = 0, most = 0;
-        uint8_t banks[32] = {0};
-        for (uint32_t i = start; i < start + group; i++) {
-            for (uint32_t k = 0; (w->mask >> i & 1) && k < (bytes + 3) / 4; k++) {
-                uint32_t word = offset[i] / 4 + k, j = 0;
-                while (j < n && words[j] != word) {
-                    j++;
-                }
-                if (j == n) {
-                    words[n++] = word;
-                    uint32_t use = ++banks[word % 32];
-                    most = use > most ? use : most;
-                }
+    uint32_t words[LANES * 4], n = 0, most = 0;
+    uint8_t banks[32] = {0};
+    for (uint32_t i = start; i < start + group; i++) {
+        for (uint32_t k = 0; (w->mask >> i & 1) && k < (bytes + 3) / 4; k++) {
+            uint32_t word = offset[i] / 4 + k, j = 0;
+            while (j < n && words[j] != word) {
+                j++;
+            }
+            if (j == n) {
+                words[n++] = word;
+                uint32_t use = ++banks[word % 32];
+                most = use > most ? use : most;
             }
         }
-        w->block->statistics.shared_wavefronts += most;
     }
+    return most;
+}
+
+/*
+ * 32 banks of 4 bytes; accesses of 8 and 16 bytes (rows of matrices among them) go by half and
+ * quarter warps. What a group needs beyond one pass are its conflicts.
+ */
+void count_shared(struct warp *w, const struct insn *in, const uint32_t offset[LANES],
+                  uint32_t bytes, enum shared_kind kind)
+{
+    struct statistics *s = &w->block->statistics;
+    uint32_t group = bytes <= 4 ? 32 : bytes == 8 ? 16 : 8, conflicts = 0;
+    s->shared_requests++;
+    for (uint32_t start = 0; start < LANES; start += group) {
+        uint32_t n = passes(w, offset, bytes, start, group);
+        s->shared_wavefronts += n;
+        conflicts += n ? n - 1 : 0;
+    }
+    s->conflicts[kind] += conflicts;
+    s->loop_conflicts += in->main_loop ? conflicts : 0;
 }

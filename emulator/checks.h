@@ -6,6 +6,9 @@
 
 enum access { ACCESS_LOAD, ACCESS_STORE, ACCESS_ATOMIC };
 
+/* What accesses of shared memory are counted as: ld; ldmatrix; st, atom and stmatrix; cp.async. */
+enum shared_kind { SHARED_LOAD, SHARED_MATRIX, SHARED_STORE, SHARED_ASYNC };
+
 /* Looks at each lane's address, in any space; faults, or fills in host addresses. */
 void resolve_slow(struct warp *w, const struct insn *in, const uint64_t address[LANES],
                   uint32_t bytes, enum access access, uint64_t host[LANES]);
@@ -22,11 +25,18 @@ _Noreturn void fault_address(struct warp *w, const struct insn *in, int lane, ui
                              uint32_t bytes, enum access access, const char *space, uint64_t size);
 
 void count_global(struct warp *w, const uint64_t host[LANES], uint32_t bytes);
-void count_shared(struct warp *w, const uint32_t offset[LANES], uint32_t bytes);
+void count_shared(struct warp *w, const struct insn *in, const uint32_t offset[LANES],
+                  uint32_t bytes, enum shared_kind kind);
 
 /* Race mode: notes the access and faults if nothing orders it with another. */
 void race_access(struct warp *w, const struct insn *in, const uint32_t offset[LANES],
                  uint32_t bytes, enum access access);
+
+/* Race mode: faults if lanes store different values to one place. */
+void race_lanes(struct warp *w, const struct insn *in, const uint32_t offset[LANES]);
+
+/* Race mode: what the lanes copied is there now, for w. */
+void race_arrive(struct warp *w, const uint32_t offset[LANES], uint32_t bytes, uint32_t lanes);
 
 /* Shadow memory for so many bytes of shared memory; NULL if memory is out. */
 struct race *race_create(uint32_t shared_bytes, uint32_t n_warps);

@@ -152,6 +152,7 @@ static void decode_form(struct decoder *d, const struct instance *at, const stru
     case FORM_ALU:
     case FORM_SELF:
     case FORM_MEET:
+    case FORM_ALIGNED:
     case FORM_CARRY: decode_alu(d, at, f); break;
     case FORM_MOV: decode_mov(d, at, f); break;
     case FORM_SPACE: decode_space(d, at, f); break;
@@ -164,6 +165,10 @@ static void decode_form(struct decoder *d, const struct instance *at, const stru
     case FORM_ATOM:
     case FORM_RED: decode_atomic(d, at, f); break;
     case FORM_SHFL: decode_shfl(d, at, f); break;
+    case FORM_POLICY: decode_policy(d, at); break;
+    case FORM_MMA: decode_mma(d, at, f); break;
+    case FORM_MATRIX: decode_matrix(d, at, f); break;
+    case FORM_ASYNC: decode_async(d, at, f); break;
     case FORM_BRA: decode_bra(d, at); break;
     case FORM_BRX: decode_brx(d, at); break;
     case FORM_CALL: decode_call(d, at); break;
@@ -328,7 +333,8 @@ static void measure_blocks(struct decoder *d)
     struct kernel *k = d->k;
     k->block_length = arena_alloc(&k->arena, k->n_blocks + 1, sizeof *k->block_length);
     k->block_runs = arena_alloc(&k->arena, k->n_blocks + 1, sizeof *k->block_runs);
-    if (!k->block_length || !k->block_runs) {
+    k->block_tensor = arena_alloc(&k->arena, k->n_blocks + 1, sizeof *k->block_tensor);
+    if (!k->block_length || !k->block_runs || !k->block_tensor) {
         decode_fail(d, "out of memory");
         return;
     }
@@ -338,6 +344,7 @@ static void measure_blocks(struct decoder *d)
             block = k->code[i].target;
         } else {
             k->block_length[block]++;
+            k->block_tensor[block] += is_mma(k, i);
         }
     }
 }
@@ -384,6 +391,8 @@ struct kernel *kernel_decode(const struct module *m, const struct function *f, i
     if (!d.failed) {
         note_pinned(&d);
         find_runs(k);
+        decode_mma_runs(k);
+        decode_main_loops(k);
         measure_blocks(&d);
     }
     arena_free(&d.scratch);

@@ -139,6 +139,36 @@ void decode_atomic(struct decoder *d, const struct instance *at, const struct fo
 void decode_shfl(struct decoder *d, const struct instance *at, const struct form *f);
 void decode_barrier(struct decoder *d, const struct instance *at, const struct form *f);
 
+/* An address in brackets. */
+struct address {
+    uint32_t reg;
+    int64_t offset;
+    bool bits32;
+    enum space space; /* of a symbol; GENERIC for a register */
+};
+struct address decode_address(struct decoder *d, const struct instance *at,
+                              const struct operand *o);
+
+/* Can what is at an address of a space be accessed as if it were in another? */
+bool space_fits(enum space wanted, enum space have);
+
+/* ---- Forms of the tensor cores (decode_tensor.c) ---- */
+
+void decode_mma(struct decoder *d, const struct instance *at, const struct form *f);
+void decode_matrix(struct decoder *d, const struct instance *at, const struct form *f);
+void decode_async(struct decoder *d, const struct instance *at, const struct form *f);
+
+void decode_policy(struct decoder *d, const struct instance *at);
+
+/* Is it an mma? */
+bool is_mma(const struct kernel *k, uint32_t insn);
+
+/* Says how many mma (and other instructions for a whole warp) may run in one call. */
+void decode_mma_runs(struct kernel *k);
+
+/* Marks the innermost loops that have an mma. */
+void decode_main_loops(struct kernel *k);
+
 /* ---- Slots (slots.c) ---- */
 
 /* Gives every register a slot; registers that are never alive together share. */

@@ -40,10 +40,14 @@ void decode_alu(struct decoder *d, const struct instance *at, const struct form 
     if (f->class == FORM_CARRY && carry == NO_SLOT) {
         carry = d->carry = new_reg(d, REG_PRED, false);
     }
-    struct insn *in = emit(d, handler(d, f), meet ? KIND_CONVERGE : KIND_EXEC);
+    bool aligned = f->class == FORM_ALIGNED;
+    struct insn *in = emit(d, handler(d, f),
+                           meet      ? KIND_CONVERGE
+                           : aligned ? KIND_ALIGNED
+                                     : KIND_EXEC);
     in->mod = in->op = f->mod;
     in->imm = imm;
-    bool self = meet || f->class == FORM_SELF || !n_dest;
+    bool self = meet || aligned || f->class == FORM_SELF || !n_dest;
     in->dest = self ? DEST_SELF : (uint8_t)dest_of(letter_class(f->operands[0]));
     for (uint32_t i = 0; i < n; i++) {
         if (letters[i] != 'i') {
@@ -266,15 +270,7 @@ void decode_set(struct decoder *d, const struct instance *at, const struct form 
 
 /* ---- Memory ---- */
 
-struct address {
-    uint32_t reg;
-    int64_t offset;
-    bool bits32;
-    enum space space; /* of a symbol; GENERIC for a register */
-};
-
-static struct address decode_address(struct decoder *d, const struct instance *at,
-                                     const struct operand *o)
+struct address decode_address(struct decoder *d, const struct instance *at, const struct operand *o)
 {
     struct address a = {.offset = o->offset};
     if (o->kind != OPERAND_MEMORY || o->n_elements != 1) {
@@ -298,7 +294,7 @@ static struct address decode_address(struct decoder *d, const struct instance *a
     return a;
 }
 
-static bool space_fits(enum space wanted, enum space have)
+bool space_fits(enum space wanted, enum space have)
 {
     return have == SPACE_GENERIC || wanted == SPACE_GENERIC || wanted == have ||
            (wanted == SPACE_PARAM && have == SPACE_LOCAL);

@@ -7,6 +7,7 @@
 #include <fenv.h>
 #include <math.h>
 
+#include "f8.h"
 #include "half.h"
 
 static inline void round_begin(u8 mod)
@@ -300,3 +301,67 @@ HANDLER(cvt_f16_f16)
         floats_to_f16(a, REG(u16, in->d), LANES);
     }
 }
+
+/* ---- Operands of tensor cores ---- */
+
+/* tf32: f32 with 10 bits of mantissa. */
+#define TF32(name, expression)                                                                     \
+    HANDLER(name)                                                                                  \
+    {                                                                                              \
+        for (; in < end; in++) {                                                                   \
+            u32 *d = REG(u32, in->d), relu = in->mod & MOD_RELU;                                   \
+            const u32 *a = REG(u32, in->a);                                                        \
+            EACH_LANE                                                                              \
+            {                                                                                      \
+                u32 x = a[i], y = (expression)&0xffffe000u;                                        \
+                y = (x & 0x7fffffffu) > 0x7f800000u ? 0x7fffffffu : y;                             \
+                d[i] = relu && x >> 31 && y != 0x7fffffffu ? 0 : y;                                \
+            }                                                                                      \
+        }                                                                                          \
+    }
+TF32(cvt_tf32_rna, x + 0x1000u)
+TF32(cvt_tf32_rn, x + 0xfffu + (x >> 13 & 1))
+TF32(cvt_tf32_rz, x)
+
+/* d = {a, b}: a in the upper byte */
+#define F8_CONVERSIONS(FORMAT)                                                                     \
+    static u8 EMU_NAME(FORMAT##_from)(float x, u8 mod)                                             \
+    {                                                                                              \
+        return float_to_##FORMAT(mod & MOD_RELU && x < 0.0f ? 0.0f : x);                           \
+    }                                                                                              \
+    HANDLER(cvt_##FORMAT##x2_f32)                                                                  \
+    {                                                                                              \
+        for (; in < end; in++) {                                                                   \
+            const float *a = REG(float, in->a), *b = REG(float, in->b);                            \
+            u16 *d = REG(u16, in->d);                                                              \
+            for (int i = 0; i < LANES; i++) {                                                      \
+                u16 high = EMU_NAME(FORMAT##_from)(a[i], in->mod);                                 \
+                d[i] = (u16)(high << 8 | EMU_NAME(FORMAT##_from)(b[i], in->mod));                  \
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+    HANDLER(cvt_##FORMAT##x2_f16x2)                                                                \
+    {                                                                                              \
+        for (; in < end; in++) {                                                                   \
+            float x[2 * LANES];                                                                    \
+            u8 *d = REG(u8, in->d);                                                                \
+            f16_to_floats(REG(u16, in->a), x, 2 * LANES);                                          \
+            for (int i = 0; i < 2 * LANES; i++) {                                                  \
+                d[i] = EMU_NAME(FORMAT##_from)(x[i], in->mod);                                     \
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+    HANDLER(cvt_f16x2_##FORMAT##x2)                                                                \
+    {                                                                                              \
+        for (; in < end; in++) {                                                                   \
+            float x[2 * LANES];                                                                    \
+            const u8 *a = REG(u8, in->a);                                                          \
+            for (int i = 0; i < 2 * LANES; i++) {                                                  \
+                float f = FORMAT##_to_float(a[i]);                                                 \
+                x[i] = in->mod & MOD_RELU && f < 0.0f ? 0.0f : f;                                  \
+            }                                                                                      \
+            floats_to_f16(x, REG(u16, in->d), 2 * LANES);                                          \
+        }                                                                                          \
+    }
+F8_CONVERSIONS(e4m3)
+F8_CONVERSIONS(e5m2)

@@ -4,121 +4,13 @@
  */
 #include "exec.h"
 
-#include <inttypes.h>
-
 #include "atomics.h"
-#include "checks.h"
-#include "memory.h"
+#include "exec_memory.h"
 
 #if defined(__SSE2__) && !defined(EMU_PLAIN_C)
 #include <immintrin.h>
 #define EMU_SSE 1
 #endif
-
-/* What resolving found out about the lanes' addresses. */
-enum layout { SCATTERED, CONTIGUOUS };
-
-/* a[lane] + imm of every lane, whether it takes part or not. */
-static inline void lane_addresses(struct warp *w, const struct insn *in, u64 address[LANES])
-{
-    u64 imm = (u64)in->imm;
-    if (in->address32) {
-        const u32 *a = REG(u32, in->a);
-        u32 low = (u32)imm;
-        EACH_LANE address[i] = (u32)(a[i] + low);
-    } else {
-        const u64 *a = REG(u64, in->a);
-        EACH_LANE address[i] = a[i] + imm;
-    }
-}
-
-/*
- * Host addresses of bytes at global addresses. Lanes that do not take part get the address of one
- * that does, so that a load may read them all.
- */
-static inline enum layout resolve_global(struct warp *w, const struct insn *in, u32 bytes,
-                                         enum access access, u64 host[LANES])
-{
-    u64 address[LANES];
-    lane_addresses(w, in, address);
-    u32 mask = w->mask;
-    int first = __builtin_ctz(mask);
-    u64 id = address[first] >> SLICE_BITS;
-    if (mask != ALL_LANES) {
-        u64 one = address[first];
-        EACH_LANE address[i] = mask >> i & 1 ? address[i] : one;
-    }
-    if (__builtin_expect(id && id < memory_count, 1)) {
-        const struct allocation *a = &memory_table[id];
-        u64 base = id << SLICE_BITS, bad = 0, low = 0, different = 0, limit = a->size - bytes;
-        u64 to_host = (u64)(uintptr_t)a->host, expected = address[0] - base;
-        EACH_LANE
-        {
-            u64 offset = address[i] - base;
-            bad |= offset | (limit - offset);
-            low |= offset;
-            different |= offset ^ (expected + (u64)i * bytes);
-            host[i] = to_host + offset;
-        }
-        bool fits = !(bad >> 63) && a->size >= bytes && !(low & (bytes - 1)) && !a->freed;
-        if (__builtin_expect(fits && !(access != ACCESS_LOAD && a->read_only), 1)) {
-            if (w->block->count) {
-                count_global(w, host, bytes);
-            }
-            return mask == ALL_LANES && !different ? CONTIGUOUS : SCATTERED;
-        }
-    }
-    resolve_slow(w, in, address, bytes, access, host);
-    return SCATTERED;
-}
-
-/* Offsets into shared memory; the same for lanes that do not take part. */
-static inline enum layout resolve_shared(struct warp *w, const struct insn *in, u32 bytes,
-                                         enum access access, u32 offset[LANES])
-{
-    u32 imm = (u32)in->imm, mask = w->mask;
-    if (in->address32) {
-        const u32 *a = REG(u32, in->a);
-        EACH_LANE offset[i] = a[i] + imm;
-    } else {
-        const u64 *a = REG(u64, in->a);
-        u64 high = 0, imm64 = (u64)in->imm;
-        EACH_LANE
-        {
-            u64 full = a[i] + imm64;
-            offset[i] = (u32)full;
-            high |= full; /* of any lane: the slow path looks only at those of the mask */
-        }
-        if (__builtin_expect(high >> 32 != 0, 0)) {
-            u64 address[LANES];
-            lane_addresses(w, in, address);
-            check_shared(w, in, address, bytes, access);
-        }
-    }
-    if (mask != ALL_LANES) {
-        u32 one = offset[__builtin_ctz(mask)];
-        EACH_LANE offset[i] = mask >> i & 1 ? offset[i] : one;
-    }
-    u32 size = w->block->shared_bytes, last = 0, low = 0, different = 0, start = offset[0];
-    EACH_LANE
-    {
-        last = offset[i] > last ? offset[i] : last;
-        low |= offset[i];
-        different |= offset[i] ^ (start + (u32)i * bytes);
-    }
-    if (__builtin_expect(size < bytes || last > size - bytes || (low & (bytes - 1)), 0)) {
-        u64 address[LANES];
-        EACH_LANE address[i] = offset[i];
-        check_shared(w, in, address, bytes, access);
-    }
-    if (w->block->count) {
-        count_shared(w, offset, bytes);
-    }
-    if (w->block->race) {
-        race_access(w, in, offset, bytes, access);
-    }
-    return mask == ALL_LANES && !different ? CONTIGUOUS : SCATTERED;
-}
 
 /* ---- Moving elements between memory and registers ---- */
 
@@ -369,32 +261,6 @@ HANDLER(ld_shared)
     }
 }
 
-static inline void mark_written(struct warp *w, const u32 offset[LANES], u32 bytes,
-                                enum layout layout)
-{
-    u8 *written = w->block->written;
-    if (layout == CONTIGUOUS) {
-        memset(written + offset[0], 1, (size_t)LANES * bytes);
-        return;
-    }
-    switch (bytes) { /* a constant size is a store, not a call */
-#define MARK(size)                                                                                 \
-    case size:                                                                                     \
-        for (u32 m = w->mask; m; m &= m - 1) {                                                     \
-            memset(written + offset[__builtin_ctz(m)], 1, size);                                   \
-        }                                                                                          \
-        break;
-        MARK(1)
-        MARK(2)
-        MARK(4)
-        MARK(8)
-        MARK(16)
-        MARK(32)
-#undef MARK
-    default: break; /* there are no others */
-    }
-}
-
 HANDLER(st_shared)
 {
     for (; in < end; in++) {
@@ -402,6 +268,9 @@ HANDLER(st_shared)
         u64 host[LANES], base = (u64)(uintptr_t)w->block->shared;
         enum layout layout = resolve_shared(w, in, bytes, ACCESS_STORE, offset);
         EACH_LANE host[i] = base + offset[i];
+        if (w->block->race) {
+            race_lanes(w, in, offset);
+        }
         mark_written(w, offset, bytes, layout);
         store_lanes(w, in, host, layout);
     }

@@ -23,6 +23,11 @@ enum form_class {
     FORM_ATOM,
     FORM_RED,
     FORM_SHFL,
+    FORM_ALIGNED, /* as ALU; for the whole warp */
+    FORM_POLICY,  /* createpolicy */
+    FORM_MMA,
+    FORM_MATRIX, /* ldmatrix, stmatrix */
+    FORM_ASYNC,  /* cp.async */
     FORM_BRA,
     FORM_BRX,
     FORM_CALL,

@@ -42,6 +42,8 @@ struct gpucc_emu_options {
                          GPUCC_EMU_RACE */
     int isa;          /* widest vectors to use: EMU_ISA_… GPUCC_EMU_ISA, as a number */
     int statistics;   /* 1: count global sectors and shared wavefronts. GPUCC_EMU_STATISTICS */
+    int lazy;         /* 1: cp.async moves its data when it is waited for, not when it is issued;
+                         so it does with race, too. GPUCC_EMU_LAZY */
     uint32_t shuffle; /* not 0: seed for the order in which blocks and warps run.
                          GPUCC_EMU_SHUFFLE */
 };
@@ -70,12 +72,21 @@ void gpucc_emu_forgive(void);
 struct gpucc_emu_counters {
     uint64_t launches, copies, fills; /* device operations; a zero-sized one counts, too */
     uint64_t copied_bytes, filled_bytes;
-    uint64_t warp_instructions; /* PTX instructions, once per warp (per split) */
-    uint64_t divergences;       /* branches on which a warp split up */
-    uint64_t global_requests;   /* with statistics: global loads, stores, atomics */
-    uint64_t global_sectors;    /* with statistics: 32-byte sectors they touched */
-    uint64_t shared_requests;   /* with statistics: shared loads, stores, atomics */
-    uint64_t shared_wavefronts; /* with statistics: passes, 1 a request if no conflict */
+    uint64_t warp_instructions;   /* PTX instructions, once per warp (per split) */
+    uint64_t divergences;         /* branches on which a warp split up */
+    uint64_t global_requests;     /* with statistics: global loads, stores, atomics */
+    uint64_t global_sectors;      /* with statistics: 32-byte sectors they touched */
+    uint64_t shared_requests;     /* with statistics: shared loads, stores, atomics */
+    uint64_t shared_wavefronts;   /* with statistics: passes, 1 a request if no conflict; 16 bytes
+                                     a lane go by quarters of a warp and need 4 */
+    uint64_t tensor_instructions; /* of warp_instructions: mma; by form: the instruction mix */
+    uint64_t global_bytes;        /* with statistics: bytes that lanes asked for; of the sectors'
+                                     32 bytes each, the useful part */
+    uint64_t load_conflicts;   /* with statistics: passes over the banks of shared memory beyond */
+    uint64_t matrix_conflicts; /*   one for each group of lanes, of ld, of ldmatrix, of st, atom */
+    uint64_t store_conflicts;  /*   and stmatrix, of cp.async */
+    uint64_t async_conflicts;
+    uint64_t main_loop_conflicts; /* of all these, those in innermost loops that have an mma */
 };
 
 /* Counts since the start or the last reset: of everything if kernel is NULL, else of the kernels

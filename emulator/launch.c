@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "async.h"
 #include "checks.h"
 #include "cu.h"
 #include "pool.h"
@@ -138,7 +139,7 @@ static void set_specials(const struct launch *l, struct warp *w)
 
 struct worker {
     struct block block;
-    void *registers, *local, *shared, *written;
+    void *registers, *local, *shared, *written, *pending;
     uint64_t *runs;
     struct warp warps[MAX_WARPS];
 };
@@ -150,6 +151,10 @@ static void worker_free(struct worker *x)
         free(x->local);
         free(x->shared);
         free(x->written);
+        free(x->pending);
+        for (int i = 0; i < MAX_WARPS; i++) {
+            free(x->warps[i].copies);
+        }
         free(x->runs);
         race_free(x->block.race);
         free(x);
@@ -174,10 +179,11 @@ static struct worker *worker_create(struct launch *l)
     x->local = aligned(local * l->n_warps);
     x->shared = aligned(l->shared_bytes);
     x->written = aligned(l->shared_bytes);
+    x->pending = calloc(l->shared_bytes / 4 + 4, 1);
     x->runs = calloc(k->n_blocks, sizeof *x->runs);
     struct block *b = &x->block;
     b->race = l->options->race ? race_create(l->shared_bytes, l->n_warps) : NULL;
-    if (!x->registers || !x->local || !x->shared || !x->written || !x->runs ||
+    if (!x->registers || !x->local || !x->shared || !x->written || !x->pending || !x->runs ||
         (l->options->race && !b->race)) {
         worker_free(x);
         return NULL;
@@ -190,6 +196,8 @@ static struct worker *worker_create(struct launch *l)
     b->shared = x->shared;
     b->written = x->written;
     b->shared_bytes = l->shared_bytes;
+    b->pending = x->pending;
+    b->lazy = l->options->race || l->options->lazy;
     b->params = l->params;
     b->param_bytes = (uint32_t)k->function->param_bytes;
     b->count = l->options->statistics;
@@ -216,6 +224,7 @@ static void start_block(struct launch *l, struct worker *x, uint64_t index)
     memset(b->shared, POISON, b->shared_bytes);
     memset(b->written, 0, b->shared_bytes);
     memset(b->barriers, 0, sizeof b->barriers);
+    async_reset(b);
     b->spins = 0;
     b->shuffle = l->options->shuffle ? l->options->shuffle ^ (uint32_t)(index * 2654435761u) : 0;
     b->first_warp = b->shuffle % b->n_warps;
@@ -243,14 +252,22 @@ static void add_counts(struct launch *l, const struct worker *x)
     for (uint32_t i = 0; i < k->n_blocks; i++) {
         k->block_runs[i] += x->runs[i];
         c->warp_instructions += x->runs[i] * k->block_length[i];
+        c->tensor_instructions += x->runs[i] * k->block_tensor[i];
     }
     for (uint32_t i = 0; i < l->n_warps; i++) {
         c->divergences += x->warps[i].divergences;
     }
-    c->global_requests += x->block.statistics.global_requests;
-    c->global_sectors += x->block.statistics.global_sectors;
-    c->shared_requests += x->block.statistics.shared_requests;
-    c->shared_wavefronts += x->block.statistics.shared_wavefronts;
+    const struct statistics *s = &x->block.statistics;
+    c->global_requests += s->global_requests;
+    c->global_sectors += s->global_sectors;
+    c->global_bytes += s->global_bytes;
+    c->shared_requests += s->shared_requests;
+    c->shared_wavefronts += s->shared_wavefronts;
+    c->load_conflicts += s->conflicts[SHARED_LOAD];
+    c->matrix_conflicts += s->conflicts[SHARED_MATRIX];
+    c->store_conflicts += s->conflicts[SHARED_STORE];
+    c->async_conflicts += s->conflicts[SHARED_ASYNC];
+    c->main_loop_conflicts += s->loop_conflicts;
     pthread_mutex_unlock(&l->mutex);
 }
 

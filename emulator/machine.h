@@ -18,7 +18,8 @@
 #include "module.h"
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "a GPU's memory is little-endian, and lanes work on it in place: a little-endian host is needed"
+#error                                                                                             \
+    "a GPU's memory is little-endian, and lanes work on it in place: a little-endian host is needed"
 #endif
 
 enum {
@@ -45,6 +46,7 @@ typedef void (*exec_fn)(struct warp *w, const struct insn *in, const struct insn
 enum insn_kind {
     KIND_EXEC,     /* fn does it */
     KIND_CONVERGE, /* fn does it once the lanes it names are here */
+    KIND_ALIGNED,  /* fn does it once all lanes of the warp are here */
     KIND_BLOCK,    /* start of a basic block: counts */
     KIND_BRANCH,
     KIND_BRANCH_INDEX,
@@ -75,7 +77,20 @@ enum {
     MOD_COMBINE = 12,
     MOD_CLAMP = 1,    /* shf */
     MOD_SHIFTAMT = 1, /* bfind */
+    MOD_SIGNED_A = 1, /* mma of integers */
+    MOD_SIGNED_B = 2,
+    MOD_SATURATE = 4,
+    MOD_E5M2_A = 1, /* mma of f8, the others are e4m3 */
+    MOD_E5M2_B = 2,
+    MOD_B1_AND = 1, /* mma of bits: and, not xor */
+    MOD_TRANS = 1,  /* ldmatrix, stmatrix */
 };
+
+/*
+ * Consecutive mma run in one call, which keeps the expanded fragments of so many A and B. imm of
+ * an mma: the entry of A, of B times 256, and whether the entry is to be filled anew.
+ */
+enum { MMA_A_ENTRIES = 4, MMA_B_ENTRIES = 16, MMA_NEW_A = 1 << 16, MMA_NEW_B = 1 << 17 };
 
 struct insn {
     exec_fn fn;
@@ -89,12 +104,13 @@ struct insn {
     uint8_t kind, dest;
     uint8_t guard_not; /* 1: runs where the guard is false */
     uint8_t mod;
-    uint8_t n;         /* memory: elements of the vector; BLOCK: see target */
-    uint8_t size;      /* memory: bytes of an element */
-    uint8_t width;     /* memory: bytes of a register */
+    uint8_t n;         /* memory: elements of the vector; mma: registers of D, and of C */
+    uint8_t size;      /* memory: bytes of an element; mma: registers of A */
+    uint8_t width;     /* memory: bytes of a register; mma: registers of B */
     uint8_t sign;      /* memory: sign-extend into a wider register */
     uint8_t address32; /* memory: the address register has 32 bits */
     uint8_t generic;   /* memory: the address may lie in any space */
+    uint8_t main_loop; /* in an innermost loop that has an mma */
     uint8_t op;        /* atomics and the like: enum atomic_op; BARRIER: enum barrier_op */
 };
 
@@ -121,6 +137,7 @@ struct kernel {
     uint32_t n_constants;
     uint32_t n_blocks;
     uint32_t *block_length; /* instructions of each basic block */
+    uint32_t *block_tensor; /* mma among them */
     uint64_t *block_runs;   /* how often each ran, over all launches */
     uint32_t shared_bytes;  /* static */
     uint32_t local_bytes;   /* of a lane */
@@ -155,6 +172,9 @@ struct warp {
     int64_t fuel;              /* backward branches until a yield */
     uint64_t ticks;            /* of %clock */
     uint32_t clock[MAX_WARPS]; /* race mode: what it knows of each warp */
+    struct async_copy *copies; /* under way, in the order of issue */
+    uint32_t n_copies, copies_cap;
+    uint32_t commits[LANES]; /* groups of copies that each lane has committed */
 };
 
 struct barrier {
@@ -164,7 +184,8 @@ struct barrier {
 };
 
 struct statistics {
-    uint64_t global_requests, global_sectors, shared_requests, shared_wavefronts;
+    uint64_t global_requests, global_sectors, global_bytes, shared_requests, shared_wavefronts;
+    uint64_t conflicts[4], loop_conflicts; /* by enum shared_kind; those in main loops */
 };
 
 struct block {
@@ -176,6 +197,9 @@ struct block {
     unsigned char *shared;
     unsigned char *written; /* by byte of shared memory: has it been written? */
     uint32_t shared_bytes;
+    unsigned char *pending; /* by 4 bytes of shared memory: is a cp.async into it under way? */
+    uint32_t n_pending;     /* such copies, of all warps */
+    bool lazy;              /* they arrive when they are waited for, not at once */
     const unsigned char *params;
     uint32_t param_bytes;
     struct barrier barriers[MAX_BARRIERS];

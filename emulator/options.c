@@ -36,6 +36,7 @@ void driver_configure_once(void)
     o->race = from_environment("GPUCC_EMU_RACE") != 0;
     o->isa = from_environment("GPUCC_EMU_ISA");
     o->statistics = from_environment("GPUCC_EMU_STATISTICS") != 0;
+    o->lazy = from_environment("GPUCC_EMU_LAZY") != 0;
     o->shuffle = (uint32_t)from_environment("GPUCC_EMU_SHUFFLE");
 }
 

@@ -3,6 +3,10 @@
  * read by each warp. An access races with an earlier one of another warp that no barrier orders
  * before it. Lanes of one warp run in lockstep here; only two of them storing different values
  * to one place in one instruction are told.
+ *
+ * A copy by cp.async counts as a write of its warp when it is issued and again when that warp has
+ * waited for it: only a barrier after the wait orders it before the reads of other warps. What
+ * happens in between is told by async.c.
  */
 #include "race.h"
 
@@ -89,7 +93,7 @@ static void check_byte(struct warp *w, const struct insn *in, int lane, uint32_t
 }
 
 /* Two lanes store different values to the same place. */
-static void check_lanes(struct warp *w, const struct insn *in, const uint32_t offset[LANES])
+void race_lanes(struct warp *w, const struct insn *in, const uint32_t offset[LANES])
 {
     for (uint32_t m = w->mask; m; m &= m - 1) {
         int i = __builtin_ctz(m);
@@ -120,7 +124,14 @@ void race_access(struct warp *w, const struct insn *in, const uint32_t offset[LA
             check_byte(w, in, lane, offset[lane] + k, access);
         }
     }
-    if (access == ACCESS_STORE) {
-        check_lanes(w, in, offset);
+}
+
+void race_arrive(struct warp *w, const uint32_t offset[LANES], uint32_t bytes, uint32_t lanes)
+{
+    for (uint32_t m = lanes; m; m &= m - 1) {
+        for (uint32_t k = 0; k < bytes; k++) {
+            w->block->race->writes[offset[__builtin_ctz(m)] + k] =
+                (struct shadow){w->clock[w->index], (uint8_t)w->index, false};
+        }
     }
 }

@@ -220,6 +220,31 @@ static void run_plain(struct warp *w, const struct insn *in, uint32_t mask, bool
     }
 }
 
+/*
+ * An instruction for the whole warp: false if lanes are still missing. What a warp that has lost
+ * lanes does with it is undefined.
+ */
+static bool run_aligned(struct warp *w, const struct insn *in, uint32_t mask)
+{
+    uint32_t lanes = guarded(w, in, mask);
+    if (!lanes) {
+        return true;
+    }
+    if (w->live != w->born) {
+        fault(w, in, __builtin_ctz(lanes), "lanes 0x%08" PRIx32 " of the warp have exited",
+              w->born & ~w->live);
+    }
+    if (lanes != w->live) {
+        return false;
+    }
+    if (lanes != ALL_LANES) {
+        fault(w, in, __builtin_ctz(lanes), "the warp has only the lanes 0x%08" PRIx32, lanes);
+    }
+    w->mask = lanes;
+    in->fn(w, in, in + 1);
+    return true;
+}
+
 /* Runs a split until it must stop: it ends, waits, splits up, or reaches another one. */
 static void run_split(struct warp *w, struct split *s)
 {
@@ -258,6 +283,20 @@ static void run_split(struct warp *w, struct split *s)
             in++;
             break;
         }
+        case KIND_ALIGNED:
+            if (__builtin_expect(mask == ALL_LANES && in->guard == NO_SLOT, 1)) {
+                in->fn(w, in, in + in->run);
+                in += in->run;
+                break;
+            }
+            if (!run_aligned(w, in, mask)) {
+                s->pc = (uint32_t)(in - code);
+                s->blocked = true;
+                return;
+            }
+            w->mask = mask;
+            in++;
+            break;
         case KIND_BRANCH:
             if (!branch(w, s, in, &in)) {
                 return;
