@@ -7,6 +7,7 @@
  *   plan_buffers.c    which value lies where, and when each buffer is alive
  *   plan_program.c    the records
  *   plan_memory.c     … those of buffers, and where they lie in the arena
+ *   plan_taps.c       … those of values that can be looked at
  */
 #ifndef GPUCC_CODEGEN_PLAN_LAYOUT_H
 #define GPUCC_CODEGEN_PLAN_LAYOUT_H
@@ -69,6 +70,8 @@ struct plan_layout {
     struct scalar_segment *segments;
     int n_segments;
     struct scalar_program *scalars;
+    struct planned_tap *taps; /* see plan_taps.c */
+    uint32_t n_taps;
     bool *copied; /* by output: one that lies in an input's memory is copied there in the end */
 };
 
@@ -131,6 +134,12 @@ bool plan_has_place(const struct plan_layout *l, const struct value *v);
 
 /* Times of all buffers, from what all steps touch. */
 void plan_touch_buffers(struct plan_layout *l);
+
+/* ---- plan_taps.c ---- */
+
+/* Finds the taps, and wants the sizes they need; then, when slots are known, makes TAPS. */
+void plan_want_taps(struct plan_layout *l);
+void plan_add_taps(struct plan_layout *l);
 
 /* ---- plan_memory.c ---- */
 

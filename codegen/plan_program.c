@@ -431,11 +431,13 @@ bool plan_add_program(struct plan_builder *b, int index)
     } while (again);
     l.scalars = scalar_create(b->g, l.n_segments, l.segments);
     want_sizes(&l);
+    plan_want_taps(&l);
     if (!scalar_emit(l.scalars, string_of, b) || !check_aliases(&l))
         return false;
     add_scalars(&l, &record.bind_scalars, &begin);
     if (!add_steps(&l, begin) || !plan_place_buffers(&l, &record))
         return false;
+    plan_add_taps(&l);
     record.main_steps = l.bodies[0].n_steps;
     PLAN_PUSH(&l.own[PLAN_PROGRAM], &record);
     if (b->kept)

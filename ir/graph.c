@@ -239,6 +239,8 @@ void value_replace_uses(struct graph *g, struct value *from, struct value *to)
             to->is_output = true;
         }
     from->is_output = false;
+    if (!to->name && to->def)
+        to->name = from->name; /* it is the ONNX value now */
     struct graph *root = g->root;
     for (int i = 0; i < root->n_symbols; i++)
         if (root->symbols[i].kind == SYMBOL_ELEMENT && root->symbols[i].value == from)

@@ -417,10 +417,11 @@ static enum gpucc_status copy_outputs(struct gpucc_context *context, void *strea
     return GPUCC_OK;
 }
 
-static enum gpucc_status run(struct gpucc_context *context, void *stream)
+enum gpucc_status rt_begin(struct gpucc_context *context, void *stream)
 {
     enum gpucc_status status = rt_prepare(context);
     context->finished = false;
+    context->next_step = 0;
     context->iterations = 0;
     if (status == GPUCC_OK)
         status = rt_bind_segment(context, 0);
@@ -429,13 +430,24 @@ static enum gpucc_status run(struct gpucc_context *context, void *stream)
     if (status == GPUCC_OK)
         status = rt_list_inputs(context, stream);
     context->last_stream = stream;
-    if (status == GPUCC_OK)
-        status = rt_execute(context, stream);
-    context->finished = status == GPUCC_OK;
-    return status == GPUCC_OK ? copy_outputs(context, stream) : status;
+    return status;
 }
 
-static enum gpucc_status wait(struct gpucc_context *context)
+enum gpucc_status rt_end(struct gpucc_context *context, void *stream)
+{
+    context->finished = true;
+    return copy_outputs(context, stream);
+}
+
+static enum gpucc_status run(struct gpucc_context *context, void *stream)
+{
+    enum gpucc_status status = rt_begin(context, stream);
+    if (status == GPUCC_OK)
+        status = rt_execute(context, stream);
+    return status == GPUCC_OK ? rt_end(context, stream) : status;
+}
+
+enum gpucc_status rt_wait(struct gpucc_context *context)
 {
     const struct driver *driver = &context->device->driver;
     return rt_driver_status(driver, driver->stream_synchronize(context->last_stream),
@@ -459,7 +471,7 @@ enum gpucc_status gpucc_context_run_sync(struct gpucc_context *context)
         return status;
     status = run(context, context->stream);
     if (status == GPUCC_OK)
-        status = wait(context);
+        status = rt_wait(context);
     rt_device_leave(context->device);
     return status;
 }
@@ -469,7 +481,7 @@ enum gpucc_status gpucc_context_wait(struct gpucc_context *context)
     enum gpucc_status status = rt_device_enter(context->device);
     if (status != GPUCC_OK)
         return status;
-    status = wait(context);
+    status = rt_wait(context);
     rt_device_leave(context->device);
     return status;
 }
@@ -510,7 +522,7 @@ enum gpucc_status gpucc_context_read_output(struct gpucc_context *context, int o
                                                   context->last_stream);
     status = rt_driver_status(driver, result, "copying an output from the device");
     if (status == GPUCC_OK)
-        status = wait(context);
+        status = rt_wait(context);
     rt_device_leave(context->device);
     return status;
 }

@@ -66,6 +66,7 @@ struct gpucc_context {
 
     bool ready;                         /* slots and buffers are right for the dims */
     bool finished;                      /* a run went through since */
+    uint32_t next_step;                 /* of a run by parts, see tap.c; 0: none is under way */
     bool straight;                      /* steps depend on no data: can be a CUDA graph */
     uint64_t version;                   /* changes with every address and size */
     uint64_t run_version, graph_version; /* those of the last run, of the graph; 0: none */
@@ -91,6 +92,15 @@ enum gpucc_status rt_address(const struct gpucc_context *context, const struct p
 
 /* Issues all main steps, as a graph where that is worth it. */
 enum gpucc_status rt_execute(struct gpucc_context *context, void *stream);
+
+/* Issues steps one by one. */
+enum gpucc_status rt_run_steps(struct gpucc_context *context, void *stream, uint32_t first,
+                               uint32_t n);
+
+/* What comes before and behind the steps of a run: shapes, memory and inputs; outputs. */
+enum gpucc_status rt_begin(struct gpucc_context *context, void *stream);
+enum gpucc_status rt_end(struct gpucc_context *context, void *stream);
+enum gpucc_status rt_wait(struct gpucc_context *context);
 
 /* Makes a graph of the main steps for the addresses as they are. Does nothing where the driver has no
  * graphs or the program's steps depend on data. */

@@ -8,9 +8,6 @@
 
 enum { GRID_YZ_MAX = 65535, NOT_SUPPORTED = 801 /* CUDA_ERROR_NOT_SUPPORTED */ };
 
-static enum gpucc_status run_steps(struct gpucc_context *context, void *stream, uint32_t first,
-                                   uint32_t n);
-
 static const char *nodes_of(const struct gpucc_context *context, const struct plan_step *step)
 {
     return rt_string(context->plan, step->nodes);
@@ -202,7 +199,8 @@ static enum gpucc_status loop(struct gpucc_context *context, void *stream,
             return rt_fail(GPUCC_LIMIT, "step %td, %s: more than %lld iterations",
                            step - context->program->steps, nodes_of(context, step),
                            (long long)context->most_iterations);
-        enum gpucc_status status = run_steps(context, stream, step->u.loop.first, step->u.loop.n);
+        enum gpucc_status status =
+            rt_run_steps(context, stream, step->u.loop.first, step->u.loop.n);
         if (status != GPUCC_OK)
             return status;
         if (step->u.loop.again != PLAN_NONE && context->slots[step->u.loop.again] == 0)
@@ -221,8 +219,8 @@ static enum gpucc_status run_step(struct gpucc_context *context, void *stream,
     case PLAN_STEP_READ_DIM: return read_dim(context, stream, step);
     case PLAN_STEP_IF:
         if (context->slots[step->u.branch.condition] != 0)
-            return run_steps(context, stream, step->u.branch.first_then, step->u.branch.n_then);
-        return run_steps(context, stream, step->u.branch.first_else, step->u.branch.n_else);
+            return rt_run_steps(context, stream, step->u.branch.first_then, step->u.branch.n_then);
+        return rt_run_steps(context, stream, step->u.branch.first_else, step->u.branch.n_else);
     case PLAN_STEP_LOOP: return loop(context, stream, step);
     case PLAN_STEP_LIST_NEW:
     case PLAN_STEP_LIST_COPY:
@@ -238,8 +236,8 @@ static enum gpucc_status run_step(struct gpucc_context *context, void *stream,
 }
 
 /* Recursion is bounded: the verifier checked the depth of bodies. */
-static enum gpucc_status run_steps(struct gpucc_context *context, void *stream, uint32_t first,
-                                   uint32_t n)
+enum gpucc_status rt_run_steps(struct gpucc_context *context, void *stream, uint32_t first,
+                               uint32_t n)
 {
     for (uint32_t i = first; i < first + n; i++) {
         enum gpucc_status status = run_step(context, stream, &context->program->steps[i]);
@@ -267,7 +265,7 @@ enum gpucc_status rt_capture(struct gpucc_context *context)
         return rt_driver_status(driver, result, "starting to record a CUDA graph");
     void *graph = NULL;
     enum gpucc_status status =
-        run_steps(context, context->stream, 0, context->program->info->main_steps);
+        rt_run_steps(context, context->stream, 0, context->program->info->main_steps);
     result = driver->capture_end(context->stream, &graph);
     if (status == GPUCC_OK)
         status = rt_driver_status(driver, result, "recording a CUDA graph");
@@ -295,5 +293,5 @@ enum gpucc_status rt_execute(struct gpucc_context *context, void *stream)
     if (context->graph_version == context->version && context->graph != NULL)
         return rt_driver_status(driver, driver->graph_launch(context->graph, stream),
                                 "launching the CUDA graph");
-    return run_steps(context, stream, 0, context->program->info->main_steps);
+    return rt_run_steps(context, stream, 0, context->program->info->main_steps);
 }

@@ -211,6 +211,31 @@ GPUCC_API enum gpucc_status gpucc_context_output_item(struct gpucc_context *cont
 GPUCC_API enum gpucc_status gpucc_context_read_item(struct gpucc_context *context, int output,
                                                     int item, void *buffer, size_t bytes);
 
+/* ---- looking into a run ---- */
+
+/* A value of the model that a step leaves in memory for the steps behind it. */
+struct gpucc_tap {
+    const char *name;           /* ONNX's name of it; lives as long as the plan */
+    const char *nodes;          /* ONNX nodes that its step computes */
+    int step;
+    int dtype;                  /* ONNX's code: of what is in memory, perhaps not the model's */
+    int element_bytes;
+    int rank;
+    int64_t dims[GPUCC_MAX_RANK]; /* -1: not known before its step has run */
+};
+
+/* Taps are numbered in the order of the steps. */
+GPUCC_API int gpucc_context_tap_count(const struct gpucc_context *context);
+GPUCC_API enum gpucc_status gpucc_context_describe_tap(const struct gpucc_context *context, int tap,
+                                                       struct gpucc_tap *result);
+/* Runs up to the step of a tap and waits: from where the last such call stopped, or from the start where
+ * that step was passed already. The number of taps: to the end, outputs included. */
+GPUCC_API enum gpucc_status gpucc_context_run_to_tap(struct gpucc_context *context, int tap);
+/* Copies the value to the host, row-major, of exactly `bytes`: right behind its step; later steps
+ * may overwrite it. */
+GPUCC_API enum gpucc_status gpucc_context_read_tap(struct gpucc_context *context, int tap,
+                                                   void *buffer, size_t bytes);
+
 #ifdef __cplusplus
 }
 #endif

@@ -23,7 +23,8 @@ struct program {                        /* the sections of one target, in the ma
     const struct plan_kernel *kernels;
     const struct plan_arg *args;
     const struct plan_step *steps;
-    uint32_t n_info, n_scalars, n_buffers, n_shapes, n_reads, n_kernels, n_args, n_steps;
+    const struct plan_tap *taps;
+    uint32_t n_info, n_scalars, n_buffers, n_shapes, n_reads, n_kernels, n_args, n_steps, n_taps;
     uint32_t n_segments;
     struct segment *segments;           /* owned; [0] is the bind segment, then by READ_DIM steps */
 };

@@ -96,16 +96,17 @@ struct plan_section {                   /* 40 bytes */
     X(KERNELS,      10, struct plan_kernel,          PROGRAM)                                      \
     X(ARGS,         11, struct plan_arg,             PROGRAM)                                      \
     X(STEPS,        12, struct plan_step,            PROGRAM)                                      \
-    X(WEIGHTS,      13, struct plan_weight,          PLAN)                                         \
-    X(RECIPES,      14, char,                        PLAN)                                         \
-    X(CODE,         15, uint8_t,                     PLAN)    /* cubins and PTX texts */           \
-    X(WEIGHT_DATA,  16, uint8_t,                     PLAN)
+    X(TAPS,         13, struct plan_tap,             PROGRAM)                                      \
+    X(WEIGHTS,      14, struct plan_weight,          PLAN)                                         \
+    X(RECIPES,      15, char,                        PLAN)                                         \
+    X(CODE,         16, uint8_t,                     PLAN)    /* cubins and PTX texts */           \
+    X(WEIGHT_DATA,  17, uint8_t,                     PLAN)
 
 enum plan_section_kind {
 #define X(name, code, record, whose) PLAN_##name = code,
     PLAN_SECTIONS(X)
 #undef X
-    PLAN_SECTION_COUNT = 17             /* codes are below this */
+    PLAN_SECTION_COUNT = 18             /* codes are below this */
 };
 
 /* ---- inputs, outputs, symbols ---- */
@@ -329,6 +330,20 @@ struct plan_step {                      /* 64 bytes */
     } u;
 };
 
+/*
+ * A value of the model that a main step leaves in memory: for those who compare a run step by step.
+ * Element i lies `offset` bytes and the sum of i's indices times their strides behind the start of the
+ * buffer. In the order of the steps. A run needs none of it.
+ */
+struct plan_tap {                       /* 32 bytes */
+    uint32_t step;                      /* main step behind which the value is there */
+    uint32_t buffer, offset;            /* offset: slot of a byte offset or NONE */
+    uint32_t name;                      /* string: ONNX's name of the value */
+    uint32_t dtype;                     /* ONNX's code: of the buffer's elements */
+    uint32_t rank, first_arg;           /* ARGS of kind I64: rank dims, then as many strides */
+    uint32_t reserved;                  /* 0 */
+};
+
 /* ---- constants ---- */
 
 struct plan_weight {                    /* 40 bytes; identical bytes are stored once */
@@ -355,6 +370,7 @@ PLAN_SIZE(plan_read, 16);
 PLAN_SIZE(plan_kernel, 88);
 PLAN_SIZE(plan_arg, 16);
 PLAN_SIZE(plan_step, 64);
+PLAN_SIZE(plan_tap, 32);
 PLAN_SIZE(plan_weight, 40);
 #undef PLAN_SIZE
 

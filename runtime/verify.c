@@ -38,6 +38,7 @@ static const struct section_rule {
     PLAN_RULE(KERNELS, struct plan_kernel, program, kernels, true),
     PLAN_RULE(ARGS, struct plan_arg, program, args, true),
     PLAN_RULE(STEPS, struct plan_step, program, steps, true),
+    PLAN_RULE(TAPS, struct plan_tap, program, taps, true),
     PLAN_RULE(WEIGHTS, struct plan_weight, gpucc_plan, weights, false),
     PLAN_RULE(RECIPES, char, gpucc_plan, recipes, false),
     PLAN_RULE(CODE, uint8_t, gpucc_plan, code, false),
@@ -47,7 +48,7 @@ static const struct section_rule {
 enum {
     N_RULES = sizeof rules / sizeof rules[0],
     FIRST_OF_PROGRAM = PLAN_PROGRAM - 1, /* in rules */
-    N_PER_PROGRAM = PLAN_STEPS - PLAN_PROGRAM + 1,
+    N_PER_PROGRAM = PLAN_TAPS - PLAN_PROGRAM + 1,
     N_SHARED = N_RULES - N_PER_PROGRAM,
     MAX_SECTION_ALIGN = 1 << 20
 };

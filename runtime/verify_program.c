@@ -379,6 +379,21 @@ static bool arg_ok(const struct program *p, const struct plan_arg *arg)
     return arg->index < p->n_buffers && optional_ok(arg->offset, p->n_scalars);
 }
 
+static bool tap_ok(const struct gpucc_plan *plan, const struct program *p, uint32_t index)
+{
+    const struct plan_tap *tap = &p->taps[index];
+    if (tap->step >= p->info->main_steps || (index > 0 && tap->step < tap[-1].step) ||
+        tap->buffer >= p->n_buffers || !optional_ok(tap->offset, p->n_scalars) || tap->name == 0 ||
+        tap->name >= plan->n_strings || rt_element_bytes(tap->dtype) == 0 ||
+        tap->rank > PLAN_MAX_RANK || tap->reserved != 0 ||
+        !range_ok(tap->first_arg, 2 * tap->rank, p->n_args))
+        return false;
+    for (uint32_t i = 0; i < 2 * tap->rank; i++)
+        if (p->args[tap->first_arg + i].kind != PLAN_ARG_I64)
+            return false;
+    return true;
+}
+
 enum gpucc_status rt_program_verify(const struct gpucc_plan *plan, struct program *p)
 {
     if (p->n_info != 1)
@@ -400,6 +415,9 @@ enum gpucc_status rt_program_verify(const struct gpucc_plan *plan, struct progra
     for (uint32_t i = 0; i < p->n_args; i++)
         if (!arg_ok(p, &p->args[i]))
             return DAMAGED("ARGS: record %u is wrong", i);
+    for (uint32_t i = 0; i < p->n_taps; i++)
+        if (!tap_ok(plan, p, i))
+            return DAMAGED("TAPS: record %u is wrong", i);
     return check_buffers(plan, p);
 }
 

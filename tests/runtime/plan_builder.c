@@ -207,7 +207,7 @@ unsigned char *builder_finish(struct plan_builder *b, size_t *size)
     append(&plan, NULL, b->header.header_bytes);
     for (int i = 0; i < PLAN_SECTION_COUNT - 1; i++) {
         const struct bytes *from = &b->sections[i + 1];
-        bool per_program = i + 1 >= PLAN_PROGRAM && i + 1 <= PLAN_STEPS;
+        bool per_program = i + 1 >= PLAN_PROGRAM && i + 1 <= PLAN_TAPS;
         sections[i] = (struct plan_section){.kind = (uint32_t)i + 1,
                                             .program = per_program ? 0 : PLAN_NONE,
                                             .bytes = from->size,
@@ -275,6 +275,13 @@ unsigned char *plan_add_two(int64_t n, const char *target, uint32_t sm, size_t *
     builder_launch(&b, kernel, blocks, second, 3);
     struct plan_buffer *buffers = (void *)b.sections[PLAN_BUFFERS].data;
     buffers[middle].last = 1;
+    struct plan_arg shape[] = {{PLAN_ARG_I64, elements, PLAN_NONE, 0},
+                               {PLAN_ARG_I64, builder_const(&b, 1), PLAN_NONE, 0}};
+    uint32_t dims = builder_add(&b, PLAN_ARGS, shape, sizeof shape);
+    ADD(&b, TAPS, .step = 0, .buffer = middle, .offset = PLAN_NONE,
+        .name = builder_string(&b, "middle"), .dtype = 1, .rank = 1, .first_arg = dims);
+    ADD(&b, TAPS, .step = 1, .buffer = y, .offset = PLAN_NONE, .name = builder_string(&b, "y"),
+        .dtype = 1, .rank = 1, .first_arg = dims);
     unsigned char *plan = builder_finish(&b, size);
     builder_free(&b);
     return plan;

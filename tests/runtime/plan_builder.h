@@ -26,6 +26,7 @@ uint32_t builder_add(struct plan_builder *b, enum plan_section_kind kind, const 
     builder_add((b), PLAN_##KIND, &(struct KIND##_RECORD){__VA_ARGS__},                            \
                 sizeof(struct KIND##_RECORD))
 #define VALUES_RECORD plan_value
+#define TAPS_RECORD plan_tap
 #define DIMS_RECORD plan_dim
 #define SYMBOLS_RECORD plan_symbol
 #define SCALARS_RECORD plan_scalar

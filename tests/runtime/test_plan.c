@@ -163,9 +163,21 @@ static void planted_faults_are_named(void **state)
         {PLAN_ARGS, 0, FIELD(plan_arg, index), 3, "ARGS: record 0"},
         {PLAN_ARGS, 0, FIELD(plan_arg, offset), 99, "ARGS: record 0"},
         {PLAN_ARGS, 2, FIELD(plan_arg, index), 99, "ARGS: record 2"},
+        {PLAN_TAPS, 0, FIELD(plan_tap, step), 2, "TAPS: record 0"},
+        {PLAN_TAPS, 1, FIELD(plan_tap, step), 2, "TAPS: record 1"},
+        {PLAN_TAPS, 0, FIELD(plan_tap, step), 1, NULL},
+        {PLAN_TAPS, 0, FIELD(plan_tap, buffer), 3, "TAPS: record 0"},
+        {PLAN_TAPS, 0, FIELD(plan_tap, offset), 99, "TAPS: record 0"},
+        {PLAN_TAPS, 0, FIELD(plan_tap, name), 0, "TAPS: record 0"},
+        {PLAN_TAPS, 0, FIELD(plan_tap, name), 1u << 30, "TAPS: record 0"},
+        {PLAN_TAPS, 0, FIELD(plan_tap, dtype), 8, "TAPS: record 0"}, /* strings */
+        {PLAN_TAPS, 0, FIELD(plan_tap, rank), 17, "TAPS: record 0"},
+        {PLAN_TAPS, 0, FIELD(plan_tap, rank), 2, "TAPS: record 0"},      /* beyond ARGS */
+        {PLAN_TAPS, 0, FIELD(plan_tap, first_arg), 0, "TAPS: record 0"}, /* a buffer */
+        {PLAN_TAPS, 1, FIELD(plan_tap, reserved), 1, "TAPS: record 1"},
         {PLAN_STEPS, 0, FIELD(plan_step, kind), 99, "STEPS: record 0"},
         {PLAN_STEPS, 0, FIELD(plan_step, u.launch.kernel), 1, "STEPS: record 0"},
-        {PLAN_STEPS, 1, FIELD(plan_step, u.launch.n_args), 4, "STEPS: record 1"},
+        {PLAN_STEPS, 1, FIELD(plan_step, u.launch.n_args), 6, "STEPS: record 1"},
         {PLAN_STEPS, 0, FIELD(plan_step, u.launch.n_args), UINT32_MAX, "STEPS: record 0"},
         {PLAN_STEPS, 0, FIELD(plan_step, u.launch.grid), 99, "STEPS: record 0"},
         {PLAN_STEPS, 0, FIELD(plan_step, kind), PLAN_STEP_IF, "STEPS: record 0 (IF)"},

@@ -67,6 +67,51 @@ static void static_plan_runs_without_allocating(void **state)
     stop(&f);
 }
 
+static void a_run_stops_behind_a_tap_and_shows_it(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct gpucc_tap tap;
+    int64_t n = 3;
+    float x[3] = {1, 2, 3}, y[3] = {0}, seen[3];
+    start_add_two(&f, -1);
+    OK(gpucc_context_set_input_shape(f.context, 0, 1, &n));
+    OK(gpucc_context_bind_input(f.context, 0, GPUCC_HOST, x, sizeof x));
+    OK(gpucc_context_bind_output(f.context, 0, GPUCC_HOST, y, sizeof y));
+    assert_int_equal(gpucc_context_tap_count(f.context), 2);
+    OK(gpucc_context_describe_tap(f.context, 0, &tap));
+    assert_string_equal(tap.name, "middle");
+    assert_string_equal(tap.nodes, "node (Add)");
+    assert_int_equal(tap.dims[0], -1);
+    assert_int_equal(gpucc_context_read_tap(f.context, 0, seen, sizeof seen), GPUCC_USAGE);
+    assert_error("before its step has run");
+
+    OK(gpucc_context_run_to_tap(f.context, 0));
+    assert_int_equal(f.mock->launches, 1);
+    OK(gpucc_context_describe_tap(f.context, 0, &tap));
+    assert_int_equal(tap.dims[0], 3);
+    OK(gpucc_context_read_tap(f.context, 0, seen, sizeof seen));
+    assert_float_equal(seen[2], 4, 0);
+    assert_float_equal(y[2], 0, 0);
+    assert_int_equal(gpucc_context_read_tap(f.context, 0, seen, 8), GPUCC_USAGE);
+    assert_int_equal(gpucc_context_read_tap(f.context, 1, seen, sizeof seen), GPUCC_USAGE);
+
+    OK(gpucc_context_run_to_tap(f.context, 2)); /* to the end */
+    assert_int_equal(f.mock->launches, 2);
+    assert_float_equal(y[2], 5, 0);
+    OK(gpucc_context_read_tap(f.context, 1, seen, sizeof seen));
+    assert_float_equal(seen[0], 3, 0);
+    x[0] = 7;
+    OK(gpucc_context_run_to_tap(f.context, 0)); /* from the start again */
+    assert_int_equal(f.mock->launches, 3);
+    OK(gpucc_context_read_tap(f.context, 0, seen, sizeof seen));
+    assert_float_equal(seen[0], 8, 0);
+    assert_int_equal(gpucc_context_run_to_tap(f.context, 3), GPUCC_USAGE);
+    OK(gpucc_context_run_sync(f.context));
+    assert_float_equal(y[0], 9, 0);
+    stop(&f);
+}
+
 static void without_graphs_the_steps_are_issued(void **state)
 {
     (void)state;
@@ -496,7 +541,8 @@ static void buffer_beyond_the_fixed_arena_is_refused(void **state)
 
 RUN_TESTS(TEST(fixed_arena_is_used_as_the_plan_says),
           TEST(buffer_beyond_the_fixed_arena_is_refused), TEST(static_plan_runs_without_allocating),
-          TEST(without_graphs_the_steps_are_issued), TEST(free_dim_runs_at_any_size),
+          TEST(a_run_stops_behind_a_tap_and_shows_it), TEST(without_graphs_the_steps_are_issued),
+          TEST(free_dim_runs_at_any_size),
           TEST(reserved_context_allocates_nothing_for_smaller_shapes),
           TEST(device_memory_is_used_in_place), TEST(unbound_output_stays_with_the_context),
           TEST(contexts_share_the_loaded_program), TEST(wrong_use_is_an_error_that_names_the_input),
