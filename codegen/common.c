@@ -7,7 +7,8 @@ void axes_split(struct graph *g, const struct value *x, uint32_t mask, struct ax
 {
     *out = (struct axes){.rows = dim_const(g->dims, 1), .length = dim_const(g->dims, 1)};
     out->trailing = true;
-    for (int i = 0; i < x->rank; i++) {
+    for (int k = 0; k < x->rank; k++) {
+        int i = layout_axis(x, k);
         if (mask >> i & 1) {
             out->reduced_shape[out->n_reduced] = x->shape[i];
             out->reduced[out->n_reduced++] = i;
@@ -32,6 +33,19 @@ void axes_index(struct emitter *e, const struct axes *a, const struct index *row
     index_delinear(e->ix, column, a->n_reduced, a->reduced_shape, part);
     for (int i = 0; i < a->n_reduced; i++)
         at[a->reduced[i]] = part[i];
+}
+
+void axes_result(struct emitter *e, const struct axes *a, const struct index *row,
+                 const struct index **at)
+{
+    const struct index *part[MAX_RANK];
+    index_delinear(e->ix, row, a->n_kept, a->kept_shape, part);
+    for (int i = 0; i < a->n_kept; i++) {
+        int axis = a->kept[i];
+        for (int k = 0; k < a->n_reduced; k++)
+            axis -= a->reduced[k] < a->kept[i];
+        at[axis] = part[i];
+    }
 }
 
 const struct index *lane_index(struct emitter *e, const char *name, const struct dim *extent,

@@ -4,7 +4,8 @@
 
 #include "emit.h"
 
-/* The axes of a value in two groups, each in order: those that stay and those that are reduced. */
+/* The axes of a value in two groups, each in the order of memory: those that stay and those that are
+ * reduced. */
 struct axes {
     int n_kept, n_reduced;
     int kept[MAX_RANK], reduced[MAX_RANK];
@@ -18,6 +19,10 @@ void axes_split(struct graph *g, const struct value *x, uint32_t mask, struct ax
 /* Index of the element of a value split so that is number `column` of row `row`. */
 void axes_index(struct emitter *e, const struct axes *a, const struct index *row,
                 const struct index *column, const struct index **at);
+
+/* Index of result number `row` of a reduction, whose result has the axes that stay. */
+void axes_result(struct emitter *e, const struct axes *a, const struct index *row,
+                 const struct index **at);
 
 /* width * name + lane, for a variable that counts vectors of `width` elements of an extent. */
 const struct index *lane_index(struct emitter *e, const char *name, const struct dim *extent,

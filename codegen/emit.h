@@ -61,6 +61,7 @@
 
 #include "index.h"
 #include "kernel.h"
+#include "layout.h"
 
 struct codegen;                     /* the program being made, see program.c */
 
@@ -134,7 +135,8 @@ const char *emit_literal(struct emitter *e, enum dtype type, double value);
 /* The operation's text applied to names: emit_scalar(e, OP_add, "x", "y", NULL, DT_F32). */
 const char *emit_scalar_text(struct emitter *e, enum op op, enum dtype type, const char *a,
                              const char *b, const char *c);
-/* Parameter that is the base pointer of a value in memory ("in0", "out1"), declared on first use. */
+/* Parameter that is the base pointer of a value in memory ("in0", "out1"), declared on first use. Of a
+ * value that has memory of its own: a home's buffer, a workspace, a result of a core with no layout. */
 const char *emit_buffer(struct emitter *e, struct value *v, bool write);
 
 /* --- Values ---------------------------------------------------------------------------------- */
@@ -184,6 +186,24 @@ void emit_access(struct emitter *e, struct value *v, const struct index *const *
  * the way.
  */
 int emit_vector_width(struct emitter *e, struct value *v, int axis);
+
+/*
+ * Where element index of a value in memory lies: its layout, and a concat made in place around it, are
+ * known here alone. Loads, stores and accesses go through it.
+ */
+struct home {
+    struct value *buffer;           /* for emit_buffer */
+    const struct index *offset;     /* in elements */
+};
+void emit_home(struct emitter *e, struct value *v, const struct index *const *index,
+               struct home *home);
+/*
+ * Index of v's element number `linear` in the order in which the elements of `order` lie in memory (v
+ * itself, mostly; a value of the same rank). Who counts the elements of what it writes so gets
+ * neighbours for neighbours.
+ */
+void emit_delinear(struct emitter *e, const struct value *v, const struct value *order,
+                   const struct index *linear, const struct index **at);
 
 /* True when v is computed by this kernel's group; false: it lies in memory. */
 bool emit_is_inner(const struct emitter *e, const struct value *v);

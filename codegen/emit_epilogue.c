@@ -104,11 +104,13 @@ static void store(struct emitter *e, struct value *v, struct value *target, int 
 {
     const char *name[MAX_LANES] = {0};
     const struct index *offset[MAX_LANES] = {NULL};
+    struct home home = {0};
     for (int lane = 0; lane < width; lane++) {
         name[lane] = emit_value(e, v, index + lane * MAX_RANK);
-        offset[lane] = index_linear(e->ix, v->rank, v->shape, index + lane * MAX_RANK);
+        emit_home(e, target, index + lane * MAX_RANK, &home);
+        offset[lane] = home.offset;
     }
-    const char *buffer = emit_buffer(e, target, true);
+    const char *buffer = emit_buffer(e, home.buffer, true);
     int at_once = emit_lanes_at_once(v->type, width);
     for (int lane = 0; lane < width; lane += at_once) {
         if (!is_vector(e, at_once, offset + lane))
@@ -190,12 +192,13 @@ bool emit_probe(struct emitter *e, int width, const struct index *lane, probe_bo
     return probe.fits;
 }
 
-void emit_probe_store(struct emitter *e, const struct value *v, const struct index *const *index)
+void emit_probe_store(struct emitter *e, struct value *v, const struct index *const *index)
 {
     struct probe *probe = e->state->probe;
-    const struct index *offset = index_linear(e->ix, v->rank, v->shape, index);
+    struct home home;
+    emit_home(e, v, index, &home);
     const struct index *lane = index_var(e->ix, probe->lane->name, probe->lane->extent);
-    const struct index *base = index_sub(e->ix, offset, lane);
+    const struct index *base = index_sub(e->ix, home.offset, lane);
     const struct dim *width = dim_const(e->g->dims, probe->width);
     if (index_depends(base, probe->lane) || !index_terms_divisible(e->ix, base, probe->width) ||
         !dim_is(dim_mod(e->g->dims, base->constant, width), 0))

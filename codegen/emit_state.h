@@ -72,7 +72,7 @@ const char *emit_constant(struct emitter *e, const struct value *v);
 typedef void probe_body(struct emitter *e, void *context);
 bool emit_probe(struct emitter *e, int width, const struct index *lane, probe_body *body,
                 void *context);
-void emit_probe_store(struct emitter *e, const struct value *v, const struct index *const *index);
+void emit_probe_store(struct emitter *e, struct value *v, const struct index *const *index);
 
 /* Computes v in all lanes and stores it into target's buffer (same type and shape; v itself, mostly). */
 void emit_store_lanes(struct emitter *e, int width, struct value *v, struct value *target,

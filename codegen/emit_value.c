@@ -387,11 +387,12 @@ static const char *define(struct emitter *e, const struct value *v, const char *
 
 static const char *load(struct emitter *e, struct value *v, const struct index *const *index)
 {
-    const struct index *offset = index_linear(e->ix, v->rank, v->shape, index);
-    const char *name = emit_recall(e, MEMO_LOAD, v, 1, &offset);
+    struct home home;
+    emit_home(e, v, index, &home);
+    const char *name = emit_recall(e, MEMO_LOAD, home.buffer, 1, &home.offset);
     if (!name) {
-        name = define(e, v, load_text(e, v, offset));
-        emit_remember(e, MEMO_LOAD, v, 1, &offset, name);
+        name = define(e, v, load_text(e, home.buffer, home.offset));
+        emit_remember(e, MEMO_LOAD, home.buffer, 1, &home.offset, name);
     }
     return name;
 }
@@ -584,6 +585,7 @@ void emit_access(struct emitter *e, struct value *v, const struct index *const *
             next.guard = s.guard;
         s = next;
     }
-    *out = (struct access){ACCESS_VIEWED, s.v, index_linear(e->ix, s.v->rank, s.v->shape, s.index),
-                           s.guard, fill};
+    struct home home;
+    emit_home(e, s.v, s.index, &home);
+    *out = (struct access){ACCESS_VIEWED, home.buffer, home.offset, s.guard, fill};
 }

@@ -7,33 +7,56 @@
 
 enum { THREADS = 256, LEAST_VECTORS = 1 << 12 };
 
-/* Values at one place of the index space. */
+/* Values at one place of the index space, and the order in which it is walked. */
 struct place {
     int n;
-    struct value *const *v;
+    struct value *const *v, *const *target;
+    const struct value *order;
     const struct index *linear;
 };
+
+/* The memory order of the first target that has one, where all have the same shape; else NULL: all
+ * are walked row by row, so that what is element i of one is element i of the others. */
+static const struct value *find_order(int n, struct value *const *v, struct value *const *target)
+{
+    const struct value *order = NULL;
+    for (int i = 0; i < n; i++) {
+        if (!value_same_shape(v[i], v[0]))
+            return NULL;
+        if (!order && target[i]->layout)
+            order = target[i];
+    }
+    return order;
+}
+
+static void element_at(struct emitter *e, const struct place *p, int i, const struct index *linear,
+                       const struct index **at)
+{
+    const struct value *v = p->v[i];
+    if (p->order)
+        emit_delinear(e, v, p->order, linear, at);
+    else
+        index_delinear(e->ix, linear, v->rank, v->shape, at);
+}
 
 static void probe_place(struct emitter *e, void *context)
 {
     const struct place *p = context;
     for (int i = 0; i < p->n; i++) {
-        struct value *v = p->v[i];
         const struct index *at[MAX_RANK];
-        index_delinear(e->ix, p->linear, v->rank, v->shape, at);
-        emit_value(e, v, at);
-        emit_probe_store(e, v, at);
+        element_at(e, p, i, p->linear, at);
+        emit_value(e, p->v[i], at);
+        emit_probe_store(e, p->target[i], at);
     }
 }
 
 /* Elements a thread does: vectors only where enough of them are left to fill the device. */
-static int choose_width(struct emitter *e, int n_values, struct value *const *v,
-                        const struct dim *elements)
+static int choose_width(struct emitter *e, const struct place *all, const struct dim *elements)
 {
     int64_t n;
     int most = 1;
-    for (int i = 0; i < n_values; i++) {
-        int lanes = emit_lanes_at_once(v[i]->type, MAX_LANES);
+    for (int i = 0; i < all->n; i++) {
+        int lanes = emit_lanes_at_once(all->v[i]->type, MAX_LANES);
         most = lanes > most ? lanes : most;
     }
     for (int width = most; width > 1; width /= 2) {
@@ -44,7 +67,8 @@ static int choose_width(struct emitter *e, int n_values, struct value *const *v,
             continue;
         const struct index *lane = index_var(e->ix, "lane", w);
         const struct index *q = index_mul(e->ix, index_var(e->ix, "i", vectors), w);
-        struct place p = {n_values, v, index_add(e->ix, q, lane)};
+        struct place p = *all;
+        p.linear = index_add(e->ix, q, lane);
         if (emit_probe(e, width, lane, probe_place, &p))
             return width;
     }
@@ -70,7 +94,8 @@ void emit_thread_index(struct emitter *e, const char *name, const struct dim *n)
 void emit_map(struct emitter *e, int n, struct value *const *v, struct value *const *target)
 {
     const struct dim *elements = value_elements(e->g, v[0]);
-    int width = choose_width(e, n, v, elements);
+    const struct place p = {n, v, target, find_order(n, v, target), NULL};
+    int width = choose_width(e, &p, elements);
     const struct dim *w = dim_const(e->g->dims, width);
     const struct dim *threads = dim_floordiv(e->g->dims, elements, w);
     emit_thread_index(e, "i", threads);
@@ -79,8 +104,7 @@ void emit_map(struct emitter *e, int n, struct value *const *v, struct value *co
     for (int k = 0; k < n; k++) {
         const struct index *at[MAX_LANES][MAX_RANK], *const *lanes[MAX_LANES];
         for (int lane = 0; lane < width; lane++) {
-            index_delinear(e->ix, index_add(e->ix, i, index_const(e->ix, lane)), v[k]->rank,
-                           v[k]->shape, at[lane]);
+            element_at(e, &p, k, index_add(e->ix, i, index_const(e->ix, lane)), at[lane]);
             lanes[lane] = at[lane];
         }
         emit_store_lanes(e, width, v[k], target[k], lanes);

@@ -1,6 +1,7 @@
 /* The constants of a plan: which there are, how they came to be, and their bytes. */
 #include "../ir/eval.h"
 #include "../ir/text.h"
+#include "layout.h"
 #include "plan_build.h"
 
 #include <errno.h>
@@ -80,6 +81,17 @@ static void print_recipe(struct plan_builder *b, struct text *out, const struct 
     }
 }
 
+/* … and at the end, where the elements have another order: "memory %15 [0, 2, 3, 1]". */
+static void print_order(struct text *out, const struct value *v)
+{
+    if (!v->layout)
+        return;
+    text_printf(out, "memory %%%" PRIu32 " [", v->id);
+    for (int i = 0; i < v->rank; i++)
+        text_printf(out, "%s%d", i ? ", " : "", layout_axis(v, i));
+    text_printf(out, "]\n");
+}
+
 void plan_describe_weights(struct plan_builder *b)
 {
     struct plan_weights *w = &b->weights;
@@ -94,6 +106,7 @@ void plan_describe_weights(struct plan_builder *b)
     for (uint32_t i = 0; i < w->n; i++) {
         w->records[i].recipe_offset = recipes->length;
         print_recipe(b, recipes, w->at[i], printed, i + 1);
+        print_order(recipes, w->at[i]);
         w->records[i].recipe_bytes = (uint32_t)(recipes->length - w->records[i].recipe_offset);
     }
 }
@@ -126,9 +139,10 @@ static uint32_t find_known(const struct plan_weights *w, XXH128_hash_t hash, uin
     return at;
 }
 
-/* The bytes of a weight: the mapped file's own where they are there, else evaluated into *owned. */
-static bool weight_bytes(struct plan_builder *b, const struct value *v, struct tensor *owned,
-                         const void **data, size_t *size)
+/* The row-major bytes of a weight: the mapped file's own where they are there, else evaluated into
+ * *owned. */
+static bool evaluated_bytes(struct plan_builder *b, const struct value *v, struct tensor *owned,
+                            const void **data, size_t *size)
 {
     const struct constant *c = v->def->op == OP_constant ? v->def->attr.constant.data : NULL;
     if (c && (c->bytes || !c->size)) {
@@ -140,6 +154,27 @@ static bool weight_bytes(struct plan_builder *b, const struct value *v, struct t
         return false;
     *data = owned->data;
     *size = owned->size;
+    return true;
+}
+
+/* The bytes of a weight in the order of its layout. */
+static bool weight_bytes(struct plan_builder *b, const struct value *v, struct tensor *owned,
+                         const void **data, size_t *size)
+{
+    if (!evaluated_bytes(b, v, owned, data, size))
+        return false;
+    if (!v->layout || !*size)
+        return true;
+    void *arranged = malloc(*size);
+    if (!arranged) {
+        free(owned->data);
+        diag_error(b->diag, STATUS_LIMIT, "weights", "out of memory: %zu bytes", *size);
+        return false;
+    }
+    layout_arrange(v, *data, arranged);
+    free(owned->data);
+    owned->data = arranged;
+    *data = arranged;
     return true;
 }
 

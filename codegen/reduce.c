@@ -90,7 +90,7 @@ static void emit_store(struct emitter *e, const struct axes *axes, struct node *
     const struct index *at[MAX_RANK];
     emit_function(e, "void", "store",
                   arena_printf(e->g->arena, "idx_t result, %s y", emit_register_type(y->type)));
-    index_delinear(e->ix, index_var(e->ix, "result", axes->rows), y->rank, y->shape, at);
+    axes_result(e, axes, index_var(e->ix, "result", axes->rows), at);
     emit_result(e, y, at, "y");
     emit_epilogue(e, at);
     emit_function_end(e);

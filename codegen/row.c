@@ -19,9 +19,9 @@ static int vector_width(struct emitter *e, struct value *x, const struct axes *a
 {
     if (!axes->trailing || !dim_divisible(axes->length, 4) || dtype_size(x->type) > 4)
         return 1;
-    if (!emit_is_inner(e, x))
+    if (!emit_is_inner(e, x) && layout_whole(x) == x)
         return 4;
-    return emit_vector_width(e, x, x->rank - 1) >= 4 ? 4 : 1;
+    return emit_vector_width(e, x, layout_axis(x, x->rank - 1)) >= 4 ? 4 : 1;
 }
 
 /* Vectors a lane holds, or 0. */

@@ -45,11 +45,13 @@ static void write_update(struct emitter *e, enum combine combine, const struct i
     const struct node *core = e->group->core;
     struct value *y = core->out[0];
     const char *update = emit_value(e, core->in[2], from);
-    const char *buffer = emit_buffer(e, y, true);
-    const char *at = emit_index(e, index_linear(e->ix, y->rank, y->shape, to));
+    struct home home;
+    emit_home(e, y, to, &home);
+    const char *buffer = emit_buffer(e, home.buffer, true);
+    const char *at = emit_index(e, home.offset);
     if (combine != COMBINE_NONE) {
         const char *old = emit_fresh(e, "v");
-        emit_buffer(e, y, false);
+        emit_buffer(e, home.buffer, false);
         emit_line(e, "const %s %s = %s[%s];", emit_register_type(y->type), old, buffer, at);
         update = emit_scalar_text(e, combine_op[combine], y->type, old, update, "");
     }

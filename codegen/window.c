@@ -60,8 +60,7 @@ static void operand_index(struct emitter *e, const struct window *w, const struc
     const struct dim *taps = dim_const(dims, 1);
     for (int i = 0; i < w->spatial; i++)
         taps = dim_mul(dims, taps, w->taps[i]);
-    index_delinear(e->ix, index_var(e->ix, "result", value_elements(e->g, w->y)), w->y->rank,
-                   w->y->shape, y);
+    emit_delinear(e, w->y, w->y, index_var(e->ix, "result", value_elements(e->g, w->y)), y);
     index_delinear(e->ix, index_var(e->ix, "t", taps), w->spatial, w->taps, t);
     memcpy(at, y, 2 * sizeof *at);
     for (int i = 0; i < w->spatial; i++) {
@@ -136,8 +135,7 @@ static void emit_store(struct emitter *e, const struct window *w)
 {
     const struct index *at[MAX_RANK];
     emit_function(e, "void", "store", "idx_t result, RESULT y");
-    index_delinear(e->ix, index_var(e->ix, "result", value_elements(e->g, w->y)), w->y->rank,
-                   w->y->shape, at);
+    emit_delinear(e, w->y, w->y, index_var(e->ix, "result", value_elements(e->g, w->y)), at);
     emit_result(e, w->y, at, "y");
     emit_epilogue(e, at);
     emit_function_end(e);

@@ -150,6 +150,54 @@ static bool define(struct verifier *v, struct value *value, const struct node *d
     return true;
 }
 
+/* -- Memory: layouts, and concats made in place -- */
+
+/* Read or written by the host or by other graphs, in row-major order. */
+static bool is_handed_over(const struct value *value)
+{
+    if (!value->def || value->is_output)
+        return true;
+    enum op_class class = op_info[value->def->op].class;
+    bool whole = class == OC_CONTROL || class == OC_LIST || class == OC_SELECT;
+    for (const struct use *use = value->uses; use && !whole; use = use->next) {
+        class = op_info[use->node->op].class;
+        whole = class == OC_CONTROL || class == OC_LIST;
+    }
+    return whole;
+}
+
+static void check_part(struct verifier *v, const struct node *concat, int operand)
+{
+    const struct value *part = concat->in[operand], *whole = concat->out[0];
+    int concats = 0;
+    if (!part->def || part->def->kernel == KERNEL_CONSTANT || is_handed_over(part))
+        fault(v, concat, "operand %d needs memory of its own", operand);
+    for (const struct use *use = part->uses; use; use = use->next)
+        concats += use->node->kernel == KERNEL_IN_PLACE;
+    if (concats != 1)
+        fault(v, concat, "operand %d lies in %d places", operand, concats);
+    for (int i = 0; i < part->rank; i++)
+        if ((part->layout ? part->layout->perm.axis[i] : i) !=
+            (whole->layout ? whole->layout->perm.axis[i] : i))
+            fault(v, concat, "operand %d has another layout than the result", operand);
+}
+
+static void check_memory(struct verifier *v, const struct value *value)
+{
+    const struct node *node = value->def;
+    if (value->layout && is_handed_over(value))
+        fault(v, node, "%%%u has a layout, but is no value of one graph's kernels alone",
+              (unsigned)value->id);
+    if (!node || node->kernel != KERNEL_IN_PLACE)
+        return;
+    if (node->op != OP_concat) {
+        fault(v, node, "is no concat that could be in place");
+        return;
+    }
+    for (int i = 0; i < node->n_in; i++)
+        check_part(v, node, i);
+}
+
 /* -- Nodes -- */
 
 static void check_result(struct verifier *v, const struct node *node, int result,
@@ -327,6 +375,8 @@ static void check_element(struct verifier *v, int symbol, const struct symbol_so
         return;
     }
     enum dtype type = source->value->type;
+    if (source->value->layout)
+        fault(v, NULL, "symbol %s comes from a value that has a layout", name);
     if (!dtype_can_be_size(type))
         fault(v, NULL, "symbol %s comes from a tensor of %s", name, dtype_info[type].text);
     if (source->element < 0 || (value_elements_const(source->value, &n) && source->element >= n))
@@ -391,6 +441,9 @@ bool graph_verify(struct graph *g, const char *blame)
             check_uses(&v, v.defined[id]);
     if (v.good && v.n_uses != v.n_operands)
         fault(&v, NULL, "%zu operands but %zu uses", v.n_operands, v.n_uses);
+    for (uint32_t id = 0; id < g->next_id && v.good; id++)
+        if (v.defined[id])
+            check_memory(&v, v.defined[id]);
     check_symbols(&v);
     return v.good;
 }

@@ -122,6 +122,47 @@ static void a_layout_of_other_axes_is_found(void **state)
     assert_fault(&p, "permutes other axes");
 }
 
+static void a_layout_of_an_output_is_found(void **state)
+{
+    struct planted p = plant(state);
+    struct layout layout = {.perm = {.n = 2, .axis = {1, 0}}};
+    p.y->layout = &layout;
+    assert_true(graph_verify(p.w->g, "simplify"));
+    p.z->layout = &layout;
+    assert_fault(&p, "has a layout, but is no value of one graph's kernels alone");
+}
+
+static struct node *plant_concat(struct planted *p, struct value *a, struct value *b)
+{
+    union attr attr = {.concat = {.axis = 1}};
+    struct value *in[] = {a, b};
+    struct node *concat = graph_insert(p->w->g, NULL, OP_concat, 2, in, &attr);
+    concat->kernel = KERNEL_IN_PLACE;
+    return concat;
+}
+
+static void a_concat_in_place_of_an_input_is_found(void **state)
+{
+    struct planted p = plant(state);
+    plant_concat(&p, p.x, p.y);
+    assert_fault(&p, "operand 0 needs memory of its own");
+}
+
+static void a_part_that_lies_twice_is_found(void **state)
+{
+    struct planted p = plant(state);
+    plant_concat(&p, p.y, p.y);
+    assert_fault(&p, "operand 0 lies in 2 places");
+}
+
+static void a_part_in_another_order_is_found(void **state)
+{
+    struct planted p = plant(state);
+    struct layout layout = {.perm = {.n = 2, .axis = {1, 0}}};
+    plant_concat(&p, p.y, build_unary(&p.w->b, OP_exp, p.x))->out[0]->layout = &layout;
+    assert_fault(&p, "operand 0 has another layout than the result");
+}
+
 static void a_symbol_from_nowhere_is_found(void **state)
 {
     struct planted p = plant(state);
@@ -233,6 +274,10 @@ int main(void)
         RULE(a_kernel_that_is_none_is_found),
         RULE(an_output_without_its_mark_is_found),
         RULE(a_layout_of_other_axes_is_found),
+        RULE(a_layout_of_an_output_is_found),
+        RULE(a_concat_in_place_of_an_input_is_found),
+        RULE(a_part_that_lies_twice_is_found),
+        RULE(a_part_in_another_order_is_found),
         RULE(a_symbol_from_nowhere_is_found),
         RULE(a_value_from_around_a_body_is_found),
         RULE(an_input_that_does_not_match_its_operand_is_found),

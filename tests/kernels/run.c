@@ -6,6 +6,7 @@
  * DRIVER is libgpucc_emu.so, or libcuda.so.1 where there is a GPU. Inputs are random, the same at
  * every run. Free symbols take several values in turn, 0 and 1 among them where their bounds allow.
  */
+#include "../../codegen/layout.h"
 #include "../../codegen/nvrtc.h"
 #include "../../codegen/target.h"
 #include "../../passes/passes.h"
@@ -124,7 +125,11 @@ static struct buffer *buffer_of(struct run *r, const struct value *v)
     struct tensor t;
     if (!eval_constant(r->c.g, v, &t))
         return NULL;
-    b = add_buffer(r, v, t.data);
+    void *arranged = malloc(t.size + 1);
+    if (arranged && t.size)
+        layout_arrange(v, t.data, arranged);
+    b = arranged ? add_buffer(r, v, arranged) : NULL;
+    free(arranged);
     tensor_free(&t);
     return b;
 }
