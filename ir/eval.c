@@ -2,36 +2,12 @@
  * The evaluator's driver: which nodes to run, their shapes, and how long values live. The ops are
  * in eval_*.c; the table calls them by name.
  */
-#include "eval_array.h"
 #include "eval_collect.h"
+#include "eval_round.h"
 #include "scalar.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-
-struct slot {
-    const struct value *v; /* key; NULL: free */
-    struct array a;
-    int64_t uses;    /* reads still to come */
-    bool is_element; /* some symbol's value is one of its elements */
-};
-
-/* A graph at work: the root, or a body in one of its runs. */
-struct frame {
-    struct graph *g;
-    bool *checked; /* its constraints, in list order */
-};
-
-struct eval {
-    struct graph *g;
-    struct frame *frame; /* the innermost */
-    struct slot *slots;  /* open hash by value */
-    size_t n_slots;      /* a power of two */
-    int n_symbols;
-    int64_t *symbols; /* values by symbol index … */
-    bool *known;      /* … and which are known */
-    int64_t iterations;
-};
 
 typedef bool eval_op(struct eval_call *c);
 
@@ -41,7 +17,7 @@ static eval_op *const eval_ops[OP_COUNT] = {
 #include "ops.def"
 };
 
-static struct slot *slot_of(struct eval *e, const struct value *v)
+struct slot *eval_slot(struct eval *e, const struct value *v)
 {
     size_t i = ((uintptr_t)v >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 20;
     while (e->slots[i & (e->n_slots - 1)].v && e->slots[i & (e->n_slots - 1)].v != v)
@@ -56,7 +32,7 @@ static const char *op_name(const struct node *node)
     return op_info[node->op].name;
 }
 
-static bool limit(struct eval *e, const struct node *node)
+bool eval_out_of_memory(struct eval *e, const struct node *node)
 {
     diag_error(e->g->diag, STATUS_LIMIT, node ? node->origin : NULL,
                "%s: out of memory in the evaluator", node ? op_name(node) : "evaluation");
@@ -71,13 +47,15 @@ static bool eval_start(struct eval *e, struct graph *g, size_t n_values)
     e->slots = calloc(e->n_slots, sizeof(*e->slots));
     e->symbols = calloc((size_t)e->n_symbols + 1, sizeof(*e->symbols));
     e->known = calloc((size_t)e->n_symbols + 1, sizeof(*e->known));
-    return (e->slots && e->symbols && e->known) || limit(e, NULL);
+    return (e->slots && e->symbols && e->known) || eval_out_of_memory(e, NULL);
 }
 
 static void eval_finish(struct eval *e)
 {
     for (size_t i = 0; e->slots && i < e->n_slots; i++)
         array_release(&e->slots[i].a);
+    for (size_t i = 0; e->slots && i < e->n_slots; i++)
+        array_release(&e->slots[i].trial);
     free(e->slots);
     free(e->symbols);
     free(e->known);
@@ -90,7 +68,7 @@ static bool frame_open(struct eval *e, struct frame *frame, struct graph *g)
         n++;
     *frame = (struct frame){.g = g, .checked = calloc(n + 1, sizeof(*frame->checked))};
     e->frame = frame;
-    return frame->checked || limit(e, NULL);
+    return frame->checked || eval_out_of_memory(e, NULL);
 }
 
 /* How often each value of the graph at work will be read. */
@@ -98,162 +76,15 @@ static void count_reads(struct eval *e)
 {
     const struct graph *g = e->frame->g;
     for (int i = 0; i < g->n_inputs; i++)
-        slot_of(e, g->inputs[i])->uses = 0;
+        eval_slot(e, g->inputs[i])->uses = 0;
     for (const struct node *n = g->first; n; n = n->next)
         for (int i = 0; i < n->n_out; i++)
-            slot_of(e, n->out[i])->uses = 0;
+            eval_slot(e, n->out[i])->uses = 0;
     for (const struct node *n = g->first; n; n = n->next)
         for (int i = 0; i < n->n_in; i++)
-            slot_of(e, n->in[i])->uses++;
+            eval_slot(e, n->in[i])->uses++;
     for (int i = 0; i < g->n_outputs; i++)
-        slot_of(e, g->outputs[i])->uses++;
-}
-
-/* ---- Dims. */
-
-static bool dim_known(const struct eval *e, const struct dim *d)
-{
-    if (d->kind == DIM_CONST)
-        return true;
-    if (d->kind == DIM_SYMBOL)
-        return e->known[d->symbol];
-    if (d->kind != DIM_SUM)
-        return dim_known(e, d->a) && dim_known(e, d->b);
-    for (int i = 0; i < d->n_terms; i++)
-        for (int k = 0; k < d->terms[i].n_atoms; k++)
-            if (!dim_known(e, d->terms[i].atoms[k]))
-                return false;
-    return true;
-}
-
-bool eval_fails(struct eval_call *c, enum status status, const char *failure)
-{
-    c->status = status;
-    c->failure = failure;
-    return false;
-}
-
-/* Offsets beyond this are no tensor's; sums of a few of them do not overflow. */
-#define MOST_OFFSET (INT64_C(1) << 60)
-
-bool eval_dims(struct eval_call *c, struct dims dims, int64_t *values)
-{
-    for (int i = 0; i < dims.n; i++) {
-        if (!dim_known(c->eval, dims.d[i]) || !dim_eval(dims.d[i], c->symbols, &values[i]))
-            return eval_fails(c, STATUS_BAD_MODEL, "a dim of its attributes cannot be computed");
-        if (values[i] > MOST_OFFSET || values[i] < -MOST_OFFSET)
-            return eval_fails(c, STATUS_LIMIT, "a dim of its attributes is beyond all tensors");
-    }
-    return true;
-}
-
-bool eval_dim(struct eval_call *c, const struct dim *d, int64_t *value)
-{
-    return eval_dims(c, (struct dims){1, &d}, value);
-}
-
-static void report_dim(struct eval *e, const struct node *node, const struct dim *d,
-                       const char *what)
-{
-    struct text text = {0};
-    dim_print(&text, e->g->dims, d);
-    diag_error(e->g->diag, STATUS_BAD_MODEL, node ? node->origin : NULL, "%s: %s %s",
-               node ? op_name(node) : "evaluation", text.data ? text.data : "a dim", what);
-    text_free(&text);
-}
-
-/* Type and shape of v into *a. */
-static bool resolve_shape(struct eval *e, const struct node *node, const struct value *v,
-                          struct array *a)
-{
-    *a = (struct array){.type = v->type, .rank = v->rank};
-    int64_t bytes = (int64_t)dtype_size(v->type);
-    for (int i = 0; i < v->rank; i++) {
-        const struct dim *d = v->shape[i];
-        if (!dim_known(e, d) || !dim_eval(d, e->symbols, &a->shape[i])) {
-            report_dim(e, node, d, "cannot be computed");
-            return false;
-        }
-        if (a->shape[i] < 0) {
-            report_dim(e, node, d, "is negative");
-            return false;
-        }
-        if (__builtin_mul_overflow(bytes, a->shape[i] ? a->shape[i] : 1, &bytes) ||
-            bytes > EVAL_MAX_BYTES) {
-            diag_error(e->g->diag, STATUS_LIMIT, node->origin,
-                       "%s: its result is larger than %" PRId64 " bytes", op_name(node),
-                       EVAL_MAX_BYTES);
-            return false;
-        }
-    }
-    array_set_dense(a);
-    return true;
-}
-
-static bool holds(int kind, int64_t a, int64_t b)
-{
-    return kind == MUST_LESS_EQUAL ? a <= b : a == b || (kind == MUST_BROADCAST && a == 1);
-}
-
-/* Checks every constraint of the graph at work whose symbols have become known. */
-static bool check_constraints(struct eval *e)
-{
-    bool *checked = e->frame->checked;
-    static const char *const relation[] = {"equal", "equal (or 1)", "at most"};
-    bool ok = true;
-    size_t i = 0;
-    for (const struct constraint *k = e->frame->g->constraints; k; k = k->next, i++) {
-        if (checked[i] || !dim_known(e, k->a) || !dim_known(e, k->b))
-            continue;
-        checked[i] = true;
-        int64_t a, b;
-        if (!dim_eval(k->a, e->symbols, &a) || !dim_eval(k->b, e->symbols, &b)) {
-            diag_error(e->g->diag, STATUS_BAD_MODEL, NULL, "%s: a dim cannot be computed", k->text);
-            ok = false;
-        } else if (!holds(k->kind, a, b)) {
-            diag_error(e->g->diag, STATUS_BAD_MODEL, NULL, "%s: %" PRId64 " must be %s %" PRId64,
-                       k->text, a, relation[k->kind], b);
-            ok = false;
-        }
-    }
-    return ok;
-}
-
-/* Symbols that are elements of a value which has just been computed. */
-static bool read_elements(struct eval *e, struct slot *slot)
-{
-    if (!slot->is_element)
-        return true;
-    for (int i = 0; i < e->g->root->n_symbols && i < e->n_symbols; i++) {
-        const struct symbol_source *s = &e->g->root->symbols[i];
-        if (s->kind != SYMBOL_ELEMENT || s->value != slot->v)
-            continue;
-        int64_t at = 0, rest = s->element;
-        for (int axis = slot->a.rank - 1; axis >= 0; axis--) {
-            int64_t extent = slot->a.shape[axis] ? slot->a.shape[axis] : 1;
-            at += rest % extent * slot->a.stride[axis];
-            rest /= extent;
-        }
-        if (s->element < 0 || s->element >= array_elements(&slot->a)) {
-            diag_error(e->g->diag, STATUS_BAD_MODEL, NULL,
-                       "symbol %s is an element that its tensor "
-                       "does not have",
-                       dim_symbol_name(e->g->dims, i));
-            return false;
-        }
-        size_t width = dtype_size(slot->a.type);
-        load_ints(&e->symbols[i], slot->a.data + at * (int64_t)width, slot->a.type, 0, 1);
-        int64_t lower, upper;
-        dim_bounds(dim_symbol_at(e->g->dims, i), &lower, &upper);
-        if (e->symbols[i] < lower || e->symbols[i] > upper) {
-            diag_error(e->g->diag, STATUS_BAD_MODEL, NULL,
-                       "%s is %" PRId64 ", which is not in [%" PRId64 ", %" PRId64 "]",
-                       dim_symbol_name(e->g->dims, i), e->symbols[i], lower, upper);
-            return false;
-        }
-        e->known[i] = true;
-    }
-    return check_constraints(e);
+        eval_slot(e, g->outputs[i])->uses++;
 }
 
 /* ---- Running nodes. */
@@ -261,6 +92,27 @@ static bool read_elements(struct eval *e, struct slot *slot)
 static bool is_number(enum dtype type)
 {
     return dtype_is_float(type) || dtype_is_int(type) || type == DT_BOOL;
+}
+
+/* The value that readers see now. */
+static const struct array *array_of(const struct eval *e, const struct slot *slot)
+{
+    return e->trial && slot->trial.buffer ? &slot->trial : &slot->a;
+}
+
+static void round_operands(struct eval_call *c)
+{
+    const struct eval_hook *hook = c->eval->hook;
+    for (int i = 0; hook && i < c->node->n_in; i++)
+        array_round(c, &c->in[i], hook->operand(hook->context, c->node, i));
+}
+
+static bool round_results(struct eval_call *c)
+{
+    const struct eval_hook *hook = c->eval->hook;
+    for (int i = 0; hook && i < c->node->n_out; i++)
+        array_round(c, &c->out[i], hook->result(hook->context, c->node, i));
+    return true;
 }
 
 /* Runs c->node once its operands and result shapes are there. Allocations inside may leave by the
@@ -275,8 +127,8 @@ static bool run_guarded(struct eval_call *c)
         return false;
     const struct node *node = c->node;
     enum op_class class = op_info[node->op].class;
-    if (class != OC_VIEW && class != OC_CONST && class != OC_CONTROL &&
-        class != OC_LIST) {
+    round_operands(c);
+    if (class != OC_VIEW && class != OC_CONST && class != OC_CONTROL && class != OC_LIST) {
         eval_fails(c, STATUS_UNSUPPORTED, "elements of this type cannot be computed with");
         for (int i = 0; i < node->n_in; i++)
             if (!is_number(node->in[i]->type))
@@ -287,19 +139,19 @@ static bool run_guarded(struct eval_call *c)
         for (int i = 0; i < node->n_out && node->op != OP_bitcast; i++)
             array_alloc(c, &c->out[i]);
     }
-    return eval_ops[node->op](c);
+    return eval_ops[node->op](c) && round_results(c);
 }
 
-static bool run_node(struct eval *e, const struct node *node)
+bool eval_run_node(struct eval *e, const struct node *node)
 {
     struct eval_call c = {.eval = e, .g = e->g, .node = node, .symbols = e->symbols};
     c.in = calloc((size_t)node->n_in + (size_t)node->n_out + 1, sizeof(*c.in));
     if (!c.in)
-        return limit(e, node);
+        return eval_out_of_memory(e, node);
     c.out = c.in + node->n_in;
     bool ok = true;
     for (int i = 0; i < node->n_in; i++) {
-        const struct array *a = &slot_of(e, node->in[i])->a;
+        const struct array *a = array_of(e, eval_slot(e, node->in[i]));
         ok = ok && a->buffer;
         c.in[i] = *a;
         if (a->buffer)
@@ -309,7 +161,7 @@ static bool run_node(struct eval *e, const struct node *node)
         diag_error(e->g->diag, STATUS_INTERNAL, node->origin, "%s: an operand has no value",
                    op_name(node));
     for (int i = 0; i < node->n_out && ok; i++)
-        ok = resolve_shape(e, node, node->out[i], &c.out[i]);
+        ok = eval_resolve_shape(e, node, node->out[i], &c.out[i]);
     if (ok && !run_guarded(&c)) {
         if (c.failure)
             diag_error(e->g->diag, c.status, node->origin, "%s: %s", op_name(node), c.failure);
@@ -317,17 +169,18 @@ static bool run_node(struct eval *e, const struct node *node)
     }
     arena_free(&c.scratch);
     for (int i = 0; i < node->n_in; i++) {
-        struct slot *slot = slot_of(e, node->in[i]);
+        struct slot *slot = eval_slot(e, node->in[i]);
         array_release(&c.in[i]);
         if (ok && --slot->uses == 0)
             array_release(&slot->a);
     }
     for (int i = 0; i < node->n_out; i++) {
-        struct slot *slot = slot_of(e, node->out[i]);
-        slot->a = c.out[i];
-        ok = ok && read_elements(e, slot);
+        struct slot *slot = eval_slot(e, node->out[i]);
+        struct array *to = e->trial && e->frame->g == e->g ? &slot->trial : &slot->a;
+        *to = c.out[i];
+        ok = ok && eval_read_elements(e, slot, to);
         if (ok && slot->uses == 0)
-            array_release(&slot->a);
+            array_release(to);
     }
     free(c.in);
     return ok;
@@ -352,25 +205,25 @@ static bool run_body(struct eval *e, const struct array *in, struct array *out)
     forget_elements(e, g);
     count_reads(e);
     for (int i = 0; i < g->n_inputs; i++) {
-        struct slot *slot = slot_of(e, g->inputs[i]);
+        struct slot *slot = eval_slot(e, g->inputs[i]);
         slot->a = in[i];
         in[i].buffer->arrays++;
     }
-    ok = check_constraints(e);
+    ok = eval_check_constraints(e);
     for (int i = 0; i < g->n_inputs && ok; i++) {
-        struct slot *slot = slot_of(e, g->inputs[i]);
-        ok = read_elements(e, slot);
+        struct slot *slot = eval_slot(e, g->inputs[i]);
+        ok = eval_read_elements(e, slot, &slot->a);
         if (ok && slot->uses == 0)
             array_release(&slot->a);
     }
     for (const struct node *n = g->first; n && ok; n = n->next)
-        ok = run_node(e, n);
+        ok = eval_run_node(e, n);
     for (int i = 0; i < g->n_outputs && ok; i++) {
-        out[i] = slot_of(e, g->outputs[i])->a;
+        out[i] = eval_slot(e, g->outputs[i])->a;
         out[i].buffer->arrays++;
     }
     for (int i = 0; i < g->n_outputs && ok; i++) /* one value may be several */
-        array_release(&slot_of(e, g->outputs[i])->a);
+        array_release(&eval_slot(e, g->outputs[i])->a);
     return ok;
 }
 
@@ -400,7 +253,7 @@ void eval_clear_index(struct eval_call *c, const struct dim *index)
 /* The slot's value as a tensor of the caller's: its memory itself where nobody else needs it. */
 static bool take_result(struct eval *e, const struct value *v, struct tensor *out)
 {
-    const struct array *a = &slot_of(e, v)->a;
+    const struct array *a = &eval_slot(e, v)->a;
     if (!a->buffer) {
         diag_error(e->g->diag, STATUS_INTERNAL, NULL, "an output has no value");
         return false;
@@ -418,7 +271,7 @@ static bool take_result(struct eval *e, const struct value *v, struct tensor *ou
     }
     out->data = malloc(out->size ? out->size : 1);
     if (!out->data)
-        return limit(e, NULL);
+        return eval_out_of_memory(e, NULL);
     if (is_list) {
         memcpy(out->data, a->data, out->size);
         return true;
@@ -444,9 +297,9 @@ static bool bind_input(struct eval *e, int i, const struct tensor *t)
     }
     struct buffer *buffer = malloc(sizeof(*buffer));
     if (!buffer)
-        return limit(e, NULL);
+        return eval_out_of_memory(e, NULL);
     *buffer = (struct buffer){t->data, 1, false};
-    struct slot *slot = slot_of(e, v);
+    struct slot *slot = eval_slot(e, v);
     slot->a = (struct array){.type = t->type, .rank = t->rank, .buffer = buffer, .data = t->data};
     memcpy(slot->a.shape, t->shape, sizeof(slot->a.shape));
     array_set_dense(&slot->a);
@@ -458,7 +311,7 @@ static bool check_input_shape(struct eval *e, int i, const struct tensor *t)
     const struct value *v = e->g->inputs[i];
     for (int axis = 0; axis < v->rank; axis++) {
         int64_t extent;
-        if (!dim_known(e, v->shape[axis]))
+        if (!dim_is_known(e, v->shape[axis]))
             continue; /* an element of a later value; the constraints tell */
         if (!dim_eval(v->shape[axis], e->symbols, &extent) || extent != t->shape[axis]) {
             struct text text = {0};
@@ -474,7 +327,7 @@ static bool check_input_shape(struct eval *e, int i, const struct tensor *t)
     return true;
 }
 
-static bool bind_inputs(struct eval *e, const struct tensor *inputs)
+bool eval_bind(struct eval *e, const struct tensor *inputs)
 {
     struct graph *g = e->g;
     for (int i = 0; i < g->n_inputs; i++)
@@ -483,7 +336,7 @@ static bool bind_inputs(struct eval *e, const struct tensor *inputs)
     for (int i = 0; i < g->root->n_symbols && i < e->n_symbols; i++) {
         const struct symbol_source *s = &g->root->symbols[i];
         if (s->kind == SYMBOL_ELEMENT)
-            slot_of(e, s->value)->is_element = true;
+            eval_slot(e, s->value)->is_element = true;
         if (s->kind != SYMBOL_INPUT_DIM || s->input < 0 || s->input >= g->n_inputs || s->axis < 0 ||
             s->axis >= g->inputs[s->input]->rank)
             continue;
@@ -493,9 +346,11 @@ static bool bind_inputs(struct eval *e, const struct tensor *inputs)
     for (int i = 0; i < g->n_inputs; i++)
         if (!check_input_shape(e, i, &inputs[i]))
             return false;
-    bool ok = check_constraints(e);
-    for (int i = 0; i < g->n_inputs && ok; i++)
-        ok = read_elements(e, slot_of(e, g->inputs[i]));
+    bool ok = eval_check_constraints(e);
+    for (int i = 0; i < g->n_inputs && ok; i++) {
+        struct slot *slot = eval_slot(e, g->inputs[i]);
+        ok = eval_read_elements(e, slot, &slot->a);
+    }
     return ok;
 }
 
@@ -510,25 +365,35 @@ static size_t count_values(const struct graph *g)
     return n_values;
 }
 
+bool eval_open(struct eval *e, struct frame *frame, struct graph *g)
+{
+    *frame = (struct frame){0};
+    if (!eval_start(e, g, count_values(g)) || !frame_open(e, frame, g))
+        return false;
+    count_reads(e);
+    return true;
+}
+
+void eval_close(struct eval *e, struct frame *frame)
+{
+    free(frame->checked);
+    eval_finish(e);
+}
+
 bool eval_graph(struct graph *g, const struct tensor *inputs, struct tensor *outputs)
 {
     for (int i = 0; i < g->n_outputs; i++)
         outputs[i] = (struct tensor){0};
     struct eval e;
-    struct frame frame = {0};
-    bool ok = eval_start(&e, g, count_values(g)) && frame_open(&e, &frame, g);
-    if (ok) {
-        count_reads(&e);
-        ok = bind_inputs(&e, inputs);
-    }
+    struct frame frame;
+    bool ok = eval_open(&e, &frame, g) && eval_bind(&e, inputs);
     for (const struct node *n = g->first; n && ok; n = n->next)
-        ok = run_node(&e, n);
+        ok = eval_run_node(&e, n);
     for (int i = 0; i < g->n_outputs && ok; i++)
         ok = take_result(&e, g->outputs[i], &outputs[i]);
     for (int i = 0; i < g->n_outputs && !ok; i++)
         tensor_free(&outputs[i]);
-    free(frame.checked);
-    eval_finish(&e);
+    eval_close(&e, &frame);
     return ok;
 }
 
@@ -539,10 +404,10 @@ static bool run_constant(struct eval *e, const struct node *const *nodes, size_t
 {
     for (size_t i = 0; i < n; i++)
         for (int k = 0; k < nodes[i]->n_in; k++)
-            slot_of(e, nodes[i]->in[k])->uses++;
-    slot_of(e, v)->uses++;
+            eval_slot(e, nodes[i]->in[k])->uses++;
+    eval_slot(e, v)->uses++;
     for (size_t i = 0; i < n; i++)
-        if (!run_node(e, nodes[i]))
+        if (!eval_run_node(e, nodes[i]))
             return false;
     return take_result(e, v, out);
 }
@@ -556,7 +421,7 @@ bool eval_constant(struct graph *g, const struct value *v, struct tensor *out)
     *out = (struct tensor){0};
     bool ok = collect_nodes(v, &nodes, &n, &no_memory);
     if (no_memory)
-        limit(&e, NULL);
+        eval_out_of_memory(&e, NULL);
     else if (!ok)
         diag_error(g->diag, STATUS_INTERNAL, v->def ? v->def->origin : NULL,
                    "a value that depends on inputs was taken for a constant");

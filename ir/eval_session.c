@@ -1,0 +1,201 @@
+/* Trials: what a run with rounding changes is computed again, beside the values of the first run.
+ */
+#include "eval_run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct eval_session {
+    struct eval e;
+    struct frame frame;
+    int64_t *symbols; /* as they were after the first run */
+};
+
+/* No value of the root is ever read for the last time. */
+static void keep_values(struct eval *e)
+{
+    enum { MANY = 1 << 30 };
+    const struct graph *g = e->g;
+    for (int i = 0; i < g->n_inputs; i++)
+        eval_slot(e, g->inputs[i])->uses = MANY;
+    for (const struct node *n = g->first; n; n = n->next)
+        for (int i = 0; i < n->n_out; i++)
+            eval_slot(e, n->out[i])->uses = MANY;
+}
+
+struct eval_session *eval_session_open(struct graph *g, const struct tensor *inputs)
+{
+    struct eval_session *s = calloc(1, sizeof *s);
+    if (!s) {
+        diag_error(g->diag, STATUS_LIMIT, NULL, "out of memory in the evaluator");
+        return NULL;
+    }
+    bool ok = eval_open(&s->e, &s->frame, g);
+    if (ok)
+        keep_values(&s->e);
+    ok = ok && eval_bind(&s->e, inputs);
+    for (const struct node *n = g->first; n && ok; n = n->next)
+        ok = eval_run_node(&s->e, n);
+    size_t bytes = ((size_t)s->e.n_symbols + 1) * sizeof *s->symbols;
+    s->symbols = ok ? malloc(bytes) : NULL;
+    if (ok && !s->symbols)
+        ok = eval_out_of_memory(&s->e, NULL);
+    if (ok) {
+        memcpy(s->symbols, s->e.symbols, bytes);
+        return s;
+    }
+    eval_session_close(s);
+    return NULL;
+}
+
+void eval_session_close(struct eval_session *s)
+{
+    if (!s)
+        return;
+    eval_close(&s->e, &s->frame);
+    free(s->symbols);
+    free(s);
+}
+
+/* ---- Trials -------------------------------------------------------------------------------- */
+
+static bool same_elements(const struct array *a, const struct array *b)
+{
+    if (a->type != b->type || a->rank != b->rank || dtype_is_list(a->type) || !array_is_dense(a) ||
+        !array_is_dense(b))
+        return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->shape[i] != b->shape[i])
+            return false;
+    return !memcmp(a->data, b->data, (size_t)array_elements(a) * dtype_size(a->type));
+}
+
+static bool must_run(struct eval *e, const struct node *node)
+{
+    for (int i = 0; i < node->n_in; i++)
+        if (eval_slot(e, node->in[i])->trial.buffer)
+            return true;
+    return e->hook->changes(e->hook->context, node);
+}
+
+static void drop_trials(struct eval *e)
+{
+    for (size_t i = 0; i < e->n_slots; i++)
+        if (e->slots[i].trial.buffer)
+            array_release(&e->slots[i].trial);
+}
+
+static bool run_trial(struct eval *e)
+{
+    for (const struct node *n = e->g->first; n; n = n->next) {
+        if (!must_run(e, n))
+            continue;
+        if (!eval_run_node(e, n))
+            return false;
+        for (int i = 0; i < n->n_out; i++) { /* what did not change ends here */
+            struct slot *slot = eval_slot(e, n->out[i]);
+            if (same_elements(&slot->trial, &slot->a))
+                array_release(&slot->trial);
+        }
+    }
+    return true;
+}
+
+/* ---- Errors -------------------------------------------------------------------------------- */
+
+static const struct eval_error beyond = {INFINITY, INFINITY};
+
+static struct eval_error error_of(const struct tensor *a, const struct tensor *b)
+{
+    double worst = 0, most = 0;
+    int64_t n = tensor_elements(b);
+    if (a->type != b->type || a->size != b->size || tensor_elements(a) != n)
+        return beyond;
+    if (!dtype_is_float(b->type))
+        return memcmp(a->data, b->data, b->size) ? beyond : (struct eval_error){0, 0};
+    for (int64_t i = 0; i < n; i++) {
+        double x = tensor_get_float(a, i), y = tensor_get_float(b, i);
+        if (!isfinite(x) || !isfinite(y)) {
+            if (x != y && !(isnan(x) && isnan(y)))
+                return beyond;
+            continue;
+        }
+        worst = fmax(worst, fabs(x - y));
+        most = fmax(most, fabs(y));
+    }
+    return (struct eval_error){worst, most > 0 ? worst / most : worst > 0 ? INFINITY : 0};
+}
+
+struct eval_error eval_error_of(int n, const struct tensor *a, const struct tensor *b)
+{
+    struct eval_error all = {0, 0};
+    for (int i = 0; i < n; i++) {
+        struct eval_error error = error_of(&a[i], &b[i]);
+        all.absolute = fmax(all.absolute, error.absolute);
+        all.relative = fmax(all.relative, error.relative);
+    }
+    return all;
+}
+
+/* The array's elements in a row; data is malloc'ed. */
+static bool to_tensor(const struct array *a, struct tensor *t)
+{
+    struct array dense = *a;
+    *t = (struct tensor){.type = a->type, .rank = a->rank};
+    memcpy(t->shape, a->shape, sizeof t->shape);
+    t->size = (size_t)array_elements(a) * dtype_size(a->type);
+    t->data = dense.data = malloc(t->size ? t->size : 1);
+    array_set_dense(&dense);
+    if (t->data)
+        array_copy(&dense, a);
+    return t->data != NULL;
+}
+
+static bool outputs_error(struct eval *e, struct eval_error *all)
+{
+    *all = (struct eval_error){0, 0};
+    for (int i = 0; i < e->g->n_outputs; i++) {
+        const struct slot *slot = eval_slot(e, e->g->outputs[i]);
+        struct tensor a = {0}, b = {0};
+        struct eval_error error = beyond;
+        if (!slot->trial.buffer)
+            continue;
+        bool list = dtype_is_list(slot->a.type); /* lists are not compared */
+        bool ok = list || (to_tensor(&slot->trial, &a) && to_tensor(&slot->a, &b));
+        if (ok && !list)
+            error = error_of(&a, &b);
+        free(a.data);
+        free(b.data);
+        if (!ok)
+            return false;
+        all->absolute = fmax(all->absolute, error.absolute);
+        all->relative = fmax(all->relative, error.relative);
+    }
+    return true;
+}
+
+bool eval_session_try(struct eval_session *s, const struct eval_hook *hook,
+                      struct eval_error *error)
+{
+    struct eval *e = &s->e;
+    struct diag *diag = e->g->diag, trial = {0};
+    size_t bytes = (size_t)e->n_symbols * sizeof *s->symbols;
+    e->hook = hook;
+    e->trial = true;
+    e->frame = &s->frame;
+    e->g->diag = &trial;
+    e->iterations = 0;
+    bool good = run_trial(e) && !memcmp(e->symbols, s->symbols, bytes), ok = true;
+    *error = beyond;
+    if (good)
+        ok = outputs_error(e, error);
+    ok = ok && trial.status != STATUS_LIMIT;
+    diag_free(&trial);
+    memcpy(e->symbols, s->symbols, bytes);
+    drop_trials(e);
+    e->trial = false;
+    e->hook = NULL;
+    e->g->diag = diag;
+    return ok;
+}

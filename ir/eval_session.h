@@ -1,0 +1,48 @@
+/*
+ * Measuring with the evaluator: a graph is run once, all its values are kept, and then run again with
+ * some nodes rounding their operands and results as a lower precision would. Only what such a node
+ * changes is computed again.
+ */
+#ifndef GPUCC_IR_EVAL_SESSION_H
+#define GPUCC_IR_EVAL_SESSION_H
+
+#include "eval.h"
+
+enum eval_rounding {
+    ROUND_NONE,
+    ROUND_F16,
+    ROUND_BF16,
+    ROUND_TF32,
+    ROUND_F8,        /* f8e4m3fn, saturating */
+    ROUND_F8_WEIGHTS /* … scaled by channel of the contraction's result */
+};
+
+/* What nodes round. Asked for float operands and results of every node that runs, bodies' too. */
+struct eval_hook {
+    void *context;
+    bool (*changes)(void *context, const struct node *node); /* of the root: something is rounded */
+    enum eval_rounding (*operand)(void *context, const struct node *node, int operand);
+    enum eval_rounding (*result)(void *context, const struct node *node, int result);
+};
+
+struct eval_session;
+
+/* Runs g on inputs, which must outlive the session. NULL after reporting to g->diag. */
+struct eval_session *eval_session_open(struct graph *g, const struct tensor *inputs);
+void eval_session_close(struct eval_session *session);
+
+/* How far the outputs are from those of the first run, at worst. */
+struct eval_error {
+    double absolute; /* |a - b| */
+    double relative; /* |a - b|, by the largest |b| of the output */
+};
+
+/* Runs with what the hook rounds. Outputs that are not floats must stay as they are, sizes too: the
+ * error is infinite where they do not, or where the run fails. False for want of memory. */
+bool eval_session_try(struct eval_session *session, const struct eval_hook *hook,
+                      struct eval_error *error);
+
+/* Error of outputs a of another graph on the same inputs. */
+struct eval_error eval_error_of(int n, const struct tensor *a, const struct tensor *b);
+
+#endif
