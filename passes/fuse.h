@@ -1,4 +1,8 @@
-/* Shared by fuse_kernels.c (what goes together) and fuse_order.c (what depends on what). */
+/*
+ * Shared by the files of fuse_kernels: fuse_begin.c (constants, outputs), fuse_cost.c (estimates),
+ * fuse_epilogue.c (what goes behind cores), fuse_kernels.c (all else that goes together) and
+ * fuse_order.c (what depends on what).
+ */
 #ifndef GPUCC_PASSES_FUSE_H
 #define GPUCC_PASSES_FUSE_H
 
@@ -6,6 +10,14 @@
 
 /* Nodes in one kernel: bounds its text, its registers and the depth of recursions over it. */
 enum { MOST_NODES = 96 };
+enum { MOST_BUFFERS = 200 /* in one kernel: parameters take 8 of 4096 bytes each */ };
+
+/* What the pass knows of a value that a kernel computes; value->data points to it. */
+struct note {
+    int space;           /* epilogue: which index space, see fuse_epilogue.c; map: 0 when the value
+                            is computed at the kernel's own index, else -1 */
+    int64_t evaluations; /* estimate: how many elements its kernel computes, repeats counted */
+};
 
 struct fused_kernel {
     int n_nodes, n_buffers;         /* members; operands and results of all of them */
@@ -30,6 +42,30 @@ struct fusion {
 
 /* Copies outputs that need it, says which nodes are constants, drops dead ones, fills in f. */
 void fusion_begin(struct fusion *f, struct graph *g);
+
+/* -- fuse_cost.c -- */
+
+/* Operations that an element of the node's result takes. */
+int64_t fuse_cost_of(const struct node *node);
+int64_t fuse_multiply(int64_t a, int64_t b); /* INT64_MAX where it overflows */
+int64_t fuse_elements(const struct fusion *f, const struct value *v);
+/* How often a core's kernel reads each element of its operand, about. */
+int64_t fuse_core_reads(const struct fusion *f, const struct node *core, int operand);
+bool fuse_is_core(const struct node *node);
+bool fuse_is_scalar(const struct node *node);
+/* Values of their own: always made where they are read. */
+bool fuse_is_generator(const struct node *node);
+/* Must be in memory for the graph's reader or for the host. */
+bool fuse_is_wanted(const struct graph *g, const struct value *v);
+
+/* -- fuse_epilogue.c -- */
+
+bool fuse_has_room(const struct fusion *f, int kernel, const struct node *node);
+struct note *fuse_note_of(const struct value *v);
+void fuse_note_results(struct fusion *f, struct node *node, int space, int64_t evaluations);
+void fuse_take_epilogue(struct fusion *f, int kernel);
+
+/* -- fuse_order.c -- */
 
 int fusion_new_kernel(struct fusion *f, struct node *root);
 /* Fills in `awaited` for a kernel that is a node of control flow. */

@@ -1,0 +1,137 @@
+/* What a core's kernel takes along behind the core: maps, and views that keep rows whole. */
+#include "fuse.h"
+
+#include <string.h>
+
+/* Index spaces behind one core: the core's own, and what views make of others. */
+struct space {
+    int parent;
+    const struct node *view;
+};
+struct spaces {
+    int n;
+    struct space at[MOST_NODES];
+};
+
+bool fuse_has_room(const struct fusion *f, int kernel, const struct node *node)
+{
+    const struct fused_kernel *k = &f->kernels[kernel];
+    return k->n_nodes < MOST_NODES && k->n_buffers + node->n_in + node->n_out <= MOST_BUFFERS;
+}
+
+struct note *fuse_note_of(const struct value *v)
+{
+    return v->data;
+}
+
+void fuse_note_results(struct fusion *f, struct node *node, int space, int64_t evaluations)
+{
+    for (int i = 0; i < node->n_out; i++) {
+        struct note *note = ARENA_NEW(f->g->arena, struct note);
+        *note = (struct note){space, evaluations};
+        node->out[i]->data = note;
+    }
+}
+
+static bool same_view(const struct node *a, const struct node *b)
+{
+    if (a->op != b->op || !value_same_shape(a->out[0], b->out[0]))
+        return false;
+    return a->op == OP_reshape ||
+           memcmp(&a->attr.transpose.perm, &b->attr.transpose.perm, sizeof(struct perm)) == 0;
+}
+
+/* The index space that a view makes of another one: equal chains of views lead to the same. */
+static int find_space(struct spaces *s, int parent, const struct node *view)
+{
+    for (int i = 1; i < s->n; i++)
+        if (s->at[i].parent == parent && same_view(s->at[i].view, view))
+            return i;
+    s->at[s->n] = (struct space){parent, view};
+    return s->n++;
+}
+
+/* Which space the node's result would have behind kernel k's core; -1: it cannot be there. */
+static int space_behind(const struct node *node, int kernel, struct spaces *spaces)
+{
+    int space = -1;
+    for (int i = 0; i < node->n_in; i++) {
+        const struct value *x = node->in[i];
+        if (!x->def || x->def->kernel != kernel)
+            continue;
+        if (!fuse_note_of(x) || (space >= 0 && fuse_note_of(x)->space != space))
+            return -1;
+        space = fuse_note_of(x)->space;
+    }
+    if (space < 0 || fuse_is_scalar(node))
+        return space;
+    if (node->op == OP_reshape)
+        return find_space(spaces, space, node);
+    if (node->op == OP_transpose) { /* where rows stay whole */
+        const struct perm *perm = &node->attr.transpose.perm;
+        if (perm->n > 0 && perm->axis[perm->n - 1] == perm->n - 1)
+            return find_space(spaces, space, node);
+    }
+    return -1;
+}
+
+/* Is the value, or what it is a view of, written to memory by this kernel anyway? */
+static bool is_stored(const struct fusion *f, const struct value *v, int kernel)
+{
+    for (;; v = v->def->in[0]) {
+        if (!v->def || v->def->kernel != kernel)
+            return false; /* no result of this kernel */
+        if (fuse_is_wanted(f->g, v))
+            return true;
+        for (const struct use *use = v->uses; use; use = use->next)
+            if (use->node->kernel != kernel)
+                return true;
+        if (v->def == f->kernels[kernel].core || fuse_is_scalar(v->def))
+            return false;
+    }
+}
+
+/* A view at the end of the epilogue stays only where it saves something: its operand is not stored
+ * too, or its result must be in memory anyway. */
+static void drop_last_views(struct fusion *f, int kernel)
+{
+    struct fused_kernel *k = &f->kernels[kernel];
+    while (k->n_nodes > 1) {
+        struct node *node = k->nodes[k->n_nodes - 1];
+        bool stored = is_stored(f, node->in[0], kernel), read = false;
+        for (const struct use *use = node->out[0]->uses; use; use = use->next)
+            read |= use->node->kernel == kernel;
+        if (fuse_is_scalar(node) || !stored || read || fuse_is_wanted(f->g, node->out[0]))
+            return;
+        node->kernel = KERNEL_UNASSIGNED;
+        node->out[0]->data = NULL;
+        k->n_buffers -= node->n_in + node->n_out;
+        k->n_nodes--;
+    }
+}
+
+void fuse_take_epilogue(struct fusion *f, int kernel)
+{
+    struct fused_kernel *k = &f->kernels[kernel];
+    struct spaces spaces = {.n = 1};
+    fuse_note_results(f, k->core, 0, fuse_elements(f, k->core->out[0]));
+    enum op_class class = op_info[k->core->op].class;
+    if (class == OC_SCATTER || class == OC_SELECT || class == OC_CONTROL || class == OC_LIST)
+        return; /* its result is not in registers */
+    for (int i = 0; i < k->n_nodes; i++) {
+        for (int o = 0; o < k->nodes[i]->n_out; o++) {
+            for (struct use *use = k->nodes[i]->out[o]->uses; use; use = use->next) {
+                struct node *node = use->node;
+                if (node->kernel != KERNEL_UNASSIGNED || !fuse_has_room(f, kernel, node))
+                    continue;
+                int space = space_behind(node, kernel, &spaces);
+                if (space < 0 || fusion_makes_cycle(f, kernel, node))
+                    continue;
+                fusion_join(f, kernel, node);
+                fuse_note_results(f, node, space, fuse_elements(f, node->out[0]));
+                k = &f->kernels[kernel];
+            }
+        }
+    }
+    drop_last_views(f, kernel);
+}
