@@ -4,14 +4,15 @@
 
 /* Operations a scalar op takes on a GPU, where it is not 1. */
 static const unsigned char op_cost[OP_COUNT] = {
-    [OP_div] = 8,       [OP_mod] = 12,      [OP_rem] = 12,   [OP_pow] = 40,
-    [OP_sqrt] = 8,      [OP_rsqrt] = 8,     [OP_recip] = 8,  [OP_exp] = 12,
-    [OP_log] = 16,      [OP_log1p] = 24,    [OP_expm1] = 24, [OP_sin] = 24,
-    [OP_cos] = 24,      [OP_tan] = 32,      [OP_asin] = 24,  [OP_acos] = 24,
-    [OP_atan] = 24,     [OP_sinh] = 32,     [OP_cosh] = 32,  [OP_tanh] = 24,
-    [OP_asinh] = 32,    [OP_acosh] = 32,    [OP_atanh] = 32, [OP_erf] = 24,
-    [OP_sigmoid] = 20,  [OP_softplus] = 32, [OP_gather] = 4, [OP_gather_elements] = 4,
-    [OP_gather_nd] = 6, [OP_concat] = 2,    [OP_pad] = 2,    [OP_random] = 60,
+    [OP_div] = 8,        [OP_mod] = 12,      [OP_rem] = 12,      [OP_pow] = 40,
+    [OP_sqrt] = 8,       [OP_rsqrt] = 8,     [OP_recip] = 8,     [OP_exp] = 12,
+    [OP_log] = 16,       [OP_log1p] = 24,    [OP_expm1] = 24,    [OP_sin] = 24,
+    [OP_cos] = 24,       [OP_tan] = 32,      [OP_asin] = 24,     [OP_acos] = 24,
+    [OP_atan] = 24,      [OP_sinh] = 32,     [OP_cosh] = 32,     [OP_tanh] = 24,
+    [OP_asinh] = 32,     [OP_acosh] = 32,    [OP_atanh] = 32,    [OP_erf] = 24,
+    [OP_sigmoid] = 6,    [OP_gelu] = 16,     [OP_gelu_tanh] = 8, [OP_mish] = 10,
+    [OP_hard_swish] = 2, [OP_softplus] = 32, [OP_gather] = 4,    [OP_gather_elements] = 4,
+    [OP_gather_nd] = 6,  [OP_concat] = 2,    [OP_pad] = 2,       [OP_random] = 60,
 };
 
 int64_t fuse_cost_of(const struct node *node)

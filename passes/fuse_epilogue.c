@@ -125,8 +125,14 @@ void fuse_take_epilogue(struct fusion *f, int kernel)
                 if (node->kernel != KERNEL_UNASSIGNED || !fuse_has_room(f, kernel, node))
                     continue;
                 int space = space_behind(node, kernel, &spaces);
-                if (space < 0 || fusion_makes_cycle(f, kernel, node))
+                if (space < 0)
                     continue;
+                if (fusion_makes_cycle(f, kernel, node)) {
+                    graph_remark(f->g, "fuse_kernels", node,
+                                 "%s not taken behind %s: its other operand waits for that",
+                                 op_info[node->op].name, op_info[k->core->op].name);
+                    continue;
+                }
                 fusion_join(f, kernel, node);
                 fuse_note_results(f, node, space, fuse_elements(f, node->out[0]));
                 k = &f->kernels[kernel];

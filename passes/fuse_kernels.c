@@ -10,7 +10,8 @@
  * 3. The rest is visited backwards: a node goes into the kernels that read it, as a copy in each
  *    (their prologue), where that is cheaper than a launch and a trip through memory; otherwise it
  *    becomes the result of a map kernel, joining one that reads it if that can be.
- * 4. Kernels are numbered in an order in which they can run.
+ * 4. Maps with as many elements that read a value in common become one.
+ * 5. Kernels are numbered in an order in which they can run.
  *
  * A prologue can make no cycle: it only moves work to its reader. An epilogue or a joined map can,
  * so each is checked by a search backwards through whole kernels.
@@ -93,23 +94,40 @@ static bool takes(const struct fusion *f, int kernel, const struct node *node)
     return node->op != OP_concat && !(fuse_is_scalar(node) && continues_concat(node, 6));
 }
 
-static bool should_inline(const struct fusion *f, const struct node *node, const struct readers *r)
+static const char *core_of(const struct fusion *f, int kernel)
 {
-    int64_t elements = fuse_elements(f, node->out[0]), evaluations = 0, budget;
-    if (r->n > MOST_READERS || fuse_is_wanted(f->g, node->out[0]))
-        return false;
+    const struct node *core = f->kernels[kernel].core;
+    return core ? op_info[core->op].name : "map";
+}
+
+/* NULL: a copy of the node goes into each kernel that reads it. Else why not. */
+static const char *why_apart(const struct fusion *f, const struct node *node,
+                             const struct readers *r)
+{
+    struct arena *arena = f->g->arena;
+    int64_t elements = fuse_elements(f, node->out[0]), evaluations = 0, budget, work;
+    if (fuse_is_wanted(f->g, node->out[0]))
+        return "";
+    if (r->n > MOST_READERS)
+        return "more kernels read it than get copies";
     for (int i = 0; i < r->n; i++) {
         if (!takes(f, r->kernel[i], node))
-            return false;
+            return arena_printf(arena, "a kernel that reads it (%s) does not take it",
+                                core_of(f, r->kernel[i]));
         if (__builtin_add_overflow(evaluations, r->evaluations[i], &evaluations))
-            return false;
+            evaluations = INT64_MAX;
     }
     if (fuse_is_generator(node))
-        return true;
+        return NULL;
     if (fuse_is_scalar(node) && r->n > 1 && node->op != OP_cast)
-        return false;
+        return arena_printf(arena, "%d kernels read it", r->n);
     budget = LAUNCH_WORK + fuse_multiply(MEMORY_WORK, elements) / 2;
-    return fuse_multiply(fuse_cost_of(node), evaluations - elements) <= budget;
+    work = fuse_multiply(fuse_cost_of(node), evaluations - elements);
+    return work <= budget ? NULL
+                          : arena_printf(arena,
+                                         "to compute it again in front of %s takes %lld "
+                                         "operations",
+                                         core_of(f, r->kernel[0]), (long long)work);
 }
 
 /* A copy of the node in every kernel that reads it; the first gets the node itself. */
@@ -174,16 +192,49 @@ static void place(struct fusion *f, struct node *node)
     }
     if (readers.n == 0 && !fuse_is_wanted(f->g, node->out[0]))
         return; /* dead */
-    if (should_inline(f, node, &readers)) {
+    const char *why = why_apart(f, node, &readers);
+    if (!why) {
         put_into_readers(f, node, &readers);
         return;
     }
     int kernel = map_to_join(f, node, &readers);
-    if (kernel >= 0)
+    if (kernel >= 0) {
         fusion_join(f, kernel, node);
-    else
+    } else {
         fusion_new_kernel(f, node);
+        if (*why)
+            graph_remark(f->g, "fuse_kernels", node, "%s kept apart: %s", op_info[node->op].name,
+                         why);
+    }
     fuse_note_results(f, node, 0, fuse_elements(f, node->out[0]));
+}
+
+/* --- Siblings ------------------------------------------------------------------------------- */
+
+static bool can_merge(struct fusion *f, int a, int b)
+{
+    const struct fused_kernel *k = &f->kernels[a], *l = &f->kernels[b];
+    return a != b && !k->core && !l->core && l->n_nodes > 0 &&
+           k->n_nodes + l->n_nodes <= MOST_NODES && k->n_buffers + l->n_buffers <= MOST_BUFFERS &&
+           value_same_shape(k->space, l->space) && !fusion_depends(f, a, b) &&
+           !fusion_depends(f, b, a);
+}
+
+/* Merges maps into this one that have as many elements and read, maybe elsewhere in it, a value
+ * that this one reads. */
+static void merge_siblings(struct fusion *f, int kernel)
+{
+    for (int i = 0; i < f->kernels[kernel].n_nodes && !f->kernels[kernel].core; i++) {
+        const struct node *node = f->kernels[kernel].nodes[i];
+        for (int k = 0; k < node->n_in; k++) {
+            const struct value *x = node->in[k];
+            if (!x->def || x->def->kernel == kernel || x->def->kernel == KERNEL_CONSTANT)
+                continue;
+            for (const struct use *use = x->uses; use; use = use->next)
+                if (use->node->kernel >= 0 && can_merge(f, kernel, use->node->kernel))
+                    fusion_merge(f, kernel, use->node->kernel);
+        }
+    }
 }
 
 /* --- The pass ------------------------------------------------------------------------------- */
@@ -206,6 +257,8 @@ static bool fuse_graph(struct graph *g)
         if (node->kernel == KERNEL_UNASSIGNED)
             place(&f, node);
     }
+    for (int i = 0; i < f.n; i++)
+        merge_siblings(&f, i);
     fusion_order(&f);
     graph_renumber(g->root);
     return true;
