@@ -8,6 +8,11 @@
 
 struct async_copy *async_new(struct warp *w, const struct insn *in)
 {
+    if (w->n_copies == w->copies_cap && w->first_copy > w->copies_cap / 2) {
+        w->n_copies -= w->first_copy;
+        memmove(w->copies, w->copies + w->first_copy, w->n_copies * sizeof *w->copies);
+        w->first_copy = 0;
+    }
     if (w->n_copies == w->copies_cap) {
         uint32_t cap = w->copies_cap ? w->copies_cap * 2 : 64;
         struct async_copy *more = cap <= 65536 ? realloc(w->copies, cap * sizeof *w->copies) : NULL;
@@ -47,18 +52,36 @@ uint64_t async_source(struct warp *w, const struct insn *in, int lane, uint64_t 
 void async_move(struct warp *w, const struct async_copy *c, uint32_t lanes)
 {
     struct block *b = w->block;
-    for (uint32_t m = lanes; m; m &= m - 1) {
+    bool whole = c->bytes == 16;
+    for (int i = 0; i < LANES; i++) {
+        whole &= c->take[i] == 16 || !(lanes >> i & 1);
+    }
+    for (uint32_t m = lanes; m && whole; m &= m - 1) {
+        int i = __builtin_ctz(m);
+        memcpy(b->shared + c->offset[i], (const void *)(uintptr_t)c->source[i], 16);
+        memset(b->written + c->offset[i], 1, 16);
+    }
+    for (uint32_t m = lanes; m && !whole; m &= m - 1) {
         int i = __builtin_ctz(m);
         unsigned char *to = b->shared + c->offset[i];
-        if (c->take[i] == 16 && c->bytes == 16) {
-            memcpy(to, (const void *)(uintptr_t)c->source[i], 16);
-        } else {
-            memset(to, 0, c->bytes);
-            if (c->take[i]) {
-                memcpy(to, (const void *)(uintptr_t)c->source[i], c->take[i]);
-            }
+        memset(to, 0, c->bytes);
+        if (c->take[i]) {
+            memcpy(to, (const void *)(uintptr_t)c->source[i], c->take[i]);
         }
         memset(b->written + c->offset[i], 1, c->bytes);
+    }
+}
+
+void async_mark(struct warp *w, const struct async_copy *c, uint32_t lanes, uint8_t under_way)
+{
+    unsigned char *pending = w->block->pending;
+    for (uint32_t m = lanes; m; m &= m - 1) {
+        uint32_t word = c->offset[__builtin_ctz(m)] / 4;
+        if (c->bytes == 16) {
+            memset(pending + word, under_way, 4);
+        } else {
+            memset(pending + word, under_way, c->bytes / 4);
+        }
     }
 }
 
@@ -69,9 +92,7 @@ static void arrive(struct warp *w, struct async_copy *c, uint32_t lanes)
     if (b->lazy) {
         async_move(w, c, lanes);
     }
-    for (uint32_t m = lanes; m; m &= m - 1) {
-        memset(b->pending + c->offset[__builtin_ctz(m)] / 4, 0, c->bytes / 4);
-    }
+    async_mark(w, c, lanes, 0);
     if (b->race) {
         race_arrive(w, c->offset, c->bytes, lanes);
     }
@@ -79,24 +100,20 @@ static void arrive(struct warp *w, struct async_copy *c, uint32_t lanes)
     b->n_pending -= !c->mask;
 }
 
-/* Forgets the copies that have arrived. */
+/* Forgets the oldest copies, which have arrived. */
 static void sweep(struct warp *w)
 {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < w->n_copies; i++) {
-        if (w->copies[i].mask) {
-            if (i != n) {
-                w->copies[n] = w->copies[i];
-            }
-            n++;
-        }
+    while (w->first_copy < w->n_copies && !w->copies[w->first_copy].mask) {
+        w->first_copy++;
     }
-    w->n_copies = n;
+    if (w->first_copy == w->n_copies) {
+        w->first_copy = w->n_copies = 0;
+    }
 }
 
 void async_wait(struct warp *w, uint32_t groups)
 {
-    for (uint32_t n = 0; n < w->n_copies; n++) {
+    for (uint32_t n = w->first_copy; n < w->n_copies; n++) {
         struct async_copy *c = &w->copies[n];
         uint32_t lanes = 0;
         for (int i = 0; i < LANES; i++) {
@@ -112,9 +129,10 @@ void async_wait(struct warp *w, uint32_t groups)
 
 void async_wait_all(struct warp *w)
 {
-    for (uint32_t n = 0; n < w->n_copies; n++) {
-        if (w->copies[n].mask & w->mask) {
-            arrive(w, &w->copies[n], w->copies[n].mask & w->mask);
+    for (uint32_t n = w->first_copy; n < w->n_copies; n++) {
+        uint32_t lanes = w->copies[n].mask & w->mask;
+        if (lanes) {
+            arrive(w, &w->copies[n], lanes);
         }
     }
     sweep(w);
@@ -127,7 +145,7 @@ void async_reset(struct block *b)
         b->n_pending = 0;
     }
     for (uint32_t i = 0; i < b->n_warps; i++) {
-        b->warps[i].n_copies = 0;
+        b->warps[i].first_copy = b->warps[i].n_copies = 0;
         memset(b->warps[i].commits, 0, sizeof b->warps[i].commits);
     }
 }
@@ -137,7 +155,7 @@ static uint32_t owner(const struct block *b, uint32_t byte)
 {
     for (uint32_t i = 0; i < b->n_warps; i++) {
         const struct warp *w = &b->warps[i];
-        for (uint32_t n = 0; n < w->n_copies; n++) {
+        for (uint32_t n = w->first_copy; n < w->n_copies; n++) {
             const struct async_copy *c = &w->copies[n];
             for (uint32_t m = c->mask; m; m &= m - 1) {
                 if (byte / 4 - c->offset[__builtin_ctz(m)] / 4 < c->bytes / 4) {

@@ -28,6 +28,9 @@ uint64_t async_source(struct warp *w, const struct insn *in, int lane, uint64_t 
 /* Moves the data of some lanes of a copy. */
 void async_move(struct warp *w, const struct async_copy *c, uint32_t lanes);
 
+/* Notes for the places of some lanes of a copy whether it is under way. */
+void async_mark(struct warp *w, const struct async_copy *c, uint32_t lanes, uint8_t under_way);
+
 /* The copies of w's lanes in w->mask arrive, but those of the last groups committed. */
 void async_wait(struct warp *w, uint32_t groups);
 

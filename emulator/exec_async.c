@@ -169,9 +169,7 @@ HANDLER(cp_async)
         if (!w->block->lazy) {
             async_move(w, c, c->mask);
         }
-        for (u32 m = w->mask; m; m &= m - 1) {
-            memset(w->block->pending + offset[__builtin_ctz(m)] / 4, 1, bytes / 4);
-        }
+        async_mark(w, c, c->mask, 1);
     }
 }
 

@@ -84,6 +84,51 @@ INLINE void expand(enum element t, int variant, const void *from, u32 *to)
     }
 }
 
+#if defined(__AVX2__) && !defined(EMU_PLAIN_C)
+INLINE void repeat4(u32 to[4], const u32 *from)
+{
+    _mm_store_ps((float *)(void *)to, _mm_broadcast_ss((const float *)(const void *)from));
+}
+
+/* Row column of from, n apart, to column column / 2 + column % 2 * 4 of to. */
+INLINE void transpose8(const u32 *from, int n, u32 to[][PART])
+{
+    static const int place[PART] = {0, 2, 4, 6, 1, 3, 5, 7};
+    __m256 r[PART], s[PART];
+    for (int i = 0; i < PART; i++) {
+        r[i] = _mm256_loadu_ps((const float *)(const void *)(from + place[i] * n));
+    }
+    for (int i = 0; i < PART; i += 2) {
+        s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < PART; i += 4) {
+        r[i] = _mm256_shuffle_ps(s[i], s[i + 2], 0x44);
+        r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], 0xee);
+        r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0x44);
+        r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        _mm256_store_ps((float *)(void *)to[i], _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        _mm256_store_ps((float *)(void *)to[i + 4], _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+}
+#else
+INLINE void repeat4(u32 to[4], const u32 *from)
+{
+    to[0] = to[1] = to[2] = to[3] = *from;
+}
+
+INLINE void transpose8(const u32 *from, int n, u32 to[][PART])
+{
+    for (int k = 0; k < PART; k++) {
+        for (int column = 0; column < PART; column++) {
+            to[k][column / 2 + column % 2 * 4] = from[column * n + k];
+        }
+    }
+}
+#endif
+
 INLINE void spread_a(struct warp *w, enum element t, int variant, const u32 *slots, int parts,
                      int chunks, u32 a[K_MAX][SPREAD])
 {
@@ -94,8 +139,7 @@ INLINE void spread_a(struct warp *w, enum element t, int variant, const u32 *slo
         expand(t, variant, REG(u32, slots[r]), x);
         for (int row = 0; row < PART; row++) {
             for (int k = 0; k < n; k++) {
-                u32 *to = &a[k0 + k][(row0 + row) * 4];
-                to[0] = to[1] = to[2] = to[3] = x[row * n + k];
+                repeat4(&a[k0 + k][(row0 + row) * 4], &x[row * n + k]);
             }
         }
     }
@@ -108,7 +152,10 @@ INLINE void transpose_b(struct warp *w, enum element t, int variant, const u32 *
     for (int r = 0; r < chunks; r++) {
         u32 x[PART * 4 * WORDS] __attribute__((aligned(64)));
         expand(t, variant, REG(u32, slots[r]), x);
-        for (int k = 0; k < n; k++) {
+        for (int k = 0; k + PART <= n; k += PART) {
+            transpose8(x + k, n, b + r * n + k);
+        }
+        for (int k = 0; n < PART && k < n; k++) {
             for (int column = 0; column < PART; column++) {
                 b[r * n + k][column / 2 + column % 2 * 4] = x[column * n + k];
             }

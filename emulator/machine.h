@@ -173,7 +173,7 @@ struct warp {
     uint64_t ticks;            /* of %clock */
     uint32_t clock[MAX_WARPS]; /* race mode: what it knows of each warp */
     struct async_copy *copies; /* under way, in the order of issue */
-    uint32_t n_copies, copies_cap;
+    uint32_t first_copy, n_copies, copies_cap;
     uint32_t commits[LANES]; /* groups of copies that each lane has committed */
 };
 
