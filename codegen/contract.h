@@ -44,5 +44,10 @@ bool contraction_sticks_out(const struct contraction *c, int axis);
 /* By the tensor cores (contract_mma.c). False: nothing was printed, since they do not suit. */
 bool contract_mma(struct contraction *c);
 
+/* Depthwise, with channels innermost in memory (contract_depthwise.c). False as above. */
+bool contract_depthwise(struct contraction *c);
+
+/* Images of few channels by the tensor cores (contract_stem.c). False as above. */
+bool contract_stem(struct contraction *c);
 
 #endif

@@ -113,6 +113,17 @@ static struct buffer *add_buffer(struct run *r, const struct value *v, const voi
     return b;
 }
 
+static struct buffer *add_zeroed(struct run *r, const struct value *v)
+{
+    struct tensor t;
+    if (!case_shape(&r->c, v, &t))
+        return NULL;
+    void *zeros = calloc(t.size + 1, 1);
+    struct buffer *b = zeros ? add_buffer(r, v, zeros) : NULL;
+    free(zeros);
+    return b;
+}
+
 static struct buffer *buffer_of(struct run *r, const struct value *v)
 {
     struct buffer *b = find_buffer(r, v);
@@ -120,6 +131,8 @@ static struct buffer *buffer_of(struct run *r, const struct value *v)
         return b;
     if (!v->def)
         return add_buffer(r, v, r->c.inputs[v->index].data);
+    if (v->zeroed)
+        return add_zeroed(r, v);
     if (v->def->kernel != KERNEL_CONSTANT)
         return add_buffer(r, v, NULL);
     struct tensor t;
