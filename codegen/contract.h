@@ -50,4 +50,7 @@ bool contract_depthwise(struct contraction *c);
 /* Images of few channels by the tensor cores (contract_stem.c). False as above. */
 bool contract_stem(struct contraction *c);
 
+/* Where one operand has a few rows (contract_skinny.c). False as above. */
+bool contract_skinny(struct contraction *c);
+
 #endif
