@@ -79,6 +79,14 @@ struct value *emit_workspace(struct codegen *c, const struct group *group, enum 
     return v;
 }
 
+struct value *emit_workspace_zeroed(struct codegen *c, const struct group *group, enum dtype type,
+                                    const struct dim *n)
+{
+    struct value *v = emit_workspace(c, group, type, n);
+    v->zeroed = true;
+    return v;
+}
+
 void emit_launch_grid(struct emitter *e, const struct dim *x, const struct dim *y,
                       const struct dim *z, int block_x, int block_y, int shared_bytes)
 {

@@ -69,7 +69,8 @@ struct group {
     int id;                         /* the nodes' ->kernel */
     int n_nodes, n_outputs;
     struct node **nodes;            /* topological order */
-    struct node *core;              /* NULL: a map */
+    struct node *core;              /* NULL: a map. Reductions may have siblings, which are done in
+                                       the same pass: the first */
     struct value **outputs;         /* values of the group that others read or the graph returns */
 };
 
@@ -92,6 +93,10 @@ bool emit_finish(struct emitter *e);
  * next, or for another part of its block. For emit_buffer; row-major, like a result of the core. */
 struct value *emit_workspace(struct codegen *c, const struct group *group, enum dtype type,
                              const struct dim *n);
+/* The same, but all zero before the first run, never shared, and kept from run to run: its kernels set
+ * what they wrote back to zero. Counters of blocks that have arrived, for one. */
+struct value *emit_workspace_zeroed(struct codegen *c, const struct group *group, enum dtype type,
+                                    const struct dim *n);
 /* One-dimensional blocks. emit_launch_grid takes all three dims; NULL means 1. */
 void emit_launch(struct emitter *e, const struct dim *blocks, int threads, int shared_bytes);
 void emit_launch_grid(struct emitter *e, const struct dim *x, const struct dim *y,
@@ -207,6 +212,8 @@ void emit_delinear(struct emitter *e, const struct value *v, const struct value 
 
 /* True when v is computed by this kernel's group; false: it lies in memory. */
 bool emit_is_inner(const struct emitter *e, const struct value *v);
+/* The core of the emitter's group, or one of its siblings. */
+bool emit_is_core(const struct emitter *e, const struct node *node);
 
 /* Reports that this node cannot be done, once per node; the emitter has failed. */
 void emit_unsupported(struct emitter *e, const struct node *node, const char *format, ...)

@@ -32,11 +32,15 @@ bool plan_has_place(const struct plan_layout *l, const struct value *v)
 
 struct plan_place plan_place_of(struct plan_layout *l, uint32_t body, struct value *v)
 {
-    if (!plan_has_place(l, v))
-        l->place[v->id].buffer =
-            plan_is_weight(v)
-                ? plan_add_buffer(l, PLAN_BUFFER_WEIGHT, plan_weight_number(l->b, v), v, 0)
-                : plan_add_buffer(l, PLAN_BUFFER_ARENA, 0, v, body);
+    if (plan_has_place(l, v))
+        return l->place[v->id];
+    uint32_t *buffer = &l->place[v->id].buffer;
+    if (v->zeroed)
+        *buffer = plan_add_buffer(l, PLAN_BUFFER_ZEROED, 0, v, body);
+    else if (plan_is_weight(v))
+        *buffer = plan_add_buffer(l, PLAN_BUFFER_WEIGHT, plan_weight_number(l->b, v), v, 0);
+    else
+        *buffer = plan_add_buffer(l, PLAN_BUFFER_ARENA, 0, v, body);
     return l->place[v->id];
 }
 

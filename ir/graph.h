@@ -93,6 +93,7 @@ struct value {
     const char *name;               /* ONNX's name, or NULL */
     struct use *uses;               /* every operand slot that reads it; graph outputs are no uses */
     bool is_output;
+    bool zeroed;                    /* workspace of kernels, see emit_workspace_zeroed */
     void *data;                     /* scratch of the pass that runs now */
 };
 

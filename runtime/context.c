@@ -138,8 +138,10 @@ static void destroy_on_device(struct gpucc_context *context)
     }
     if (context->graph != NULL)
         driver->graph_exec_destroy(context->graph);
-    for (uint32_t i = 0; i < context->program->n_segments; i++)
+    for (uint32_t i = 0; i < context->program->n_segments; i++) {
         rt_device_free(context->device, context->regions[i].memory);
+        rt_device_free(context->device, context->regions[i].zeroed);
+    }
     for (uint32_t i = 0; i < context->program->n_buffers && context->buffers != NULL; i++) {
         rt_device_free(context->device, context->buffers[i].own);
         rt_list_clear(context, &context->buffers[i].list);

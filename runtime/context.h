@@ -13,7 +13,8 @@
 struct buffer_state {
     uint64_t address;                   /* on the device, for this run */
     int64_t bytes;                      /* its size slot */
-    uint64_t staging;                   /* INPUT, OUTPUT: the context's own memory for it */
+    uint64_t staging;                   /* INPUT, OUTPUT: the context's own memory for it; ZEROED: its
+                                           offset */
     uint64_t own;                       /* its own allocation where the device isolates buffers … */
     int64_t own_bytes;                  /* … and the size of that */
     int64_t room;                       /* bytes that its memory must have: of the larger, where an
@@ -22,10 +23,13 @@ struct buffer_state {
     struct list list;                   /* that it stands for, if it does */
 };
 
-/* The memory of the buffers that a segment places: the arena, then staging of inputs and outputs. */
+/* The memory of the buffers that a segment places: the arena, then staging of inputs and outputs; and
+ * that of zeroed buffers. */
 struct region {
     uint64_t memory;
     int64_t capacity;
+    uint64_t zeroed;                    /* memory of ZEROED buffers */
+    int64_t zeroed_bytes;
     uint32_t n_buffers;                 /* 0 for most segments of loops' bodies: nothing to place */
     bool placed;                        /* since the shapes were set */
 };

@@ -12,6 +12,12 @@ static bool round_up(int64_t bytes, int64_t *rounded)
     return true;
 }
 
+/* An input or an output. */
+static bool is_bound(const struct plan_buffer *buffer)
+{
+    return buffer->kind == PLAN_BUFFER_INPUT || buffer->kind == PLAN_BUFFER_OUTPUT;
+}
+
 static const struct plan_value *value_of(const struct gpucc_plan *plan,
                                          const struct plan_buffer *buffer)
 {
@@ -126,8 +132,7 @@ static bool place_staging(struct gpucc_context *context, uint32_t segment, int64
     for (uint32_t i = 0; i < p->n_buffers; i++) {
         struct buffer_state *state = &context->buffers[i];
         int64_t bytes;
-        if (state->segment != segment ||
-            (p->buffers[i].kind != PLAN_BUFFER_INPUT && p->buffers[i].kind != PLAN_BUFFER_OUTPUT))
+        if (state->segment != segment || !is_bound(&p->buffers[i]))
             continue;
         state->staging = (uint64_t)*total;
         if (!round_up(state->room, &bytes) || __builtin_add_overflow(*total, bytes, total))
@@ -166,9 +171,47 @@ static enum gpucc_status give_region(struct gpucc_context *context, uint32_t seg
             continue;
         if (p->buffers[i].kind == PLAN_BUFFER_ARENA)
             state->address = region->memory + (uint64_t)context->items[context->item_of[i]].offset;
-        else if (p->buffers[i].kind != PLAN_BUFFER_WEIGHT)
+        else if (is_bound(&p->buffers[i]))
             state->address = state->staging += region->memory;
     }
+    return status;
+}
+
+/* Memory like replace's, all zero once nobody waits for that. */
+static enum gpucc_status replace_by_zeros(struct gpucc_context *context, int64_t bytes,
+                                          uint64_t *memory, int64_t *size)
+{
+    const struct driver *driver = &context->device->driver;
+    enum gpucc_status status = replace(context, bytes, memory, size);
+    if (status != GPUCC_OK || bytes == 0)
+        return status;
+    int result = driver->fill8(*memory, 0, (size_t)bytes, context->stream);
+    if (result == 0)
+        result = driver->stream_synchronize(context->stream);
+    return rt_driver_status(driver, result, "clearing memory");
+}
+
+/* The segment's ZEROED buffers in one allocation. Whatever lies in it is zero between runs, so
+ * buffers may take other places in it when their sizes change. */
+static enum gpucc_status give_zeroed(struct gpucc_context *context, uint32_t segment)
+{
+    const struct program *p = context->program;
+    struct region *region = &context->regions[segment];
+    int64_t total = 0, bytes;
+    for (uint32_t i = 0; i < p->n_buffers; i++) {
+        struct buffer_state *state = &context->buffers[i];
+        if (state->segment != segment || p->buffers[i].kind != PLAN_BUFFER_ZEROED)
+            continue;
+        state->staging = (uint64_t)total;
+        if (!round_up(state->bytes, &bytes) || __builtin_add_overflow(total, bytes, &total))
+            return rt_fail(GPUCC_LIMIT, "the cleared buffers are too large");
+    }
+    enum gpucc_status status = GPUCC_OK;
+    if (total > region->zeroed_bytes)
+        status = replace_by_zeros(context, total, &region->zeroed, &region->zeroed_bytes);
+    for (uint32_t i = 0; i < p->n_buffers && status == GPUCC_OK; i++)
+        if (context->buffers[i].segment == segment && p->buffers[i].kind == PLAN_BUFFER_ZEROED)
+            context->buffers[i].address = region->zeroed + context->buffers[i].staging;
     return status;
 }
 
@@ -178,13 +221,15 @@ static enum gpucc_status give_each(struct gpucc_context *context, uint32_t segme
     const struct program *p = context->program;
     for (uint32_t i = 0; i < p->n_buffers; i++) {
         struct buffer_state *state = &context->buffers[i];
-        if (state->segment != segment || p->buffers[i].kind == PLAN_BUFFER_WEIGHT ||
+        enum plan_buffer_kind kind = p->buffers[i].kind;
+        if (state->segment != segment || kind == PLAN_BUFFER_WEIGHT ||
             p->buffers[i].alias != PLAN_NONE || shared_buffer(context, i) != PLAN_NONE)
             continue;
-        int64_t bytes = p->buffers[i].kind == PLAN_BUFFER_ARENA ? state->bytes : state->room;
+        int64_t bytes = is_bound(&p->buffers[i]) ? state->room : state->bytes;
         enum gpucc_status status = GPUCC_OK;
         if (bytes != state->own_bytes)
-            status = replace(context, bytes, &state->own, &state->own_bytes);
+            status = (kind == PLAN_BUFFER_ZEROED ? replace_by_zeros : replace)(
+                context, bytes, &state->own, &state->own_bytes);
         if (status != GPUCC_OK)
             return status;
         state->address = state->staging = state->own;
@@ -215,6 +260,8 @@ enum gpucc_status rt_place_segment(struct gpucc_context *context, uint32_t segme
     if (status == GPUCC_OK)
         status = context->device->isolate ? give_each(context, segment)
                                           : give_region(context, segment, total);
+    if (status == GPUCC_OK && !context->device->isolate)
+        status = give_zeroed(context, segment);
     region->placed = status == GPUCC_OK;
     return status;
 }

@@ -192,15 +192,17 @@ struct plan_scalar {                    /* 24 bytes */
  * PLAN_BUFFER_ALIGN-aligned and rounded up to that, so a kernel may read past the end up to there.
  * A buffer may stand for a list, which the host keeps, and whose elements have memory of their own:
  * then it has 0 bytes, and LIST steps alone use it.
+ * A ZEROED buffer's memory is its own: all zero when a context takes it, and kept from run to run. The
+ * kernels that write it leave zeros behind, so that it is zero again at the end of a run.
  * alias: an ARENA buffer that lies in the memory of another ARENA buffer, at its start. That one is no
  * alias itself, is at least as large, and its lifetime covers the alias's.
  */
 enum plan_buffer_kind { PLAN_BUFFER_ARENA, PLAN_BUFFER_INPUT, PLAN_BUFFER_OUTPUT,
-                        PLAN_BUFFER_WEIGHT };
+                        PLAN_BUFFER_WEIGHT, PLAN_BUFFER_ZEROED };
 
 struct plan_buffer {                    /* 40 bytes */
     uint32_t kind;                      /* plan_buffer_kind */
-    uint32_t index;                     /* which input, output or WEIGHTS record; ARENA: 0 */
+    uint32_t index;                     /* which input, output or WEIGHTS record; else 0 */
     uint32_t size;                      /* slot: bytes */
     uint32_t alignment;                 /* power of two <= PLAN_BUFFER_ALIGN */
     uint32_t first, last;               /* in that order; last >= first */

@@ -231,7 +231,7 @@ static bool buffer_ok(const struct gpucc_plan *plan, const struct program *p, ui
     const struct plan_buffer *buffer = &p->buffers[index];
     const struct plan_header *header = plan->header;
     bool fixed = buffer->kind == PLAN_BUFFER_ARENA && p->info->arena_bytes >= 0;
-    if (buffer->kind > PLAN_BUFFER_WEIGHT || buffer->size >= p->n_scalars ||
+    if (buffer->kind > PLAN_BUFFER_ZEROED || buffer->size >= p->n_scalars ||
         buffer->alignment == 0 || buffer->alignment > PLAN_BUFFER_ALIGN ||
         (buffer->alignment & (buffer->alignment - 1)) != 0 || buffer->reserved != 0 ||
         buffer->last < buffer->first || (buffer->last >= p->n_steps && buffer->last > 0))

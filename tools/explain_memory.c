@@ -8,7 +8,8 @@
 static const char *const kinds[] = {[PLAN_BUFFER_ARENA] = "arena",
                                     [PLAN_BUFFER_INPUT] = "input",
                                     [PLAN_BUFFER_OUTPUT] = "output",
-                                    [PLAN_BUFFER_WEIGHT] = "weight"};
+                                    [PLAN_BUFFER_WEIGHT] = "weight",
+                                    [PLAN_BUFFER_ZEROED] = "zeroed"};
 
 static bool is_shown(const struct plan_report_buffer *buffer)
 {

@@ -258,6 +258,7 @@ int mock_mem_alloc(uint64_t *pointer, size_t bytes)
         }
         blocks[i].used = true;
         mock.allocations++;
+        memset(memory + blocks[i].offset, 0xa5, blocks[i].bytes); /* nobody may count on zeros */
         *pointer = (uintptr_t)(memory + blocks[i].offset);
         return OK;
     }
