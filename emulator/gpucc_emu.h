@@ -94,6 +94,9 @@ struct gpucc_emu_counters {
 int gpucc_emu_counters(const char *kernel, struct gpucc_emu_counters *out);
 void gpucc_emu_counters_reset(void);
 
+/* The name of the i-th kernel that was loaded (one of several of a name), or NULL past the last. */
+const char *gpucc_emu_kernel(size_t i);
+
 /*
  * How often each instruction form ran, as lines "count form\n", most frequent first, of the
  * kernels of that name. Writes at most size bytes with the final NUL; returns the length needed.

@@ -115,6 +115,22 @@ API int gpucc_emu_counters(const char *kernel, struct gpucc_emu_counters *out)
     return driver_leave(CUDA_SUCCESS);
 }
 
+API const char *gpucc_emu_kernel(size_t i)
+{
+    driver_lock();
+    const char *name = NULL;
+    for (struct CUmod_st *m = driver.modules; m && !name; m = m->next) {
+        for (struct kernel *k = m->kernels; k && !name; k = k->next) {
+            /* Of several, the last one that a look-up by name would come to. */
+            if (!next_kernel(k->name, k) && i-- == 0) {
+                name = k->name;
+            }
+        }
+    }
+    driver_unlock();
+    return name;
+}
+
 API void gpucc_emu_counters_reset(void)
 {
     driver_lock();

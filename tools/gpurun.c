@@ -1,8 +1,6 @@
 /* gpurun: runs plans, tests and times them, and shows what is in them. */
 #include "gpurun.h"
-#include "../emulator/gpucc_emu.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -82,23 +80,6 @@ static bool run_once(struct session *session)
     return done;
 }
 
-static void print_statistics(const struct session *session)
-{
-    int (*counters)(const char *, struct gpucc_emu_counters *) = NULL;
-    struct gpucc_emu_counters c;
-    *(void **)&counters = dlsym(session->emulator, "gpucc_emu_counters");
-    if (counters == NULL || counters(NULL, &c) != 0)
-        return;
-    printf("launches %" PRIu64 ", copies %" PRIu64 " (%" PRIu64 " bytes), fills %" PRIu64
-           " (%" PRIu64 " bytes)\n"
-           "instructions of warps %" PRIu64 ", branches that diverged %" PRIu64 "\n"
-           "global requests %" PRIu64 ", sectors %" PRIu64 "; shared requests %" PRIu64
-           ", wavefronts %" PRIu64 "\n",
-           c.launches, c.copies, c.copied_bytes, c.fills, c.filled_bytes, c.warp_instructions,
-           c.divergences, c.global_requests, c.global_sectors, c.shared_requests,
-           c.shared_wavefronts);
-}
-
 static void on_device(struct diag *diag, const struct gpurun_options *options)
 {
     struct session session;
@@ -108,7 +89,7 @@ static void on_device(struct diag *diag, const struct gpurun_options *options)
                : options->command == COMMAND_TEST ? gpurun_test(&session)
                                                   : gpurun_bench(&session);
     if (done && options->statistics)
-        print_statistics(&session);
+        done = gpurun_statistics(&session);
     if (!done && diag->status == STATUS_OK)
         diag_error(diag, STATUS_INTERNAL, options->plan, "failed without a reason");
     session_close(&session);

@@ -23,6 +23,7 @@ struct gpurun_options {
     bool seeded;
     uint64_t seed;
     bool skip_hash, json, race, isolate, statistics;
+    const char *statistics_file;    /* JSON there; NULL: text */
     int threads;                    /* emulator: 0 = all cores */
     double rtol, atol;
     int warm_up, runs;              /* bench; runs 0: for about a second */
@@ -63,6 +64,9 @@ bool session_output(struct session *session, int output, struct tensor *tensor);
 
 /* Reports the runtime's last error. Returns false. */
 bool session_failed(struct session *session, enum gpucc_status status);
+
+/* What the emulator counted since the session opened, as the options say. False after reporting. */
+bool gpurun_statistics(struct session *session);
 
 /* Random elements: floats in [-1, 1), integers and bool 0 or 1. */
 void tensor_randomize(struct tensor *tensor, uint64_t seed);

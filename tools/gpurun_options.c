@@ -58,7 +58,7 @@ static const struct option_row {
     {"race", no_argument, OPT_RACE, ON_DEVICE},
     {"isolate", no_argument, OPT_ISOLATE, ON_DEVICE},
     {"threads", required_argument, OPT_THREADS, ON_DEVICE},
-    {"stats", no_argument, OPT_STATS, ON_DEVICE},
+    {"stats", optional_argument, OPT_STATS, ON_DEVICE},
     {"help", no_argument, 'h', ALL},
     {"version", no_argument, OPT_VERSION, ALL},
 };
@@ -92,7 +92,8 @@ void gpurun_help(void)
           "  --isolate            emulator: every buffer in an allocation of its own, so that\n"
           "                       an access beyond it is seen even if another follows\n"
           "  --threads N          emulator: host threads (default: all cores)\n"
-          "  --stats              emulator: print its counters\n"
+          "  --stats[=FILE]       emulator: print its counters, or write them to FILE as JSON,\n"
+          "                       with those of each kernel and its instructions by form\n"
           "  --skip-hash          do not check the plan's hashes (all else is checked)\n"
           "  --version, --help\n"
           "\n"
@@ -192,7 +193,9 @@ static bool apply(int code, char *argument, struct gpurun_options *o)
     case OPT_JSON: return o->json = true;
     case OPT_ISOLATE: return o->isolate = true;
     case OPT_RACE: return o->race = true;
-    case OPT_STATS: return o->statistics = true;
+    case OPT_STATS:
+        o->statistics_file = argument;
+        return o->statistics = true;
     case OPT_VERSION: return o->version = true;
     default: return o->help = true;
     }

@@ -245,6 +245,16 @@ class Gpurun(unittest.TestCase):
     def test_statistics_of_the_emulator(self):
         text = self.right("run", self.plan("add"), "--seed", 1, "--stats", "--race", "--threads", 1)
         self.assertIn("launches 2", text)
+        path = self.folder / "stats.json"
+        self.right("run", self.plan("add"), "--seed", 1, f"--stats={path}")
+        stats = json.loads(path.read_text())
+        self.assertEqual(stats["launches"], sum(k["launches"] for k in stats["kernels"]))
+        for kernel in stats["kernels"]:
+            self.assertEqual(kernel["warp_instructions"], sum(kernel["instructions"].values()))
+            self.assertGreater(kernel["global_bytes"], 0)
+            self.assertLessEqual(kernel["global_bytes"], 32 * kernel["global_sectors"])
+        self.wrong(7, "No such file", "run", self.plan("add"), "--seed", 1,
+                   f"--stats={self.folder}/none/stats.json")
 
 
 if __name__ == "__main__":
