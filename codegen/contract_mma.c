@@ -70,6 +70,7 @@ static void define_axes(const struct mma_plan *p, const struct side *s)
     struct emitter *e = c->e;
     const char *taps = "", *dilations = "", *strides = "", *image = "";
     bool padded = false;
+    const struct dim *margin = dim_const(e->g->dims, 0);
     for (int i = 0; i < c->spatial; i++) {
         const char *comma = i ? ", " : "";
         taps = arena_printf(e->g->arena, "%s%s%s", taps, comma, emit_dim(e, c->depth[1 + i]));
@@ -80,6 +81,9 @@ static void define_axes(const struct mma_plan *p, const struct side *s)
                                                    dim_const(e->g->dims, c->dilation->v[i]))));
         image = arena_printf(e->g->arena, "%s%s%s", image, comma, emit_dim(e, c->b->shape[2 + i]));
         padded |= contraction_sticks_out(c, i);
+        margin = dim_add(e->g->dims, margin,
+                         dim_mul(e->g->dims, s->tap_stride[i],
+                                 dim_max(e->g->dims, c->low->d[i], dim_const(e->g->dims, 0))));
     }
     emit_define(e, "AXES", "%d", c->spatial);
     emit_define(e, "CHANNELS", "%s", emit_dim(e, c->group_in));
@@ -88,6 +92,7 @@ static void define_axes(const struct mma_plan *p, const struct side *s)
     emit_define(e, "DILATIONS", "%s", dilations);
     emit_define(e, "TAP_STRIDES", "%s", strides);
     emit_define(e, "IMAGE", "%s", image);
+    emit_define(e, "MARGIN", "%s", emit_dim(e, margin));
 }
 
 /* --- Carried operands ------------------------------------------------------------------------ */
@@ -300,6 +305,22 @@ static void define_problem(const struct mma_plan *p)
     emit_define(e, "WAIT_ALL()", "%s", copies ? "copy_wait<0>()" : "");
 }
 
+/* Where the parts of a split depth are left, and who has come. */
+static void define_parts(const struct mma_plan *p, const struct dim *tiles)
+{
+    struct emitter *e = p->c->e;
+    struct codegen *g = e->state->c;
+    const struct mma_tile *t = &p->tile;
+    if (t->split == 1)
+        return;
+    const struct dim *sums =
+        dim_mul(e->g->dims, tiles, dim_const(e->g->dims, (int64_t)t->split * t->m * t->n));
+    enum dtype type = strcmp(p->sum, "int") == 0 ? DT_I32 : DT_F32;
+    emit_define(e, "PARTS", "%s", emit_buffer(e, emit_workspace(g, e->group, type, sums), true));
+    emit_define(e, "COUNTERS", "%s",
+                emit_buffer(e, emit_workspace_zeroed(g, e->group, DT_U32, tiles), true));
+}
+
 static void emit_plan(struct mma_plan *p)
 {
     const struct contraction *c = p->c;
@@ -307,16 +328,17 @@ static void emit_plan(struct mma_plan *p)
     struct dim_table *dims = e->g->dims;
     const struct mma_tile *t = &p->tile;
     int bytes;
-    const struct dim *blocks = dim_ceildiv(dims, p->a.rows, dim_const(dims, t->m));
+    const struct dim *tiles = dim_ceildiv(dims, p->a.rows, dim_const(dims, t->m));
+    tiles = dim_mul(dims, tiles, dim_ceildiv(dims, p->b.rows, dim_const(dims, t->n)));
+    tiles = dim_mul(dims, tiles, c->batches);
     choose_store(p);
     define_problem(p);
     emit_define(e, "ROUNDS", "%d", choose_rounds(p, &bytes));
     emit_side(p, &p->a);
     emit_side(p, &p->b);
     emit_store(p);
-    blocks = dim_mul(dims, blocks, dim_ceildiv(dims, p->b.rows, dim_const(dims, t->n)));
-    blocks = dim_mul(dims, dim_mul(dims, blocks, c->batches), dim_const(dims, t->split));
-    emit_launch(e, blocks, mma_threads(t), bytes);
+    define_parts(p, tiles);
+    emit_launch(e, dim_mul(dims, tiles, dim_const(dims, t->split)), mma_threads(t), bytes);
     emit_skeleton(e, "mma.cuh");
     emit_skeleton(e, "contract_move.cuh");
     if (p->a.way == WAY_TAPPED)
@@ -330,6 +352,11 @@ static int most_sums(const struct mma_plan *p)
     if (p->round == 2)
         return 32 * 32;
     return p->round == 1 ? 64 * 32 : 64 * 64;
+}
+
+static bool is_known(const struct dim *d)
+{
+    return dim_is_const(d, NULL);
 }
 
 bool contract_mma(struct contraction *c)
@@ -356,6 +383,7 @@ bool contract_mma(struct contraction *c)
         .most_sums = most_sums(&p),
         .small_warps = p.a.way == WAY_CARRIED || p.b.way == WAY_CARRIED,
         .copies = p.a.way != WAY_CARRIED || p.b.way != WAY_CARRIED,
+        .may_split = is_known(c->batches) && is_known(c->m) && is_known(c->n) && is_known(c->k),
     };
     p.tile = cost_mma_tile(e->target, &x);
     if (p.tile.m == 0) {

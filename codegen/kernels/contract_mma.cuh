@@ -18,7 +18,7 @@
  *   A_TYPE A_COPY A_LINEAR A_MEMORY_ALONG_K, and of B    see contract_move.cuh
  *   A_ORIGIN A_ROW_STRIDE A_K_STRIDE row_a(batch, row), and of B    if it is copied
  *   load_a(batch, row, k, to), and of B                             if it is carried
- *   AXES CHANNELS PADDED TAPS DILATIONS TAP_STRIDES IMAGE first_tap_a(batch, row, at)
+ *   AXES CHANNELS PADDED TAPS DILATIONS TAP_STRIDES IMAGE MARGIN first_tap_a(batch, row, at)
  *                     if A is an image, see contract_taps.cuh
  *   COMMIT() WAIT() WAIT_ALL()    of the copies, if there are any
  *   PARTS, COUNTERS   with SPLIT > 1: memory for them; the counters are 0 between launches
@@ -86,6 +86,7 @@ struct side_a {
     {
         return first_tap_a(ARGS, batch, row, at);
     }
+    static __device__ __forceinline__ idx_t margin(PARAMS) { return MARGIN; }
 #endif
 };
 

@@ -11,6 +11,7 @@
  *   taps(x), dilation(x)          along spatial axis x
  *   tap_stride(ARGS, x), extent(ARGS, x)
  *   first_tap(ARGS, batch, row, at)    its offset, and its position along each axis
+ *   margin(ARGS)                  how far outside the image that offset can be
  */
 typedef unsigned long long u64;
 
@@ -25,7 +26,7 @@ template <class SIDE> struct tapped {
     const type *image;
     u32 to, rows;                       /* bit i: the row of pass i exists */
     u64 inside[SIDE::axes];             /* bit 8 * tap + i: it finds this tap inside, along an axis */
-    idx_t offset[part::passes];
+    idx_t offset[part::passes];         /* not negative */
     idx_t channel, tap[SIDE::axes];     /* of the next tile, or of this thread's chunk of it */
     idx_t k;
 
@@ -33,7 +34,7 @@ template <class SIDE> struct tapped {
     {
         const int line = part::line(0), own = tile::k(line, part::chunk());
         to = base + tile::place(line, part::chunk());
-        image = SIDE::origin(ARGS) + (one_tap ? own : 0);
+        image = SIDE::origin(ARGS) + (one_tap ? own : 0) - SIDE::margin(ARGS);
         rows = 0;
 #pragma unroll
         for (int x = 0; x < SIDE::axes; x++)
@@ -43,7 +44,7 @@ template <class SIDE> struct tapped {
             const idx_t at = row + part::line(i);
             const bool there = !SIDE::guard_rows || at < SIDE::rows(ARGS);
             idx_t position[SIDE::axes];
-            offset[i] = SIDE::first_tap(ARGS, batch, there ? at : 0, position);
+            offset[i] = SIDE::first_tap(ARGS, batch, there ? at : 0, position) + SIDE::margin(ARGS);
             rows |= (u32)there << i;
 #pragma unroll
             for (int x = 0; x < SIDE::axes; x++)
@@ -55,6 +56,11 @@ template <class SIDE> struct tapped {
         }
         k = first_k + (one_tap ? 0 : own);
         find_tap();
+    }
+
+    static __device__ __forceinline__ u64 widened(idx_t at)
+    {
+        return sizeof(idx_t) == 4 ? (u64)(u32)at : (u64)at;
     }
 
     __device__ __forceinline__ void find_tap()
@@ -99,10 +105,13 @@ template <class SIDE> struct tapped {
             if (SIDE::padded)
                 mask &= (u32)(inside[x] >> (8 * (int)tap[x] & 63));
         }
+        /* What all rows have in common is added once. */
+        asm volatile("" : "+l"(from));
 #pragma unroll
         for (int i = 0; i < part::passes; i++)
             if (part::exists(i))
-                copy_async<16>(part::place(to, i) + stage, from + offset[i], mask & 1u << i);
+                copy_async<16>(part::place(to, i) + stage, from + widened(offset[i]),
+                               mask & 1u << i);
         advance();
     }
 
