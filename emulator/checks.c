@@ -135,29 +135,59 @@ void resolve_slow(struct warp *w, const struct insn *in, const uint64_t address[
 
 /* ---- Statistics ---- */
 
-void count_global(struct warp *w, const uint64_t host[LANES], uint32_t bytes)
+/* Sectors that the lanes touch, each counted once. */
+static uint32_t distinct_sectors(const struct warp *w, const uint64_t host[LANES])
 {
     uint64_t sectors[LANES];
     uint32_t n = 0;
     for (uint32_t m = w->mask; m; m &= m - 1) { /* an aligned access lies in one sector */
         uint64_t sector = host[__builtin_ctz(m)] / 32;
-        uint32_t i = 0;
-        while (i < n && sectors[i] != sector) {
-            i++;
+        uint32_t i = n; /* most are those of the lane before, or follow it */
+        while (i > 0 && sectors[i - 1] > sector) {
+            i--;
         }
-        if (i == n) {
-            sectors[n++] = sector;
+        if (i > 0 && sectors[i - 1] == sector) {
+            continue;
+        }
+        memmove(sectors + i + 1, sectors + i, (n++ - i) * sizeof *sectors);
+        sectors[i] = sector;
+    }
+    return n;
+}
+
+void count_global(struct warp *w, const uint64_t host[LANES], uint32_t bytes)
+{
+    struct statistics *s = &w->block->statistics;
+    s->global_requests++;
+    s->global_sectors += distinct_sectors(w, host);
+    s->global_bytes += (uint64_t)bytes * (uint32_t)__builtin_popcount(w->mask);
+}
+
+/* Does no bank have to give two words to the lanes from start on? */
+static bool no_conflict(const struct warp *w, const uint32_t offset[LANES], uint32_t bytes,
+                        uint32_t start, uint32_t group)
+{
+    uint32_t word_of[32], seen = 0;
+    for (uint32_t i = start; i < start + group; i++) {
+        for (uint32_t k = 0; (w->mask >> i & 1) && k < (bytes + 3) / 4; k++) {
+            uint32_t word = offset[i] / 4 + k, bank = word % 32;
+            if ((seen >> bank & 1) && word_of[bank] != word) {
+                return false;
+            }
+            seen |= UINT32_C(1) << bank;
+            word_of[bank] = word;
         }
     }
-    w->block->statistics.global_requests++;
-    w->block->statistics.global_sectors += n;
-    w->block->statistics.global_bytes += (uint64_t)bytes * (uint32_t)__builtin_popcount(w->mask);
+    return true;
 }
 
 /* Passes over the banks for the lanes from start on: the most words that one bank must give. */
 static uint32_t passes(const struct warp *w, const uint32_t offset[LANES], uint32_t bytes,
                        uint32_t start, uint32_t group)
 {
+    if (no_conflict(w, offset, bytes, start, group)) {
+        return (w->mask >> start & (UINT32_MAX >> (32 - group))) != 0;
+    }
     uint32_t words[LANES * 4], n = 0, most = 0;
     uint8_t banks[32] = {0};
     for (uint32_t i = start; i < start + group; i++) {

@@ -18,12 +18,68 @@ static inline void matrix_rows(struct warp *w, const struct insn *in, enum acces
     w->mask = all;
 }
 
-static inline void transpose_matrix(const u16 from[64], u16 to[64])
+/* The 8 rows at base + offset to a register, turned or not; does a word look like poison? */
+#ifdef EMU_SSE
+static inline void transpose_rows(__m128i r[MATRIX])
 {
-    for (int i = 0; i < 64; i++) {
-        to[i] = from[i % 8 * 8 + i / 8];
+    __m128i s[MATRIX];
+    for (int pass = 0; pass < 3; pass++) {
+        for (int i = 0; i < MATRIX; i++) {
+            s[i] = i % 2 ? _mm_unpackhi_epi16(r[i / 2], r[i / 2 + 4])
+                         : _mm_unpacklo_epi16(r[i / 2], r[i / 2 + 4]);
+        }
+        memcpy(r, s, sizeof s);
     }
 }
+
+static inline int load_matrix(const u8 *base, const u32 offset[MATRIX], void *to, int turn)
+{
+    __m128i r[MATRIX], hit = _mm_setzero_si128();
+    __m128i poison = _mm_set1_epi32((int)(POISON * 0x01010101u));
+    for (int i = 0; i < MATRIX; i++) {
+        r[i] = _mm_loadu_si128((const __m128i *)(const void *)(base + offset[i]));
+        hit = _mm_or_si128(hit, _mm_cmpeq_epi32(r[i], poison));
+    }
+    if (turn) {
+        transpose_rows(r);
+    }
+    for (int i = 0; i < MATRIX; i++) {
+        _mm_storeu_si128((__m128i *)to + i, r[i]);
+    }
+    return _mm_movemask_epi8(hit);
+}
+
+static inline void transpose_matrix(const void *from, void *to)
+{
+    __m128i r[MATRIX];
+    memcpy(r, from, sizeof r);
+    transpose_rows(r);
+    memcpy(to, r, sizeof r);
+}
+#else
+static inline void transpose_matrix(const void *from, void *to)
+{
+    const u16 *rows = from;
+    for (int i = 0; i < MATRIX * MATRIX; i++) {
+        ((u16 *)to)[i] = rows[i % MATRIX * MATRIX + i / MATRIX];
+    }
+}
+
+static inline int load_matrix(const u8 *base, const u32 offset[MATRIX], void *to, int turn)
+{
+    u32 rows[LANES], hit = 0;
+    for (int i = 0; i < MATRIX; i++) {
+        memcpy(rows + i * 4, base + offset[i], ROW);
+    }
+    EACH_LANE hit |= rows[i] == POISON * 0x01010101u;
+    if (turn) {
+        transpose_matrix(rows, to);
+    } else {
+        memcpy(to, rows, sizeof rows);
+    }
+    return hit != 0;
+}
+#endif
 
 static void check_matrix(struct warp *w, const struct insn *in, const u32 offset[LANES])
 {
@@ -36,20 +92,12 @@ static void check_matrix(struct warp *w, const struct insn *in, const u32 offset
 HANDLER(ldmatrix)
 {
     for (; in < end; in++) {
-        u32 offset[LANES], hit = 0;
+        u32 offset[LANES];
+        int hit = 0;
         matrix_rows(w, in, ACCESS_LOAD, SHARED_MATRIX, offset);
-        const u8 *base = w->block->shared;
         for (int r = 0; r < in->n; r++) {
-            u32 rows[LANES], *d = REG(u32, in->v[r]);
-            for (int i = 0; i < MATRIX; i++) {
-                memcpy(rows + i * 4, base + offset[r * MATRIX + i], ROW);
-            }
-            EACH_LANE hit |= rows[i] == POISON * 0x01010101u;
-            if (in->mod & MOD_TRANS) {
-                transpose_matrix((const u16 *)(const void *)rows, (u16 *)(void *)d);
-            } else {
-                memcpy(d, rows, sizeof rows);
-            }
+            hit |= load_matrix(w->block->shared, offset + r * MATRIX, REG(u32, in->v[r]),
+                               in->mod & MOD_TRANS);
         }
         if (__builtin_expect(hit, 0)) {
             check_matrix(w, in, offset);
@@ -66,7 +114,7 @@ HANDLER(stmatrix)
             u32 rows[LANES];
             memcpy(rows, REG(u32, in->v[r]), sizeof rows);
             if (in->mod & MOD_TRANS) {
-                transpose_matrix(REG(u16, in->v[r]), (u16 *)(void *)rows);
+                transpose_matrix(REG(u16, in->v[r]), rows);
             }
             for (int i = 0; i < MATRIX; i++) {
                 u32 to = offset[r * MATRIX + i];

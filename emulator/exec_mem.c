@@ -7,11 +7,6 @@
 #include "atomics.h"
 #include "exec_memory.h"
 
-#if defined(__SSE2__) && !defined(EMU_PLAIN_C)
-#include <immintrin.h>
-#define EMU_SSE 1
-#endif
-
 /* ---- Moving elements between memory and registers ---- */
 
 #define GATHER(TD, TM)                                                                             \

@@ -7,6 +7,11 @@
 #include "exec.h"
 #include "memory.h"
 
+#if defined(__SSE2__) && !defined(EMU_PLAIN_C)
+#include <immintrin.h>
+#define EMU_SSE 1
+#endif
+
 /* What resolving found out about the lanes' addresses. */
 enum layout { SCATTERED, CONTIGUOUS };
 
