@@ -52,6 +52,9 @@ struct mma_problem {
     bool copies, may_split;
 };
 
+/* For tests of all tiles: only those of this size, split into so many parts; 0: any. */
+extern struct mma_only { int m, n, split; } cost_mma_only;
+
 /* The tile and split that finish first; m is 0 where none fits the target. */
 struct mma_tile cost_mma_tile(const struct target *target, const struct mma_problem *x);
 

@@ -38,6 +38,8 @@ enum { LEAST_SAVING = 1000 };
 /* Bytes an SM takes in: of 64 a cycle 80 %. The second-level cache's, per nanosecond and SM. */
 enum { INTAKE = 51, CACHE = 35 };
 
+struct mma_only cost_mma_only;
+
 static int64_t ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
@@ -85,7 +87,10 @@ static int64_t time_of(const struct target *target, const struct mma_problem *x,
 static bool suits(const struct target *target, const struct mma_problem *x,
                   const struct mma_tile *t)
 {
+    const struct mma_only *only = &cost_mma_only;
     bool large = t->warp_m * t->warp_n > 32 * 64;
+    if ((only->m && t->m != only->m) || (only->n && t->n != only->n))
+        return false;
     return shared_bytes(t) <= target->shared_bytes && !(large && x->small_warps) &&
            t->warp_m * t->warp_n <= x->most_sums;
 }
@@ -105,8 +110,10 @@ struct mma_tile cost_mma_tile(const struct target *target, const struct mma_prob
         if (!suits(target, x, &t))
             continue;
         for (t.split = 1; t.split <= (x->may_split ? MOST_PARTS : 1); t.split++) {
-            if (t.split > 1 && tiles_k / t.split < LEAST_DEPTH)
+            if (t.split > 1 && tiles_k / t.split < (cost_mma_only.split ? 1 : LEAST_DEPTH))
                 break;
+            if (cost_mma_only.split && t.split != cost_mma_only.split)
+                continue;
             int64_t time = time_of(target, x, &t) + (t.split > 1 ? LEAST_SAVING : 0);
             if (time < best_time) {
                 best = t;

@@ -5,8 +5,11 @@
  *
  * DRIVER is libgpucc_emu.so, or libcuda.so.1 where there is a GPU. Inputs are random, the same at
  * every run. Free symbols take several values in turn, 0 and 1 among them where their bounds allow.
+ * A line "# target sm_89" names the target (else it is portable), and "# tile 64 32 2" the tile of
+ * the tensor cores and the parts of its depth.
  */
 #include "../../codegen/layout.h"
+#include "../../codegen/cost.h"
 #include "../../codegen/nvrtc.h"
 #include "../../codegen/target.h"
 #include "../../passes/passes.h"
@@ -257,6 +260,35 @@ static bool check_outputs(struct run *r)
 
 /* --- A file --------------------------------------------------------------------------------- */
 
+/* What the file's comments ask for. */
+static const struct target *choose_target(const struct text *text)
+{
+    const char *target = strstr(text->data, "# target "), *tile = strstr(text->data, "# tile ");
+    char name[32] = "portable";
+    struct mma_only only = {0};
+    if (target)
+        sscanf(target, "# target %31s", name);
+    if (tile && sscanf(tile, "# tile %d %d %d", &only.m, &only.n, &only.split) != 3)
+        return NULL;
+    cost_mma_only = only;
+    return target_find(name);
+}
+
+/* Has a kernel the tile that the file asks for? */
+static bool has_tile(const struct program *program)
+{
+    char define[40];
+    snprintf(define, sizeof define, "#define TILE_M %d\n", cost_mma_only.m);
+    bool found = cost_mma_only.m == 0;
+    for (int i = 0; i < program->n_steps; i++)
+        if (program->steps[i].kind == STEP_LAUNCH)
+            found |= strstr(program->steps[i].kernel->source, define) != NULL &&
+                     strstr(program->steps[i].kernel->source, "#define MMA ") != NULL;
+    if (!found)
+        fprintf(stderr, "no kernel has the tile\n");
+    return found;
+}
+
 /* The file's graph with its free symbols near `base`. */
 static bool run_once(struct driver *driver, struct nvrtc *nvrtc, struct arena *arena,
                      struct diag *diag, const char *file, const struct text *text, int64_t base,
@@ -269,12 +301,13 @@ static bool run_once(struct driver *driver, struct nvrtc *nvrtc, struct arena *a
     if (ok && possible) {
         pass_fuse_kernels(r.c.g);
         ok = graph_verify(r.c.g, "fuse_kernels");
-        r.program = ok ? codegen_program(r.c.g, target_find("portable")) : NULL;
+        const struct target *target = choose_target(text);
+        r.program = ok && target ? codegen_program(r.c.g, target) : NULL;
         size_t n = (size_t)r.c.g->n_inputs + 64;
         for (const struct node *node = r.c.g->first; node; node = node->next)
             n += (size_t)node->n_out;
         r.buffers = ARENA_ARRAY(arena, n, struct buffer);
-        ok = r.program && run_steps(&r) && check_outputs(&r);
+        ok = r.program && has_tile(r.program) && run_steps(&r) && check_outputs(&r);
     }
     for (int i = 0; i < r.n_buffers; i++)
         r.driver->mem_free(r.buffers[i].pointer);
