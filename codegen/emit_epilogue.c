@@ -51,7 +51,7 @@ static void pass_node(struct emitter *e, struct epilogue *p, struct node *node)
     const struct behind *from = NULL;
     for (int i = 0; i < node->n_in && !from; i++)
         from = find_behind(p, node->in[i]);
-    if (!from || node == e->group->core)
+    if (!from || emit_is_core(e, node))
         return;
     bool scalar = op_info[node->op].class == OC_SCALAR;
     if (!scalar && node->op != OP_reshape && node->op != OP_transpose) {
@@ -123,13 +123,16 @@ void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const
 {
     struct epilogue p = {.lanes = width};
     const struct group *group = e->group;
-    const struct node *core = group->core;
-    p.at = ARENA_ARRAY(e->g->arena, (size_t)group->n_nodes + (size_t)core->n_out, struct behind);
-    for (int i = 0; i < core->n_out; i++) {
-        struct behind *b = add_behind(e, &p, core->out[i]);
-        for (int lane = 0; lane < width; lane++)
-            memcpy(b->index + lane * MAX_RANK, index[lane],
-                   (size_t)core->out[i]->rank * sizeof **index);
+    p.at = ARENA_ARRAY(e->g->arena, (size_t)group->n_nodes + (size_t)group->core->n_out,
+                       struct behind);
+    for (int n = 0; n < group->n_nodes; n++) {
+        const struct node *node = group->nodes[n];
+        for (int i = 0; i < node->n_out && emit_is_core(e, node); i++) {
+            struct behind *b = add_behind(e, &p, node->out[i]);
+            for (int lane = 0; lane < width; lane++)
+                memcpy(b->index + lane * MAX_RANK, index[lane],
+                       (size_t)node->out[i]->rank * sizeof **index);
+        }
     }
     for (int i = 0; i < group->n_nodes; i++)
         pass_node(e, &p, group->nodes[i]);

@@ -301,6 +301,11 @@ static bool step(struct emitter *e, struct node *node, const struct index *const
     return s->v != NULL;
 }
 
+bool emit_is_core(const struct emitter *e, const struct node *node)
+{
+    return node == e->group->core || op_info[node->op].class == OC_REDUCE;
+}
+
 bool emit_is_inner(const struct emitter *e, const struct value *v)
 {
     return v->def && v->def->kernel == e->group->id;
@@ -402,7 +407,7 @@ static const char *load(struct emitter *e, struct value *v, const struct index *
 /* Can v be written as one expression whose evaluation is harmless outside its guard? */
 static bool is_plain(const struct emitter *e, const struct value *v)
 {
-    while (emit_is_inner(e, v) && v->def != e->group->core) {
+    while (emit_is_inner(e, v) && !emit_is_core(e, v->def)) {
         const struct node *node = v->def;
         bool plain = node->op == OP_reshape || node->op == OP_transpose || node->op == OP_slice ||
                      node->op == OP_expand;
@@ -576,7 +581,7 @@ void emit_access(struct emitter *e, struct value *v, const struct index *const *
         struct node *node = s.v->def;
         struct source next = {0};
         bool gathers = op_info[node->op].class == OC_GATHER;
-        if (node == e->group->core || (fill && (gathers || node->op == OP_pad)) ||
+        if (emit_is_core(e, node) || (fill && (gathers || node->op == OP_pad)) ||
             !step(e, node, s.index, &next))
             return;
         if (next.guard)

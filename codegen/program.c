@@ -79,7 +79,7 @@ static struct group *collect_groups(struct graph *g)
             continue;
         struct group *group = &groups[n->kernel];
         group->nodes[group->n_nodes++] = n;
-        if (is_core(n))
+        if (is_core(n) && !group->core)
             group->core = n;
     }
     for (int i = 0; i < g->n_kernels; i++) {

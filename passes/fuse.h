@@ -58,6 +58,13 @@ bool fuse_is_generator(const struct node *node);
 /* Must be in memory for the graph's reader or for the host. */
 bool fuse_is_wanted(const struct graph *g, const struct value *v);
 
+/* -- fuse_siblings.c -- */
+
+/* Reductions that share a pass over what they read become one kernel; maps, too, that read a value in
+ * common. */
+void fuse_sibling_reductions(struct fusion *f);
+void fuse_sibling_maps(struct fusion *f);
+
 /* -- fuse_epilogue.c -- */
 
 bool fuse_has_room(const struct fusion *f, int kernel, const struct node *node);

@@ -86,7 +86,7 @@ static bool is_stored(const struct fusion *f, const struct value *v, int kernel)
         for (const struct use *use = v->uses; use; use = use->next)
             if (use->node->kernel != kernel)
                 return true;
-        if (v->def == f->kernels[kernel].core || fuse_is_scalar(v->def))
+        if (fuse_is_core(v->def) || fuse_is_scalar(v->def))
             return false;
     }
 }
@@ -114,7 +114,8 @@ void fuse_take_epilogue(struct fusion *f, int kernel)
 {
     struct fused_kernel *k = &f->kernels[kernel];
     struct spaces spaces = {.n = 1};
-    fuse_note_results(f, k->core, 0, fuse_elements(f, k->core->out[0]));
+    for (int i = 0; i < k->n_nodes; i++) /* the core and its siblings */
+        fuse_note_results(f, k->nodes[i], 0, fuse_elements(f, k->nodes[i]->out[0]));
     enum op_class class = op_info[k->core->op].class;
     if (class == OC_SCATTER || class == OC_SELECT || class == OC_CONTROL || class == OC_LIST)
         return; /* its result is not in registers */

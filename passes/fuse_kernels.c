@@ -5,8 +5,9 @@
  * themselves.
  *
  * 1. What depends on constants alone is computed while the plan is written (KERNEL_CONSTANT).
- * 2. Every core gets a kernel. From the last core to the first, it takes the scalar maps behind it
- *    (its epilogue) as long as they stay in its index space.
+ * 2. Every core gets a kernel, but reductions that go over one operand in the same way, which share
+ *    one. From the last core to the first, it takes the scalar maps behind it (its epilogue)
+ *    as long as they stay in its index space.
  * 3. The rest is visited backwards: a node goes into the kernels that read it, as a copy in each
  *    (their prologue), where that is cheaper than a launch and a trip through memory; otherwise it
  *    becomes the result of a map kernel, joining one that reads it if that can be.
@@ -54,7 +55,7 @@ static void find_readers(const struct fusion *f, const struct node *node, struct
             r->same_space[i] = false;
             r->n++;
         }
-        bool core = by == f->kernels[by->kernel].core;
+        bool core = fuse_is_core(by);
         int64_t n = core ? fuse_multiply(fuse_elements(f, node->out[0]),
                                          fuse_core_reads(f, by, use->operand))
                          : fuse_note_of(by->out[0])->evaluations;
@@ -209,34 +210,6 @@ static void place(struct fusion *f, struct node *node)
     fuse_note_results(f, node, 0, fuse_elements(f, node->out[0]));
 }
 
-/* --- Siblings ------------------------------------------------------------------------------- */
-
-static bool can_merge(struct fusion *f, int a, int b)
-{
-    const struct fused_kernel *k = &f->kernels[a], *l = &f->kernels[b];
-    return a != b && !k->core && !l->core && l->n_nodes > 0 &&
-           k->n_nodes + l->n_nodes <= MOST_NODES && k->n_buffers + l->n_buffers <= MOST_BUFFERS &&
-           value_same_shape(k->space, l->space) && !fusion_depends(f, a, b) &&
-           !fusion_depends(f, b, a);
-}
-
-/* Merges maps into this one that have as many elements and read, maybe elsewhere in it, a value
- * that this one reads. */
-static void merge_siblings(struct fusion *f, int kernel)
-{
-    for (int i = 0; i < f->kernels[kernel].n_nodes && !f->kernels[kernel].core; i++) {
-        const struct node *node = f->kernels[kernel].nodes[i];
-        for (int k = 0; k < node->n_in; k++) {
-            const struct value *x = node->in[k];
-            if (!x->def || x->def->kernel == kernel || x->def->kernel == KERNEL_CONSTANT)
-                continue;
-            for (const struct use *use = x->uses; use; use = use->next)
-                if (use->node->kernel >= 0 && can_merge(f, kernel, use->node->kernel))
-                    fusion_merge(f, kernel, use->node->kernel);
-        }
-    }
-}
-
 /* --- The pass ------------------------------------------------------------------------------- */
 
 static bool fuse_graph(struct graph *g)
@@ -250,15 +223,16 @@ static bool fuse_graph(struct graph *g)
             if (node->body[0])
                 fusion_await(&f, kernel);
         }
+    fuse_sibling_reductions(&f);
     for (int i = 0; i < f.n; i++)
-        fuse_take_epilogue(&f, i);
+        if (f.kernels[i].n_nodes > 0)
+            fuse_take_epilogue(&f, i);
     for (struct node *node = g->last, *before; node; node = before) {
         before = node->prev;
         if (node->kernel == KERNEL_UNASSIGNED)
             place(&f, node);
     }
-    for (int i = 0; i < f.n; i++)
-        merge_siblings(&f, i);
+    fuse_sibling_maps(&f);
     fusion_order(&f);
     graph_renumber(g->root);
     return true;

@@ -296,6 +296,13 @@ template <class T> __device__ __forceinline__ T g_pow(T a, T b)
 template <> __device__ __forceinline__ float g_pow(float a, float b) { return powf(a, b); }
 template <> __device__ __forceinline__ double g_pow(double a, double b) { return pow(a, b); }
 
+//: g_pair
+// What two reductions in one pass are at; the second member may be a pair again.
+template <class A, class B> struct g_pair {
+    A a;
+    B b;
+};
+
 //: g_min
 // NaN if either is.
 template <class T> static __device__ __forceinline__ T g_min(T a, T b)
