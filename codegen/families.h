@@ -13,6 +13,7 @@ family family_map;      /* no core */
 family family_reduce;   /* reduce_*, arg_* */
 family family_row;      /* softmax, log_softmax, normalize */
 family family_contract; /* matmul, conv, conv_transpose */
+family family_attention; /* attention */
 family family_window;   /* pool_* */
 family family_scan;     /* scan_* */
 family family_scatter;  /* scatter_* */

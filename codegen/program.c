@@ -8,7 +8,7 @@
 static family *const family_of[] = {
     [OC_REDUCE] = family_reduce, [OC_ROW] = family_row,       [OC_CONTRACT] = family_contract,
     [OC_WINDOW] = family_window, [OC_SCAN] = family_scan,     [OC_SCATTER] = family_scatter,
-    [OC_SORT] = family_sort,     [OC_SELECT] = family_select,
+    [OC_SORT] = family_sort,     [OC_SELECT] = family_select, [OC_ATTENTION] = family_attention,
 };
 
 static bool is_control(const struct node *node)

@@ -446,6 +446,7 @@ bool eval_is_portable(const struct node *node)
     case OP_pow:
     case OP_softmax:
     case OP_log_softmax:
+    case OP_attention:
     case OP_pool_lp: return false;
     default: return node->op < OP_exp || node->op > OP_softplus; /* rows of ops.def side by side */
     }

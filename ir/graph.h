@@ -19,8 +19,8 @@ enum op {
     OP_COUNT
 };
 
-enum op_class { OC_SCALAR, OC_CONST, OC_VIEW, OC_REDUCE, OC_ROW, OC_CONTRACT, OC_WINDOW, OC_SCAN,
-                OC_GATHER, OC_SCATTER, OC_SORT, OC_SELECT, OC_CONTROL, OC_LIST };
+enum op_class { OC_SCALAR, OC_CONST, OC_VIEW, OC_REDUCE, OC_ROW, OC_CONTRACT, OC_ATTENTION,
+                OC_WINDOW, OC_SCAN, OC_GATHER, OC_SCATTER, OC_SORT, OC_SELECT, OC_CONTROL, OC_LIST };
 
 /* Attribute kinds, and the C type of each. */
 struct dims { int n; const struct dim *const *d; };

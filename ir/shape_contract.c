@@ -1,6 +1,9 @@
 /* Shape rules of contractions and windows. */
 #include "infer.h"
 
+#include <float.h>
+#include <math.h>
+
 /* -- Contractions -- */
 
 /* Both operands floats or both integers; the result's type is given. */
@@ -118,6 +121,67 @@ bool shape_conv_transpose(struct inference *inf)
     for (int i = 0; i < x->rank - 2; i++)
         rule_push(inf, 0, attr->size.d[i]);
     return true;
+}
+
+/* -- Attention -- */
+
+/* H, a multiple of the heads of keys and values. */
+static bool check_groups(struct inference *inf, const struct dim *heads, const struct dim *groups)
+{
+    int64_t h, n;
+    if (heads == groups)
+        return true;
+    if (!dim_is_const(heads, &h) || !dim_is_const(groups, &n) || n < 1 || h % n != 0)
+        FAIL(inf, "the number of heads must be a multiple of that of the keys'");
+    return true;
+}
+
+static bool check_attention(struct inference *inf)
+{
+    const struct attr_attention *attr = &inf->node->attr.attention;
+    const struct value *q = rule_in(inf, 0);
+    if (!dtype_is_float(attr->to))
+        FAIL(inf, "its result must be floats");
+    for (int i = 0; i < 3; i++)
+        if (!dtype_is_float(rule_in(inf, i)->type) || rule_in(inf, i)->rank != 4)
+            FAIL(inf, "operand %d must be floats of rank 4", i);
+    if (!rule_same_type(inf, q, rule_in(inf, 1)))
+        return false;
+    if (!(attr->softcap >= 0) || attr->softcap > FLT_MAX || !isfinite(attr->scale))
+        FAIL(inf, "scale must be finite, and softcap neither infinite nor negative");
+    if (!attr->causal && !dim_is(attr->offset, 0))
+        FAIL(inf, "offset means nothing where it is not causal");
+    return true;
+}
+
+static bool check_bias(struct inference *inf, const struct dim *const *scores)
+{
+    const struct value *bias = rule_in(inf, 3);
+    if ((!dtype_is_float(bias->type) && bias->type != DT_BOOL) || bias->rank != 4)
+        FAIL(inf, "operand 3 must be floats or bool of rank 4");
+    for (int i = 0; i < 4; i++)
+        if (!rule_axis_equal(inf, bias->shape[i], scores[i], i, "of the scores"))
+            return false;
+    return true;
+}
+
+bool shape_attention(struct inference *inf)
+{
+    if (!check_attention(inf))
+        return false;
+    const struct value *q = rule_in(inf, 0), *k = rule_in(inf, 1), *v = rule_in(inf, 2);
+    const struct dim *scores[4] = {q->shape[0], q->shape[1], q->shape[2], k->shape[2]};
+    inf->out[0].type = inf->node->attr.attention.to;
+    for (int i = 0; i < 3; i++)
+        rule_push(inf, 0, q->shape[i]);
+    rule_push(inf, 0, v->shape[3]);
+    return rule_axis_equal(inf, q->shape[0], k->shape[0], 0, "of the operands") &&
+           rule_axis_equal(inf, k->shape[0], v->shape[0], 0, "of the operands") &&
+           rule_axis_equal(inf, k->shape[1], v->shape[1], 1, "of keys and values") &&
+           rule_axis_equal(inf, k->shape[2], v->shape[2], 2, "of keys and values") &&
+           rule_axis_equal(inf, q->shape[3], k->shape[3], 3, "of the operands") &&
+           check_groups(inf, q->shape[1], k->shape[1]) &&
+           (inf->node->n_in < 4 || check_bias(inf, scores));
 }
 
 /* -- Windows -- */

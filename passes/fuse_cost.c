@@ -61,6 +61,12 @@ int64_t fuse_core_reads(const struct fusion *f, const struct node *core, int ope
         if (core->op != OP_matmul && operand == 1)
             reads = fuse_elements(f, y) / size_estimate(f, y->shape[1]);
         return (reads + TILE - 1) / TILE;
+    case OC_ATTENTION:
+        if (operand == 0 || operand == 3)
+            return 1;
+        reads = (size_estimate(f, y->shape[2]) + TILE - 1) / TILE;
+        return fuse_multiply(reads, size_estimate(f, y->shape[1])) /
+               size_estimate(f, core->in[operand]->shape[1]);
     case OC_WINDOW:
         reads = fuse_multiply(fuse_elements(f, y), 1);
         return 1 + reads / fuse_elements(f, core->in[0]);
@@ -76,6 +82,7 @@ bool fuse_is_core(const struct node *node)
     case OC_REDUCE:
     case OC_ROW:
     case OC_CONTRACT:
+    case OC_ATTENTION:
     case OC_WINDOW:
     case OC_SCAN:
     case OC_SCATTER:
@@ -105,6 +112,9 @@ bool fuse_is_wanted(const struct graph *g, const struct value *v)
         return true;
     for (int i = 0; i < g->root->n_symbols; i++)
         if (g->root->symbols[i].kind == SYMBOL_ELEMENT && g->root->symbols[i].value == v)
+            return true;
+    for (const struct use *use = v->uses; use; use = use->next)
+        if (use->node->kernel == KERNEL_IN_PLACE)
             return true;
     return false;
 }

@@ -105,9 +105,9 @@ static void scalar_table(struct text *out)
 
 static void tensor_table(struct text *out)
 {
-    static const char *const classes[] = {"scalar",   "const",  "view",   "reduce", "row",
-                                          "contract", "window", "scan",   "gather", "scatter",
-                                          "sort",     "select", "control", "list"};
+    static const char *const classes[] = {"scalar",   "const",     "view",   "reduce",  "row",
+                                          "contract", "attention", "window", "scan",    "gather",
+                                          "scatter",  "sort",      "select", "control", "list"};
     static const char *const kinds[] = {"int",  "bool", "float", "type", "axes",    "dim",
                                         "dims", "ints", "perm",  "mode", "combine", "elements"};
     text_printf(out, "| op | class | operands | results | attributes |\n|---|---|---|---|---|\n");

@@ -1,0 +1,168 @@
+/*
+ * Attention by tensor cores: prints what attention_mma.cuh wants to know. Keys and values are
+ * copied to shared memory without passing by the registers where they lie in memory as they are
+ * wanted, with rows at a constant distance; a view of a merged product does. Otherwise they are
+ * loaded like any value.
+ */
+#include "attention.h"
+#include "emit_state.h"
+
+#include <string.h>
+
+enum { CHUNK = 8 };      /* elements moved at once */
+enum { TILE_KEYS = 64 }; /* keys at a time */
+enum { MOST_DEPTH = 128 };
+
+/* Keys or values. */
+struct keys_side {
+    const struct attention *a;
+    struct value *v;
+    char letter;
+    bool copied;
+    struct value *buffer;
+    const struct dim *stride; /* of rows, in elements */
+};
+
+/* The coefficient of a variable that the index depends on in no other way; NULL: it does. */
+static const struct dim *coefficient(struct emitter *e, const struct index *x,
+                                     const struct index *variable)
+{
+    const struct dim *found = dim_const(e->g->dims, 0);
+    if (variable->n_terms == 0)
+        return found;
+    for (int i = 0; i < x->n_terms; i++) {
+        const struct atom *atom = x->terms[i].atom;
+        if (atom == variable->terms[0].atom)
+            found = x->terms[i].coefficient;
+        else if (atom->of && index_depends(atom->of, variable->terms[0].atom))
+            return NULL;
+    }
+    return found;
+}
+
+/* Sees whether rows can be copied: chunks of neighbours, aligned, and rows at a constant distance.
+ */
+static void look(struct emitter *e, void *context)
+{
+    struct keys_side *s = context;
+    const struct index *at[MAX_RANK];
+    const struct index *row = index_var(e->ix, "row", s->v->shape[2]);
+    const struct index *d = index_var(e->ix, "d", s->v->shape[3]);
+    struct access x;
+    attention_key(s->a, row, d, at);
+    emit_access(e, s->v, at, &x);
+    if (x.kind != ACCESS_VIEWED || x.guard || x.buffer->type != s->v->type)
+        return;
+    const struct dim *along = coefficient(e, x.offset, d);
+    const struct dim *stride = coefficient(e, x.offset, row);
+    if (!along || !dim_is(along, 1) || !stride)
+        return;
+    const struct index *rest = index_sub(e->ix, x.offset, d);
+    const struct dim *chunk = dim_const(e->g->dims, CHUNK);
+    if (!index_terms_divisible(e->ix, rest, CHUNK) ||
+        !dim_is(dim_mod(e->g->dims, rest->constant, chunk), 0))
+        return;
+    s->copied = true;
+    s->buffer = x.buffer;
+    s->stride = stride;
+}
+
+static void emit_side(struct keys_side *s)
+{
+    struct emitter *e = s->a->e;
+    struct arena *arena = e->g->arena;
+    const char upper = s->letter == 'k' ? 'K' : 'V';
+    const struct index *lane = index_var(e->ix, "lane", dim_const(e->g->dims, 2));
+    emit_probe(e, 2, lane, look, s);
+    emit_define(e, arena_printf(arena, "%c_COPIED", upper), "%d", s->copied);
+    if (!s->copied) {
+        attention_load(s->a, s->letter, CHUNK, emit_storage_type(s->v->type));
+        return;
+    }
+    const struct index *at[MAX_RANK];
+    struct access x;
+    emit_define(e, arena_printf(arena, "%c_ORIGIN", upper), "%s", emit_buffer(e, s->buffer, false));
+    emit_define(e, arena_printf(arena, "%c_STRIDE", upper), "%s", emit_dim(e, s->stride));
+    emit_function(e, "idx_t", s->letter == 'k' ? "row_k" : "row_v", "idx_t plane, idx_t row");
+    attention_key(s->a, index_var(e->ix, "row", s->v->shape[2]), index_const(e->ix, 0), at);
+    emit_access(e, s->v, at, &x);
+    emit_line(e, "return %s;", emit_index(e, x.offset));
+    emit_function_end(e);
+}
+
+static int padded(int extent)
+{
+    return (extent + 15) / 16 * 16;
+}
+
+/* Bytes of a line of so many elements in shared memory: an odd number of chunks, so that the same
+ * chunk of 8 lines lies in all the banks. */
+static int pitch(int extent)
+{
+    return (padded(extent) / CHUNK | 1) * 16;
+}
+
+static int shared_of(const struct attention *a, int warps, int stages)
+{
+    int lines =
+        16 * warps * pitch(a->depth) + stages * TILE_KEYS * (pitch(a->depth) + pitch(a->width));
+    int results = 16 * warps * (padded(a->width) + 8) * 4;
+    return lines > results ? lines : results;
+}
+
+/* As many warps, of 16 queries each, as leave work for all multiprocessors. */
+static int choose_warps(const struct attention *a)
+{
+    int64_t queries = cost_guess(a->e->g, a->queries), planes = cost_guess(a->e->g, a->planes);
+    int warps = 4;
+    while (warps > 1 &&
+           (queries <= 8 * warps ||
+            (queries + 16 * warps - 1) / (16 * warps) * planes < a->e->target->multiprocessors))
+        warps /= 2;
+    return warps;
+}
+
+static bool suits(const struct attention *a)
+{
+    enum dtype type = a->q->type;
+    return a->e->target->sm >= 80 && (type == DT_F16 || type == DT_BF16) && a->v->type == type &&
+           a->depth % CHUNK == 0 && a->width % CHUNK == 0 && a->depth <= MOST_DEPTH &&
+           a->width <= MOST_DEPTH && a->y->type != DT_F64;
+}
+
+bool attention_mma(struct attention *a)
+{
+    struct emitter *e = a->e;
+    struct dim_table *dims = e->g->dims;
+    if (!suits(a))
+        return false;
+    int warps = choose_warps(a), stages = a->depth > 64 || a->width > 64 ? 2 : 3;
+    int bytes = shared_of(a, warps, stages);
+    if (bytes > e->target->shared_bytes)
+        return false;
+    const char *name = a->q->type == DT_F16 ? "f16" : "bf16";
+    struct keys_side k = {.a = a, .v = a->k, .letter = 'k'}, v = {.a = a, .v = a->v, .letter = 'v'};
+    attention_define(a, "float");
+    emit_define(e, "ELEMENT", "2");
+    emit_define(e, "MMA_SHAPE", "32");
+    emit_define(e, "SUM", "float");
+    emit_define(e, "ROUND", "0");
+    emit_define(e, "TYPE", "%s", emit_storage_type(a->q->type));
+    emit_define(e, "MMA", "\"mma.sync.aligned.m16n8k16.row.col.f32.%s.%s.f32\"", name, name);
+    emit_define(e, "PACK", "\"cvt.rn.%sx2.f32\"", name);
+    emit_define(e, "WARPS", "%d", warps);
+    emit_define(e, "STAGES", "%d", stages);
+    emit_define(e, "TILE_KEYS", "%d", TILE_KEYS);
+    /* The scale goes into the exponent where nothing comes between. */
+    emit_define(e, "PLAIN", "%d", !a->bias && a->attr->softcap == 0 && a->attr->scale > 0);
+    attention_load(a, 'q', CHUNK, emit_storage_type(a->q->type));
+    emit_side(&k);
+    emit_side(&v);
+    attention_store(a, CHUNK);
+    const struct dim *tiles = dim_ceildiv(dims, a->queries, dim_const(dims, 16 * warps));
+    emit_launch(e, dim_mul(dims, a->planes, tiles), warps * 32, bytes);
+    emit_skeleton(e, "mma.cuh");
+    emit_skeleton(e, "attention.cuh");
+    emit_skeleton(e, "attention_mma.cuh");
+    return true;
+}
