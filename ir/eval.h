@@ -35,6 +35,15 @@ struct tensor_list {
  */
 bool eval_graph(struct graph *g, const struct tensor *inputs, struct tensor *outputs);
 
+/*
+ * The same, but hands each value that has a name to visit as soon as it is computed, in the graph's
+ * order, and keeps none longer than nodes need it: values of the graph itself, not of its bodies. The
+ * tensor is the evaluator's, for the time of the call. A visit that returns false ends the run; its
+ * failure is the visitor's to report.
+ */
+typedef bool eval_visitor(void *context, const struct value *v, const struct tensor *t);
+bool eval_visit(struct graph *g, const struct tensor *inputs, eval_visitor *visit, void *context);
+
 /* The value of v, which must depend on const nodes alone. out->data is malloc'ed. Intermediate
  * values are freed as soon as they are used. */
 bool eval_constant(struct graph *g, const struct value *v, struct tensor *out);

@@ -85,9 +85,10 @@ static void on_device(struct diag *diag, const struct gpurun_options *options)
     struct session session;
     bool done = session_open(&session, diag, options);
     if (done)
-        done = options->command == COMMAND_RUN    ? run_once(&session)
-               : options->command == COMMAND_TEST ? gpurun_test(&session)
-                                                  : gpurun_bench(&session);
+        done = options->command == COMMAND_RUN       ? run_once(&session)
+               : options->command == COMMAND_TEST    ? gpurun_test(&session)
+               : options->command == COMMAND_COMPARE ? gpurun_compare(&session)
+                                                     : gpurun_bench(&session);
     if (done && options->statistics)
         done = gpurun_statistics(&session);
     if (!done && diag->status == STATUS_OK)

@@ -1,17 +1,19 @@
-/* gpurun's parts: options, a plan opened on a device, and the four commands. */
+/* gpurun's parts: options, a plan opened on a device, and the commands. */
 #ifndef GPUCC_TOOLS_GPURUN_H
 #define GPUCC_TOOLS_GPURUN_H
 
 #include "../runtime/gpucc_runtime.h"
 #include "tensor_io.h"
 
-enum command { COMMAND_RUN, COMMAND_TEST, COMMAND_BENCH, COMMAND_INSPECT, COMMAND_COUNT };
+enum command { COMMAND_RUN, COMMAND_TEST, COMMAND_BENCH, COMMAND_COMPARE, COMMAND_INSPECT,
+               COMMAND_COUNT };
 
 struct named_text { const char *name, *text; };
 
 struct gpurun_options {
     enum command command;
     const char *plan;
+    const char *reference;          /* compare: a model, or a data set */
     const char **folders;           /* test: data sets */
     int n_folders;
     bool emulator;
@@ -26,6 +28,7 @@ struct gpurun_options {
     const char *statistics_file;    /* JSON there; NULL: text */
     int threads;                    /* emulator: 0 = all cores */
     double rtol, atol;
+    bool tolerance_given;           /* by --rtol or --atol */
     int warm_up, runs;              /* bench; runs 0: for about a second */
     bool help, version;
 };
@@ -84,6 +87,7 @@ struct comparison tensor_compare(const struct tensor *got, const struct tensor *
 
 bool gpurun_test(struct session *session);
 bool gpurun_bench(struct session *session);
+bool gpurun_compare(struct session *session);
 /* Needs no device. */
 bool gpurun_inspect(struct diag *diag, const struct gpurun_options *options);
 

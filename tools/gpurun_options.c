@@ -34,8 +34,9 @@ enum {
     RUN = 1 << COMMAND_RUN,
     TEST = 1 << COMMAND_TEST,
     BENCH = 1 << COMMAND_BENCH,
+    COMPARE = 1 << COMMAND_COMPARE,
     INSPECT = 1 << COMMAND_INSPECT,
-    ON_DEVICE = RUN | TEST | BENCH,
+    ON_DEVICE = RUN | TEST | BENCH | COMPARE,
     ALL = ON_DEVICE | INSPECT
 };
 
@@ -44,15 +45,15 @@ static const struct option_row {
     int has_argument, code, commands;
 } rows[] = {
     {"device", required_argument, OPT_DEVICE, ON_DEVICE},
-    {"input", required_argument, OPT_INPUT, RUN | BENCH},
-    {"inputs", required_argument, OPT_INPUTS, RUN | BENCH},
-    {"seed", required_argument, OPT_SEED, RUN | BENCH},
-    {"shape", required_argument, OPT_SHAPE, RUN | BENCH},
+    {"input", required_argument, OPT_INPUT, RUN | BENCH | COMPARE},
+    {"inputs", required_argument, OPT_INPUTS, RUN | BENCH | COMPARE},
+    {"seed", required_argument, OPT_SEED, RUN | BENCH | COMPARE},
+    {"shape", required_argument, OPT_SHAPE, RUN | BENCH | COMPARE},
     {"outputs", required_argument, OPT_OUTPUTS, RUN},
     {"skip-hash", no_argument, OPT_SKIP_HASH, ALL},
-    {"json", no_argument, OPT_JSON, INSPECT},
-    {"rtol", required_argument, OPT_RTOL, TEST},
-    {"atol", required_argument, OPT_ATOL, TEST},
+    {"json", no_argument, OPT_JSON, INSPECT | COMPARE},
+    {"rtol", required_argument, OPT_RTOL, TEST | COMPARE},
+    {"atol", required_argument, OPT_ATOL, TEST | COMPARE},
     {"warm-up", required_argument, OPT_WARM_UP, BENCH},
     {"runs", required_argument, OPT_RUNS, BENCH},
     {"race", no_argument, OPT_RACE, ON_DEVICE},
@@ -65,7 +66,7 @@ static const struct option_row {
 
 enum { N_ROWS = sizeof rows / sizeof rows[0] };
 
-static const char *const commands[COMMAND_COUNT] = {"run", "test", "bench", "inspect"};
+static const char *const commands[COMMAND_COUNT] = {"run", "test", "bench", "compare", "inspect"};
 
 void gpurun_help(void)
 {
@@ -74,6 +75,7 @@ void gpurun_help(void)
           "gpurun run PLAN {(--input NAME=FILE)… | --inputs DIR | --seed N} [--outputs DIR]\n"
           "gpurun test PLAN DIR… [--rtol R] [--atol A]\n"
           "gpurun bench PLAN [inputs as for run; default --seed 1] [--warm-up N] [--runs N]\n"
+          "gpurun compare MODEL|DIR PLAN [inputs as for bench] [--rtol R] [--atol A] [--json]\n"
           "gpurun inspect PLAN [--json]\n"
           "\n"
           "  --device=cuda[:N]    GPU number N (default: cuda:0)\n"
@@ -86,7 +88,8 @@ void gpurun_help(void)
           "  --shape NAME=DIMS    shape of an input, for --seed (free dims are 1 unless given)\n"
           "                       and raw files: --shape image=8x3x224x224\n"
           "  --outputs DIR        write output_0.pb, … there, as in ONNX's test data\n"
-          "  --rtol R, --atol A   allow |a-b| <= A + R*|b| (default 1e-3, 1e-7)\n"
+          "  --rtol R, --atol A   allow |a-b| <= A + R*|b| (default 1e-3, 1e-7); compare: R of\n"
+          "                       the largest |b|, and exit 4 only where one of them is given\n"
           "  --warm-up N, --runs N  runs before the timing, and timed ones\n"
           "  --race               emulator: look for races on shared memory\n"
           "  --isolate            emulator: every buffer in an allocation of its own, so that\n"
@@ -97,6 +100,9 @@ void gpurun_help(void)
           "  --skip-hash          do not check the plan's hashes (all else is checked)\n"
           "  --version, --help\n"
           "\n"
+          "compare runs the plan step by step and holds each value that a kernel leaves in\n"
+          "memory against the reference evaluator's of the ONNX model that the plan was made\n"
+          "of; with DIR, a data set, the outputs alone against its.\n"
           "A DIR of test is a data set (input_*.pb, output_*.pb) or holds test_data_set_*.\n"
           "Exit codes: 0 ok, 2 usage, 3 unsupported, 4 numbers out of tolerance, 5 limit,\n"
           "6 no device or driver, 7 file cannot be read or written, 8 plan damaged or unfit.\n",
@@ -175,8 +181,8 @@ static bool apply(int code, char *argument, struct gpurun_options *o)
         o->seeded = true;
         o->seed = (uint64_t)number;
         return done;
-    case OPT_RTOL: return parse_tolerance(argument, &o->rtol);
-    case OPT_ATOL: return parse_tolerance(argument, &o->atol);
+    case OPT_RTOL: return (o->tolerance_given = true) && parse_tolerance(argument, &o->rtol);
+    case OPT_ATOL: return (o->tolerance_given = true) && parse_tolerance(argument, &o->atol);
     case OPT_WARM_UP:
         done = parse_int(argument, 0, MAX_RUNS, &number);
         o->warm_up = (int)number;
@@ -193,9 +199,7 @@ static bool apply(int code, char *argument, struct gpurun_options *o)
     case OPT_JSON: return o->json = true;
     case OPT_ISOLATE: return o->isolate = true;
     case OPT_RACE: return o->race = true;
-    case OPT_STATS:
-        o->statistics_file = argument;
-        return o->statistics = true;
+    case OPT_STATS: o->statistics_file = argument; return o->statistics = true;
     case OPT_VERSION: return o->version = true;
     default: return o->help = true;
     }
@@ -238,7 +242,9 @@ static bool check(struct diag *diag, struct gpurun_options *o, int n_rest)
         return usage(diag, "%s needs a PLAN", commands[o->command]);
     if (o->command == COMMAND_TEST && n_rest < 2)
         return usage(diag, "test needs a DIR%s", "");
-    if (o->command != COMMAND_TEST && n_rest > 1)
+    if (o->command == COMMAND_COMPARE && n_rest != 2)
+        return usage(diag, "compare needs a MODEL or DIR, and a PLAN%s", "");
+    if (o->command != COMMAND_TEST && o->command != COMMAND_COMPARE && n_rest > 1)
         return usage(diag, "%s takes one PLAN", commands[o->command]);
     if ((o->n_inputs > 0) + (o->inputs_folder != NULL) + o->seeded > 1)
         return usage(diag, "--input, --inputs and --seed%s exclude each other", "");
@@ -252,7 +258,7 @@ bool gpurun_options_parse(struct diag *diag, int argc, char **argv, struct gpuru
     *o = (struct gpurun_options){
         .command = COMMAND_COUNT, .rtol = 1e-3, .atol = 1e-7, .warm_up = 10};
     if (argc < 2)
-        return usage(diag, "which command? run, test, bench or inspect%s", "");
+        return usage(diag, "which command? run, test, bench, compare or inspect%s", "");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return o->help = true;
     if (strcmp(argv[1], "--version") == 0)
@@ -272,8 +278,11 @@ bool gpurun_options_parse(struct diag *diag, int argc, char **argv, struct gpuru
     argc--, argv++; /* the command takes the program's place */
     if (!parse_options(diag, argc, argv, o) || !check(diag, o, argc - optind))
         return false;
+    bool compares = o->command == COMMAND_COMPARE;
     for (int i = optind; i < argc; i++)
-        if (i == optind)
+        if (compares && i == optind)
+            o->reference = argv[i];
+        else if (i == optind + compares)
             o->plan = argv[i];
         else
             o->folders[o->n_folders++] = argv[i];
