@@ -43,6 +43,9 @@ __attribute__((format(printf, 2, 3))) CUresult driver_error(CUresult code, const
 /* Reads the environment once. */
 void driver_configure_once(void);
 
+/* Shared memory that a block may have when its kernel asks for it, on a device of that SM. */
+int driver_shared_optin(int sm);
+
 /* Adds the counts of more to those of to. */
 void gpucc_emu_add(struct gpucc_emu_counters *to, const struct gpucc_emu_counters *more);
 

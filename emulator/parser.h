@@ -1,7 +1,7 @@
 /*
- * Inside the parser: tokens, types, variables and operands (tokens.c) for functions and modules
- * (parse.c). A failure is noted once and moves the cursor to the end of the text, so that every
- * loop ends by itself; the text is hostile, so counts and depths are bounded.
+ * Inside the parser: tokens and operands (tokens.c), types, variables and registers (declare.c),
+ * functions and modules (parse.c). A failure is noted once and moves the cursor to the end of the
+ * text, so that every loop ends by itself; the text is hostile, so counts and depths are bounded.
  */
 #ifndef EMU_PARSER_H
 #define EMU_PARSER_H
@@ -39,12 +39,15 @@ bool accept(struct parser *p, char c);
 void expect(struct parser *p, char c);
 struct slice name(struct parser *p);
 struct slice dotted(struct parser *p);
+void number(struct parser *p, struct operand *o);
+int64_t signed_number(struct parser *p);
 uint64_t count(struct parser *p);
 struct slice directive(struct parser *p);
 struct variable *variable(struct parser *p, enum space space);
 void place(struct parser *p, struct variable *v, uint64_t *bytes);
 bool declare(struct parser *p, struct slice d, bool external);
 void registers(struct parser *p);
+bool find_register(struct parser *p, struct slice s, uint32_t *reg);
 bool inside(const struct function *f, uint32_t scope, uint32_t outer);
 void operand(struct parser *p, struct operand *o, int depth);
 
