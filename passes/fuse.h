@@ -55,7 +55,7 @@ bool fuse_is_core(const struct node *node);
 bool fuse_is_scalar(const struct node *node);
 /* Values of their own: always made where they are read. */
 bool fuse_is_generator(const struct node *node);
-/* Must be in memory for the graph's reader or for the host. */
+/* Must be in memory for the graph's reader, for the host, or where it lies in a concat. */
 bool fuse_is_wanted(const struct graph *g, const struct value *v);
 
 /* -- fuse_siblings.c -- */

@@ -96,6 +96,8 @@ void fusion_begin(struct fusion *f, struct graph *g)
         for (int i = 0; i < node->n_out; i++)
             node->out[i]->data = NULL;
         bool wanted = node->n_out > 0 && fuse_is_wanted(g, node->out[0]);
+        if (node->kernel == KERNEL_IN_PLACE)
+            continue;
         node->kernel = KERNEL_UNASSIGNED;
         if (node->op == OP_constant || (!wanted && depends_on_constants(node)))
             node->kernel = KERNEL_CONSTANT;

@@ -102,13 +102,25 @@ void fusion_await(struct fusion *f, int kernel)
         }
 }
 
+/* The node, or what makes the operands of a concat made in place (place_concats bounds the depth). */
+static void push_makers(struct list *l, struct node *node)
+{
+    if (node->kernel != KERNEL_IN_PLACE) {
+        push(l, node);
+        return;
+    }
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i]->def)
+            push_makers(l, node->in[i]->def);
+}
+
 /* Everything that must have run before node, one step back. */
 static void push_dependencies(const struct fusion *f, struct list *l, const struct node *node)
 {
     struct sources sources = {f, l};
     for (int i = 0; i < node->n_in; i++)
         if (node->in[i]->def)
-            push(l, node->in[i]->def);
+            push_makers(l, node->in[i]->def);
     if (f->reads_back)
         node_visit_dims(node, push_sources, &sources);
     for (int i = 0; node->body[0] && i < f->kernels[node->kernel].n_awaited; i++)

@@ -46,6 +46,7 @@ bool pass_split_kernels(struct graph *g);
     PASS(fold_quantization, "contractions of quantized values multiply their 8-bit numbers")       \
     PASS(set_precision, "types of values as --precision and --keep ask for them")                  \
     PASS(remove_dead, "nodes whose results nobody reads")                                          \
+    PASS(place_concats, "operands written where they lie in a concat's result, without a copy")    \
     PASS(fuse_kernels, "assign every node to a kernel: cores with their prologues and epilogues")
 
 #define PASS(name, text) bool pass_##name(struct graph *g);
