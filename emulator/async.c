@@ -43,6 +43,7 @@ uint64_t async_source(struct warp *w, const struct insn *in, int lane, uint64_t 
         w->mask = UINT32_C(1) << lane;
         host[lane] = (uint64_t)(uintptr_t)p;
         count_global(w, host, bytes);
+        note_touched(w, in, lane, p, ACCESS_LOAD);
         w->block->statistics.global_requests--; /* a part of one */
         w->mask = mask;
     }

@@ -6,6 +6,7 @@
 
 #include "async.h"
 #include "memory.h"
+#include "touched.h"
 
 static const char *const verbs[] = {
     [ACCESS_LOAD] = "load", [ACCESS_STORE] = "store", [ACCESS_ATOMIC] = "atomic"};
@@ -87,6 +88,27 @@ static uint64_t generic_shared(struct warp *w, const struct insn *in, int lane, 
     return host;
 }
 
+void note_touched(struct warp *w, const struct insn *in, int lane, const void *host,
+                  enum access access)
+{
+    if (!touched_mark(w->block->touched, host, access != ACCESS_STORE, access != ACCESS_LOAD)) {
+        fault(w, in, lane, "the emulator is out of memory for its statistics");
+    }
+}
+
+void note_all_touched(struct warp *w, const struct insn *in, const uint64_t host[LANES],
+                      enum access access)
+{
+    uint64_t before = 0; /* neighbours often share a sector */
+    for (uint32_t m = w->mask; m; m &= m - 1) {
+        int i = __builtin_ctz(m);
+        if (host[i] / SECTOR_BYTES != before) {
+            note_touched(w, in, i, (const void *)(uintptr_t)host[i], access);
+        }
+        before = host[i] / SECTOR_BYTES;
+    }
+}
+
 void resolve_slow(struct warp *w, const struct insn *in, const uint64_t address[LANES],
                   uint32_t bytes, enum access access, uint64_t host[LANES])
 {
@@ -122,6 +144,9 @@ void resolve_slow(struct warp *w, const struct insn *in, const uint64_t address[
                       why);
             }
             host[i] = (uint64_t)(uintptr_t)p;
+            if (b->count) {
+                note_touched(w, in, i, p, access);
+            }
         }
         any = host[i];
     }

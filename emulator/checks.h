@@ -24,6 +24,12 @@ void check_written(struct warp *w, const struct insn *in, const uint32_t offset[
 _Noreturn void fault_address(struct warp *w, const struct insn *in, int lane, uint64_t address,
                              uint32_t bytes, enum access access, const char *space, uint64_t size);
 
+/* Statistics: a lane's access of global memory. */
+void note_touched(struct warp *w, const struct insn *in, int lane, const void *host,
+                  enum access access);
+/* … of those of all lanes. */
+void note_all_touched(struct warp *w, const struct insn *in, const uint64_t host[LANES],
+                      enum access access);
 void count_global(struct warp *w, const uint64_t host[LANES], uint32_t bytes);
 void count_shared(struct warp *w, const struct insn *in, const uint32_t offset[LANES],
                   uint32_t bytes, enum shared_kind kind);

@@ -60,6 +60,7 @@ static inline enum layout resolve_global_at(struct warp *w, const struct insn *i
         if (__builtin_expect(fits && !(access != ACCESS_LOAD && a->read_only), 1)) {
             if (w->block->count) {
                 count_global(w, host, bytes);
+                note_all_touched(w, in, host, access);
             }
             return mask == ALL_LANES && !different ? CONTIGUOUS : SCATTERED;
         }

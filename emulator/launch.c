@@ -13,6 +13,7 @@
 #include "checks.h"
 #include "cu.h"
 #include "pool.h"
+#include "touched.h"
 
 struct launch {
     struct kernel *k;
@@ -25,6 +26,7 @@ struct launch {
     atomic_int failed;     /* a CUresult */
     pthread_mutex_t mutex; /* guards what follows */
     struct gpucc_emu_counters *counters;
+    struct touched *touched; /* with statistics */
     char *message;
     size_t size;
 };
@@ -201,6 +203,7 @@ static struct worker *worker_create(struct launch *l)
     b->params = l->params;
     b->param_bytes = (uint32_t)k->function->param_bytes;
     b->count = l->options->statistics;
+    b->touched = l->touched;
     for (uint32_t i = 0; i < l->n_warps; i++) {
         struct warp *w = &x->warps[i];
         w->block = b;
@@ -384,7 +387,15 @@ int launch_run(struct kernel *k, const struct launch_shape *shape, const unsigne
     l.stride = stride(l.n_blocks, options->shuffle);
     snprintf(message, size, "kernel %s: out of memory", k->name);
     uint64_t threads = (uint64_t)options->threads;
+    if (options->statistics && !(l.touched = touched_create())) {
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
     pool_run(work, &l, (int)(threads < l.n_blocks ? threads : l.n_blocks));
+    if (l.touched) {
+        counters->read_bytes += touched_read_bytes(l.touched);
+        counters->written_bytes += touched_written_bytes(l.touched);
+    }
+    touched_free(l.touched);
     pthread_mutex_destroy(&l.mutex);
     return atomic_load(&l.failed);
 }

@@ -205,6 +205,7 @@ struct block {
     struct barrier barriers[MAX_BARRIERS];
     struct race *race; /* or NULL */
     bool count;        /* statistics wanted */
+    struct touched *touched; /* … then the launch's sectors */
     struct statistics statistics;
     uint64_t spins;      /* yields since the last barrier */
     uint32_t first_warp; /* starts */

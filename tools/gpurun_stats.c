@@ -14,8 +14,8 @@
 #define COUNTERS(X)                                                                                \
     X(launches) X(copies) X(fills) X(copied_bytes) X(filled_bytes) X(warp_instructions)            \
     X(divergences) X(tensor_instructions) X(global_requests) X(global_sectors) X(global_bytes)     \
-    X(shared_requests) X(shared_wavefronts) X(load_conflicts) X(matrix_conflicts)                  \
-    X(store_conflicts) X(async_conflicts) X(main_loop_conflicts)
+    X(read_bytes) X(written_bytes) X(shared_requests) X(shared_wavefronts) X(load_conflicts)       \
+    X(matrix_conflicts) X(store_conflicts) X(async_conflicts) X(main_loop_conflicts)
 
 static const struct {
     const char *name;
@@ -40,14 +40,16 @@ static void print_text(const struct gpucc_emu_counters *c)
            " (%" PRIu64 " bytes)\n"
            "instructions of warps %" PRIu64 ", of tensor cores among them %" PRIu64
            ", branches that diverged %" PRIu64 "\n"
-           "global requests %" PRIu64 ", sectors %" PRIu64 ", bytes asked for %" PRIu64 "\n"
+           "global requests %" PRIu64 ", sectors %" PRIu64 ", bytes asked for %" PRIu64
+           "; moved %" PRIu64 " to the launches, %" PRIu64 " from them\n"
            "shared requests %" PRIu64 ", wavefronts %" PRIu64 "\n"
            "bank conflicts: ld %" PRIu64 ", ldmatrix %" PRIu64 ", st %" PRIu64 ", cp.async %" PRIu64
            "; in main loops %" PRIu64 "\n",
            c->launches, c->copies, c->copied_bytes, c->fills, c->filled_bytes, c->warp_instructions,
            c->tensor_instructions, c->divergences, c->global_requests, c->global_sectors,
-           c->global_bytes, c->shared_requests, c->shared_wavefronts, c->load_conflicts,
-           c->matrix_conflicts, c->store_conflicts, c->async_conflicts, c->main_loop_conflicts);
+           c->global_bytes, c->read_bytes, c->written_bytes, c->shared_requests,
+           c->shared_wavefronts, c->load_conflicts, c->matrix_conflicts, c->store_conflicts,
+           c->async_conflicts, c->main_loop_conflicts);
 }
 
 static void json_counters(struct json *json, const struct gpucc_emu_counters *c)
