@@ -102,7 +102,7 @@ static void choose_reading(struct skinny *s)
     /* Halves of bytes share addresses, and the taps of a filter are one axis with its channels:
      * the probe knows neither. */
     bool flat = s->c->spatial && contraction_k_is_flat(s->c);
-    if ((bits == 4 || flat) && along == across) {
+    if ((bits == 4 || flat) && along >= across) {
         s->along_k = true;
         s->width = most;
     }

@@ -241,17 +241,19 @@ bool lower_qgemm(struct call *c)
 /* Bytes […, n] of two 4-bit numbers each, low half first: u8 […, 2 n]. */
 static struct value *unpack_nibbles(struct call *c, struct value *v)
 {
-    struct value *half[2] = {v_and(c, v, v_number(c, v, 15)),
-                             build_binary(c->b, OP_shr, v, v_number(c, v, 4))};
-    const struct dim *shape[MAX_RANK];
-    if (!half[0] || !half[1] || v->rank < 1 || v->rank >= MAX_RANK)
+    static const uint8_t shifts[2] = {0, 4};
+    const struct dim *pairs[MAX_RANK], *flat[MAX_RANK];
+    int rank = v ? v->rank : 0;
+    if (rank < 1 || rank >= MAX_RANK)
         return NULL;
-    for (int i = 0; i < v->rank; i++)
-        shape[i] = v->shape[i];
-    shape[v->rank - 1] = D(mul, shape[v->rank - 1], d_const(c, 2));
-    for (int i = 0; i < 2; i++)
-        half[i] = build_unsqueeze(c->b, half[i], 1u << v->rank);
-    return build_reshape(c->b, build_concat(c->b, 2, half, v->rank), v->rank, shape);
+    for (int i = 0; i < rank; i++)
+        pairs[i] = flat[i] = v->shape[i];
+    pairs[rank] = d_const(c, 2);
+    flat[rank - 1] = D(mul, flat[rank - 1], pairs[rank]);
+    struct value *shift = build_constant(c->b, DT_U8, 1, (const int64_t[]){2}, shifts, NULL);
+    v = build_expand(c->b, build_unsqueeze(c->b, v, 1u << rank), rank + 1, pairs);
+    v = v_and(c, build_binary(c->b, OP_shr, v, shift), build_int(c->b, DT_U8, 15));
+    return build_reshape(c->b, v, rank, flat);
 }
 
 /* x [..., K] times weights [N, K] that are stored as 4-bit numbers in blocks along K. */

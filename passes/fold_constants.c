@@ -43,6 +43,8 @@ static bool unpacks_weights(const struct node *node)
 {
     const struct value *x = node->n_in > 0 ? node->in[0] : NULL;
     int axes = 0;
+    while (x && x->def && (x->def->op == OP_expand || x->def->op == OP_reshape))
+        x = x->def->in[0];
     if (!x || !value_is_const(x) || dtype_info[x->type].bits > 8 || x->type == DT_BOOL)
         return false;
     for (int i = 0; i < x->rank; i++)

@@ -10,6 +10,8 @@
  * becomes a pad of the operand. What stood behind the contraction (bias, activation, residual,
  * quantization) stays as it is, in floats, and goes into its epilogue.
  *
+ * Weights of four bits that floats are multiplied by are packed, two in a byte.
+ *
  * A quantization of a value that was dequantized with the same scale and zero point, and has only
  * been moved since, is a move of the 8-bit numbers.
  */
@@ -332,7 +334,8 @@ static bool fold_graph(struct graph *g)
         if (node->op == OP_cast)
             changed |= fold_return(g, node);
         else if (op_info[node->op].class == OC_CONTRACT)
-            changed |= fold_contraction(g, node);
+            changed |= fold_contraction(g, node) ||
+                       (node->op == OP_matmul && quantized_pack_weights(g, node));
     }
     g->origin = origin;
     return changed;
@@ -342,6 +345,7 @@ bool pass_fold_quantization(struct graph *g)
 {
     if (!pass_each_graph(g, fold_graph))
         return false;
+    pass_fold_constants(g);
     pass_remove_dead(g);
     pass_remove_common(g);
     return true;

@@ -43,6 +43,9 @@ struct fusion {
 /* Copies outputs that need it, says which nodes are constants, drops dead ones, fills in f. */
 void fusion_begin(struct fusion *f, struct graph *g);
 
+/* Marks the results of nodes that widen a product's weights, which kernels do (fuse_weights.c). */
+void fuse_mark_narrow_weights(struct graph *g, void *mark);
+
 /* -- fuse_cost.c -- */
 
 /* Operations that an element of the node's result takes. */

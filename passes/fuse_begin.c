@@ -5,6 +5,8 @@
 
 enum { TYPICAL_SIZE = 32 /* what a free dim is taken for in estimates */ };
 
+static int widens; /* value->data of what a kernel computes although it is a constant */
+
 /*
  * Elements of the constants that v is made of, 0 when it is made of anything else. An expand of a
  * constant adds none: where a kernel reads it, it stays a view; where it only serves to compute
@@ -90,8 +92,10 @@ void fusion_begin(struct fusion *f, struct graph *g)
     if (!g->outer)
         copy_outputs(g);
     graph_renumber(g->root);
+    fuse_mark_narrow_weights(g, &widens);
     uint32_t n_orders = 0;
     for (struct node *node = g->first; node; node = node->next) {
+        bool narrow = node->n_out > 0 && node->out[0]->data == &widens;
         n_orders = node->order + 1;
         for (int i = 0; i < node->n_out; i++)
             node->out[i]->data = NULL;
@@ -99,7 +103,7 @@ void fusion_begin(struct fusion *f, struct graph *g)
         if (node->kernel == KERNEL_IN_PLACE)
             continue;
         node->kernel = KERNEL_UNASSIGNED;
-        if (node->op == OP_constant || (!wanted && depends_on_constants(node)))
+        if (node->op == OP_constant || (!wanted && !narrow && depends_on_constants(node)))
             node->kernel = KERNEL_CONSTANT;
     }
     for (struct node *node = g->last, *before; node; node = before) {

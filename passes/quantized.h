@@ -39,4 +39,10 @@ bool quantized_is_constant(const struct value *v);
 /* The least and greatest element of such a value. */
 bool quantized_range(struct graph *g, const struct value *v, double *least, double *greatest);
 
+/* Bytes […, n] of two 4-bit numbers each, low half first: u8 […, 2 n]. */
+struct value *quantized_unpack(struct builder *b, struct value *bytes);
+
+/* Weights of a product that are constants of a 4-bit type take half a byte each. */
+bool quantized_pack_weights(struct graph *g, struct node *matmul);
+
 #endif

@@ -1,0 +1,50 @@
+/*
+ * Weights of products that are stored as numbers of 8 bits and fewer, and multiplied as wider ones.
+ * They could be widened while the plan is written; instead the kernel reads the narrow numbers and
+ * widens them in registers, since reading its weights is most of what such a product does.
+ */
+#include "fuse.h"
+
+enum { DEEPEST = 24, LEAST_ELEMENTS = 1024 };
+
+/* Numbers that the plan holds as they are: a constant, or the halves of bytes packed from one. */
+static bool is_narrow_constant(const struct value *v)
+{
+    int64_t n;
+    return dtype_info[v->type].bits <= 8 && v->type != DT_BOOL && v->def &&
+           (v->def->op == OP_constant || v->def->op == OP_or) && value_elements_const(v, &n) &&
+           n >= LEAST_ELEMENTS;
+}
+
+/* Are the numbers behind v such constants, and does nobody else want any step on the way? Then
+ * `mark` marks the steps. */
+static bool follow(struct value *v, int depth, void *mark)
+{
+    struct node *node = v->def;
+    if (is_narrow_constant(v))
+        return true;
+    if (!node || depth == 0 || !value_single_use(v))
+        return false;
+    bool scalar = op_info[node->op].class == OC_SCALAR;
+    if (!scalar && node->op != OP_reshape && node->op != OP_transpose && node->op != OP_expand &&
+        node->op != OP_slice)
+        return false;
+    for (int i = 0; i < node->n_in && i < (scalar ? 2 : 1); i++)
+        if (follow(node->in[i], depth - 1, mark)) {
+            if (mark)
+                v->data = mark;
+            return true;
+        }
+    return false;
+}
+
+void fuse_mark_narrow_weights(struct graph *g, void *mark)
+{
+    for (struct node *node = g->first; node; node = node->next) {
+        if (node->op != OP_matmul || !dtype_is_float(node->in[0]->type))
+            continue;
+        for (int i = 0; i < 2; i++)
+            if (dtype_info[node->in[i]->type].bits > 8 && follow(node->in[i], DEEPEST, NULL))
+                follow(node->in[i], DEEPEST, mark);
+    }
+}
