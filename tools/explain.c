@@ -76,15 +76,20 @@ void explain_move(struct text *out, const struct graph *g, const struct step *st
 
 /* ---- groups --------------------------------------------------------------------------------- */
 
+bool explain_is_core(const struct group *group, const struct node *node)
+{
+    return node == group->core || op_info[node->op].class == OC_REDUCE;
+}
+
 void explain_behind_core(const struct group *group, bool *marks)
 {
     for (int i = 0; i < group->n_nodes; i++) {
         const struct node *node = group->nodes[i];
         marks[i] = false;
-        for (int k = 0; k < i && node != group->core; k++)
+        for (int k = 0; k < i && !explain_is_core(group, node); k++)
             for (int o = 0; o < node->n_in; o++)
                 if (node->in[o]->def == group->nodes[k])
-                    marks[i] |= marks[k] || group->nodes[k] == group->core;
+                    marks[i] |= marks[k] || explain_is_core(group, group->nodes[k]);
     }
 }
 

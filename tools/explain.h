@@ -57,6 +57,8 @@ void explain_value(struct text *out, const struct graph *g, const struct value *
 void explain_move(struct text *out, const struct graph *g, const struct step *step);
 /* ONNX nodes of a step: never NULL. */
 const char *explain_nodes(const struct step *step);
+/* The group's core, or a reduction in the same pass. */
+bool explain_is_core(const struct group *group, const struct node *node);
 /* Marks the nodes of the group that are computed behind its core; marks has n_nodes places. */
 void explain_behind_core(const struct group *group, bool *marks);
 /* Its products are made on tensor cores. */

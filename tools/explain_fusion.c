@@ -18,10 +18,10 @@ static const enum part *parts_of(const struct graph *g, const struct group *grou
     enum part *parts = ARENA_ARRAY(g->arena, n, enum part);
     explain_behind_core(group, behind);
     for (int i = 0; i < group->n_nodes; i++)
-        parts[i] = !group->core                     ? MAP
-                   : group->nodes[i] == group->core ? CORE
-                   : behind[i]                      ? EPILOGUE
-                                                    : PROLOGUE;
+        parts[i] = !group->core                              ? MAP
+                   : explain_is_core(group, group->nodes[i]) ? CORE
+                   : behind[i]                               ? EPILOGUE
+                                                             : PROLOGUE;
     return parts;
 }
 
