@@ -11,11 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* clang-format off */
 #define COUNTERS(X)                                                                                \
     X(launches) X(copies) X(fills) X(copied_bytes) X(filled_bytes) X(warp_instructions)            \
     X(divergences) X(tensor_instructions) X(global_requests) X(global_sectors) X(global_bytes)     \
     X(read_bytes) X(written_bytes) X(shared_requests) X(shared_wavefronts) X(load_conflicts)       \
     X(matrix_conflicts) X(store_conflicts) X(async_conflicts) X(main_loop_conflicts)
+/* clang-format on */
 
 static const struct {
     const char *name;

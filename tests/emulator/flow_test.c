@@ -260,7 +260,7 @@ static void counters_count(void **state)
     assert_int_equal(c.launches, 1);
     assert_int_equal(c.warp_instructions, 3 * 2 * 6);
     assert_int_equal(c.global_requests, 6);
-    assert_int_equal(c.global_sectors, 6 * 8 * 2);
+    assert_int_equal(c.global_sectors, 6 * 8);
     assert_int_equal(c.written_bytes, 64 * 8); /* by all three blocks, counted once */
     assert_int_equal(c.read_bytes, 0);
     assert_int_equal(gpucc_emu_counters(NULL, &c), 0);
