@@ -167,6 +167,8 @@ static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, in
         move_b.fetch(ARGS, i * STAGE_BYTES, i < my.n_k);
         move_a.put(i * STAGE_BYTES);
         move_b.put(i * STAGE_BYTES);
+        move_a.advance(ARGS);
+        move_b.advance(ARGS);
         COMMIT();
     }
     WAIT();
@@ -197,6 +199,8 @@ static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, in
             }
             multiply<GROUPS, COLUMNS>(sum, a[step % 2], b[step % 2]);
         }
+        move_a.advance(ARGS);
+        move_b.advance(ARGS);
     }
 }
 

@@ -1,8 +1,9 @@
 /*
  * How operands come into shared memory. A mover has
  *   begin(base, batch, row, k)    base: its tile of stage 0; row and k: the first of its first tile
- *   fetch(stage, exists)          the next tile along K, if it exists, else zeros
- *   put(stage)                    the same tile, once its stage may be written and before it is read
+ *   fetch(stage, exists)          a tile, if it exists, else zeros
+ *   advance()                     to the next tile along K
+ *   put(stage)                    the tile fetched last, once its stage may be written
  *
  * SIDE describes an operand:
  *   tile, type                    shared_tile<…> and the type of elements
@@ -114,6 +115,10 @@ template <class SIDE> struct copied {
                                            next + further(ARGS, i) + p * wide, there ? bit : 0);
             }
         }
+    }
+
+    __device__ __forceinline__ void advance(PARAMS)
+    {
         k += tile::depth;
         next += SIDE::along_k ? tile::depth : tile::depth * SIDE::k_stride(ARGS);
     }
@@ -162,8 +167,9 @@ template <class SIDE> struct carried {
                 SIDE::load(ARGS, my_batch, first_row + tile::row(line(i), at_chunk(i)),
                            k + tile::k(line(i), at_chunk(i)), held[i].at);
         }
-        k += tile::depth;
     }
+
+    __device__ __forceinline__ void advance(PARAMS) { k += tile::depth; }
 
     __device__ __forceinline__ void put(u32 stage) const
     {

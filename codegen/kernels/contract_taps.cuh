@@ -23,7 +23,8 @@ template <class SIDE> struct tapped {
     /* All of a tile's depth belongs to one tap. */
     static constexpr bool one_tap = SIDE::channels % tile::depth == 0;
 
-    const type *image;
+    const type *image, *from;
+    u32 mask;                           /* of rows, for this tile */
     u32 to, rows;                       /* bit i: the row of pass i exists */
     u64 inside[SIDE::axes];             /* bit 8 * tap + i: it finds this tap inside, along an axis */
     idx_t offset[part::passes];         /* not negative */
@@ -56,6 +57,7 @@ template <class SIDE> struct tapped {
         }
         k = first_k + (one_tap ? 0 : own);
         find_tap();
+        aim(ARGS);
     }
 
     static __device__ __forceinline__ u64 widened(idx_t at)
@@ -74,14 +76,34 @@ template <class SIDE> struct tapped {
         }
     }
 
-    /* To the next tile. */
-    __device__ __forceinline__ void advance()
+    /* What the rows share of this tile: where it is, and whose tap is inside. */
+    __device__ __forceinline__ void aim(PARAMS)
+    {
+        idx_t at = channel;
+        mask = !SIDE::guard_k || one_tap || k < SIDE::depth(ARGS) ? rows : 0;
+#pragma unroll
+        for (int x = 0; x < SIDE::axes; x++) {
+            at += tap[x] * SIDE::tap_stride(ARGS, x);
+            if (SIDE::padded)
+                mask &= (u32)(inside[x] >> (8 * (int)tap[x] & 63));
+        }
+        from = image + widened(at);
+        /* The sum is made here, once for all rows. */
+        asm volatile("" : "+l"(from), "+r"(mask));
+    }
+
+    __device__ __forceinline__ void advance(PARAMS)
     {
         k += tile::depth;
-        if (!one_tap) {
+        if (one_tap)
+            step();
+        else
             find_tap();
-            return;
-        }
+        aim(ARGS);
+    }
+
+    __device__ __forceinline__ void step()
+    {
         channel += tile::depth;
         if (channel < SIDE::channels)
             return;
@@ -97,22 +119,12 @@ template <class SIDE> struct tapped {
 
     __device__ __forceinline__ void fetch(PARAMS, u32 stage, bool exists)
     {
-        const type *from = image + channel;
-        u32 mask = exists && (!SIDE::guard_k || one_tap || k < SIDE::depth(ARGS)) ? rows : 0;
-#pragma unroll
-        for (int x = 0; x < SIDE::axes; x++) {
-            from += tap[x] * SIDE::tap_stride(ARGS, x);
-            if (SIDE::padded)
-                mask &= (u32)(inside[x] >> (8 * (int)tap[x] & 63));
-        }
-        /* What all rows have in common is added once. */
-        asm volatile("" : "+l"(from));
+        const u32 bits = exists ? mask : 0;
 #pragma unroll
         for (int i = 0; i < part::passes; i++)
             if (part::exists(i))
                 copy_async<16>(part::place(to, i) + stage, from + widened(offset[i]),
-                               mask & 1u << i);
-        advance();
+                               bits & 1u << i);
     }
 
     __device__ __forceinline__ void put(u32) const {}
