@@ -175,6 +175,8 @@ static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, in
     __syncthreads();
     from_a.load(a[0], 0, 0);
     from_b.load(b[0], 0, 0);
+    prepare<sizeof a[0] / 4>(a[0]);
+    prepare<sizeof b[0] / 4>(b[0]);
 
     u32 reading = 0, writing = (STAGES - 1) * STAGE_BYTES;
 #pragma unroll 1
@@ -198,6 +200,8 @@ static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, in
                 COMMIT();
             }
             multiply<GROUPS, COLUMNS>(sum, a[step % 2], b[step % 2]);
+            prepare<sizeof a[0] / 4>(a[(step + 1) % 2]);
+            prepare<sizeof b[0] / 4>(b[(step + 1) % 2]);
         }
         move_a.advance(ARGS);
         move_b.advance(ARGS);

@@ -209,8 +209,8 @@ static __device__ __forceinline__ u32 to_tf32(float a)
     return b;
 }
 
-/* n registers rounded, and what rounding took away, rounded as well. */
-template <int N> static __device__ __forceinline__ void split_tf32(u32 *high, u32 *low)
+/* N registers rounded, and with ROUND == 2 what rounding took away, rounded as well. */
+template <int N> static __device__ __forceinline__ void round_tf32(u32 *high, u32 *low)
 {
 #pragma unroll
     for (int i = 0; i < N; i++) {
@@ -221,25 +221,33 @@ template <int N> static __device__ __forceinline__ void split_tf32(u32 *high, u3
     }
 }
 
+/* What is to be done to fragments while the ones before are multiplied. */
+template <int N> static __device__ __forceinline__ void prepare(u32 *fragments)
+{
+    if (ROUND == 1)
+        round_tf32<N>(fragments, nullptr);
+}
+
 /* One step of a warp's tile: sums of GROUPS times 16 rows and COLUMNS times 8 columns. Neighbouring
  * products share an operand's register. */
 template <int GROUPS, int COLUMNS>
 static __device__ __forceinline__ void multiply(SUM (*sum)[COLUMNS][4], u32 *a, u32 *b)
 {
-    u32 low_a[ROUND == 2 ? 4 * GROUPS : 1], low_b[ROUND == 2 ? 2 * COLUMNS : 1];
-    if (ROUND) {
-        split_tf32<4 * GROUPS>(a, low_a);
-        split_tf32<2 * COLUMNS>(b, low_b);
-    }
+    u32 low_a[4], low_b[ROUND == 2 ? 2 * COLUMNS : 1];
+    if (ROUND == 2)
+        round_tf32<2 * COLUMNS>(b, low_b);
 #pragma unroll
-    for (int i = 0; i < GROUPS; i++)
+    for (int i = 0; i < GROUPS; i++) {
+        if (ROUND == 2)
+            round_tf32<4>(a + 4 * i, low_a);
 #pragma unroll
         for (int way = 0; way < COLUMNS; way++) {
             const int j = i % 2 ? COLUMNS - 1 - way : way;
             if (ROUND == 2) {
-                mma(sum[i][j], low_a + 4 * i, b + 2 * j);
+                mma(sum[i][j], low_a, b + 2 * j);
                 mma(sum[i][j], a + 4 * i, low_b + 2 * j);
             }
             mma(sum[i][j], a + 4 * i, b + 2 * j);
         }
+    }
 }
