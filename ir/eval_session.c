@@ -10,6 +10,8 @@ struct eval_session {
     struct eval e;
     struct frame frame;
     int64_t *symbols; /* as they were after the first run */
+    int n_outputs;
+    struct tensor *outputs; /* of the first run */
 };
 
 /* No value of the root is ever read for the last time. */
@@ -22,6 +24,32 @@ static void keep_values(struct eval *e)
     for (const struct node *n = g->first; n; n = n->next)
         for (int i = 0; i < n->n_out; i++)
             eval_slot(e, n->out[i])->uses = MANY;
+}
+
+/* The array's elements in a row; data is malloc'ed. */
+static bool to_tensor(const struct array *a, struct tensor *t)
+{
+    struct array dense = *a;
+    *t = (struct tensor){.type = a->type, .rank = a->rank};
+    memcpy(t->shape, a->shape, sizeof t->shape);
+    t->size = (size_t)array_elements(a) * dtype_size(a->type);
+    t->data = dense.data = malloc(t->size ? t->size : 1);
+    array_set_dense(&dense);
+    if (t->data)
+        array_copy(&dense, a);
+    return t->data != NULL;
+}
+
+static bool copy_outputs(struct eval_session *s)
+{
+    const struct graph *g = s->e.g;
+    s->n_outputs = g->n_outputs;
+    s->outputs = calloc((size_t)g->n_outputs + 1, sizeof *s->outputs);
+    bool ok = s->outputs != NULL;
+    for (int i = 0; i < g->n_outputs && ok; i++)
+        ok = dtype_is_list(g->outputs[i]->type) ||
+             to_tensor(&eval_slot(&s->e, g->outputs[i])->a, &s->outputs[i]);
+    return ok;
 }
 
 struct eval_session *eval_session_open(struct graph *g, const struct tensor *inputs)
@@ -39,8 +67,9 @@ struct eval_session *eval_session_open(struct graph *g, const struct tensor *inp
         ok = eval_run_node(&s->e, n);
     size_t bytes = ((size_t)s->e.n_symbols + 1) * sizeof *s->symbols;
     s->symbols = ok ? malloc(bytes) : NULL;
-    if (ok && !s->symbols)
-        ok = eval_out_of_memory(&s->e, NULL);
+    ok = s->symbols && copy_outputs(s);
+    if (s->e.g && !g->diag->errors && !ok)
+        eval_out_of_memory(&s->e, NULL);
     if (ok) {
         memcpy(s->symbols, s->e.symbols, bytes);
         return s;
@@ -54,6 +83,9 @@ void eval_session_close(struct eval_session *s)
     if (!s)
         return;
     eval_close(&s->e, &s->frame);
+    for (int i = 0; s->outputs && i < s->n_outputs; i++)
+        free(s->outputs[i].data);
+    free(s->outputs);
     free(s->symbols);
     free(s);
 }
@@ -127,52 +159,41 @@ static struct eval_error error_of(const struct tensor *a, const struct tensor *b
     return (struct eval_error){worst, most > 0 ? worst / most : worst > 0 ? INFINITY : 0};
 }
 
-struct eval_error eval_error_of(int n, const struct tensor *a, const struct tensor *b)
+static void worse(struct eval_error *all, struct eval_error error)
 {
-    struct eval_error all = {0, 0};
-    for (int i = 0; i < n; i++) {
-        struct eval_error error = error_of(&a[i], &b[i]);
-        all.absolute = fmax(all.absolute, error.absolute);
-        all.relative = fmax(all.relative, error.relative);
-    }
-    return all;
+    all->absolute = fmax(all->absolute, error.absolute);
+    all->relative = fmax(all->relative, error.relative);
 }
 
-/* The array's elements in a row; data is malloc'ed. */
-static bool to_tensor(const struct array *a, struct tensor *t)
-{
-    struct array dense = *a;
-    *t = (struct tensor){.type = a->type, .rank = a->rank};
-    memcpy(t->shape, a->shape, sizeof t->shape);
-    t->size = (size_t)array_elements(a) * dtype_size(a->type);
-    t->data = dense.data = malloc(t->size ? t->size : 1);
-    array_set_dense(&dense);
-    if (t->data)
-        array_copy(&dense, a);
-    return t->data != NULL;
-}
-
-static bool outputs_error(struct eval *e, struct eval_error *all)
+static bool outputs_error(struct eval_session *s, struct eval_error *all)
 {
     *all = (struct eval_error){0, 0};
-    for (int i = 0; i < e->g->n_outputs; i++) {
-        const struct slot *slot = eval_slot(e, e->g->outputs[i]);
-        struct tensor a = {0}, b = {0};
-        struct eval_error error = beyond;
+    for (int i = 0; i < s->n_outputs; i++) {
+        const struct slot *slot = eval_slot(&s->e, s->e.g->outputs[i]);
+        struct tensor a = {0};
         if (!slot->trial.buffer)
             continue;
-        bool list = dtype_is_list(slot->a.type); /* lists are not compared */
-        bool ok = list || (to_tensor(&slot->trial, &a) && to_tensor(&slot->a, &b));
-        if (ok && !list)
-            error = error_of(&a, &b);
+        if (!s->outputs[i].data) { /* lists are not compared */
+            *all = beyond;
+            continue;
+        }
+        bool ok = to_tensor(&slot->trial, &a);
+        if (ok)
+            worse(all, error_of(&a, &s->outputs[i]));
         free(a.data);
-        free(b.data);
         if (!ok)
             return false;
-        all->absolute = fmax(all->absolute, error.absolute);
-        all->relative = fmax(all->relative, error.relative);
     }
     return true;
+}
+
+void eval_session_compare(const struct eval_session *s, const struct tensor *outputs,
+                          struct eval_error *error)
+{
+    *error = (struct eval_error){0, 0};
+    for (int i = 0; i < s->n_outputs; i++)
+        if (s->outputs[i].data)
+            worse(error, error_of(&outputs[i], &s->outputs[i]));
 }
 
 bool eval_session_try(struct eval_session *s, const struct eval_hook *hook,
@@ -189,7 +210,7 @@ bool eval_session_try(struct eval_session *s, const struct eval_hook *hook,
     bool good = run_trial(e) && !memcmp(e->symbols, s->symbols, bytes), ok = true;
     *error = beyond;
     if (good)
-        ok = outputs_error(e, error);
+        ok = outputs_error(s, error);
     ok = ok && trial.status != STATUS_LIMIT;
     diag_free(&trial);
     memcpy(e->symbols, s->symbols, bytes);

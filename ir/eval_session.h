@@ -42,7 +42,9 @@ struct eval_error {
 bool eval_session_try(struct eval_session *session, const struct eval_hook *hook,
                       struct eval_error *error);
 
-/* Error of outputs a of another graph on the same inputs. */
-struct eval_error eval_error_of(int n, const struct tensor *a, const struct tensor *b);
+/* Error of outputs that came from another graph on the same inputs. g itself may have changed since
+ * the session was opened. */
+void eval_session_compare(const struct eval_session *session, const struct tensor *outputs,
+                          struct eval_error *error);
 
 #endif

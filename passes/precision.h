@@ -1,6 +1,6 @@
 /*
- * What --precision, --keep and --max-error asked for: g->root->precision. set_precision.c carries it
- * out, precision_rules.c says which nodes lose too much by nature, precision_search.c finds what
+ * What --precision, --keep and --max-error asked for: g->root->precision. set_precision.c carries
+ * it out, precision_rules.c says which nodes lose too much by nature, precision_search.c finds what
  * `auto` stands for.
  */
 #ifndef GPUCC_PASSES_PRECISION_H
@@ -21,7 +21,7 @@ enum precision_level {
 };
 
 extern const char *const precision_names[PRECISION_COUNT]; /* "fp32", …; "model" */
-enum precision_level precision_parse(const char *name);           /* PRECISION_COUNT: none of that name */
+enum precision_level precision_parse(const char *name);    /* PRECISION_COUNT: none of that name */
 
 /* --keep: nodes that match have this precision; of several rules the last one counts. */
 struct precision_rule {
@@ -29,9 +29,10 @@ struct precision_rule {
     enum precision_level precision;
 };
 
-/* Inputs of one run: as many tensors as the graph has inputs. */
-struct calibration {
-    const struct tensor *inputs;
+/* Rates of the slowest target that was named, for which gain is weighed against error. */
+struct precision_rates {
+    double bytes;                       /* of device memory, per nanosecond */
+    double operations[PRECISION_COUNT]; /* of contractions, per nanosecond */
 };
 
 struct precision {
@@ -39,12 +40,14 @@ struct precision {
     int n_rules;
     const struct precision_rule *rules;
     /* auto: */
-    bool relative;                     /* max_error is a part of the output's largest magnitude */
+    bool relative; /* max_error is a part of the output's largest magnitude */
     double max_error;
-    int n_runs;                        /* what errors are measured on */
-    const struct calibration *runs;
-    unsigned candidates;               /* bit p: precision p may be chosen; what all targets have */
-    const char *load, *save;           /* text of an assignment that was read; file to write, or NULL */
+    unsigned candidates; /* bit 1 << level: what all targets have */
+    struct precision_rates rates;
+    int n_runs;                       /* what errors are measured on: */
+    const struct tensor *const *runs; /* the inputs of each run */
+    const char *load;                 /* text of an assignment, in place of auto's own; or NULL */
+    const char **save;                /* where the assignment's text goes, or NULL */
 };
 
 /* Has some node a precision other than the model's? */

@@ -21,7 +21,8 @@ enum precision_level precision_parse(const char *name)
 
 bool precision_changes(const struct precision *precision)
 {
-    return precision && (precision->wanted != PRECISION_MODEL || precision->n_rules);
+    return precision && ((precision->wanted != PRECISION_MODEL || precision->n_rules ||
+                          precision->load || precision->save));
 }
 
 bool precision_is_float(enum dtype type)

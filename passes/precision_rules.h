@@ -1,4 +1,5 @@
-/* Between set_precision.c and its helpers: what is known of values, and what was chosen for nodes. */
+/* Between set_precision.c and its helpers: what is known of values, and what was chosen for nodes.
+ */
 #ifndef GPUCC_PASSES_PRECISION_RULES_H
 #define GPUCC_PASSES_PRECISION_RULES_H
 
@@ -18,6 +19,7 @@ enum { NARROW_TYPES = 3 }; /* f32, f16, bf16: see narrow_index */
 
 struct value_facts {
     enum dtype original; /* type before the pass */
+    enum dtype planned;  /* and behind it */
     bool constant;       /* depends on constants alone */
     bool integral;       /* a float made of integers and constants: positions, masks, counts */
     bool bounded;        /* in [-1, 1] */
@@ -32,11 +34,12 @@ struct value_facts {
 /* What a node shall compute in. */
 struct choice {
     enum precision_level precision; /* asked for */
-    bool explicit;            /* by --keep */
-    bool natural;             /* stays in its type whatever is asked for, because … */
+    bool explicit;                  /* by --keep */
+    bool natural;                   /* stays in its type whatever is asked for, because … */
     const char *why;
-    bool eight;               /* a contraction that fp8 can do */
-    int layer;                /* what `auto` decides about together; -1: nothing to decide */
+    enum dtype type; /* what it will compute in */
+    bool eight;      /* a contraction that fp8 can do */
+    int layer;       /* what `auto` decides about together; -1: nothing to decide */
 };
 
 struct assignment {
@@ -68,6 +71,44 @@ struct assignment *precision_assign(struct graph *g);
 /* The reasons for which nodes stay in their type, given what was asked for. */
 void precision_find_natural(struct assignment *a);
 enum fit constant_fit(struct assignment *a, struct value *v, enum dtype type);
+
+/* The types of nodes and values that follow from the choices. */
+void precision_plan(struct assignment *a);
+/* Takes elements in the type that they have and computes nothing with them. */
+bool moves_elements(const struct node *node);
+
+/* The levels as text, in the order of the nodes; and back. False after reporting. */
+const char *precision_save(struct assignment *a);
+bool precision_load(struct assignment *a, const char *text);
+
+/* precision_layers.c: what auto decides about together, a core and what goes with it. */
+struct layer {
+    struct node *core;             /* a node that names it */
+    double saved[PRECISION_COUNT]; /* estimated nanoseconds that a level saves */
+    double error[PRECISION_COUNT]; /* at the outputs, of this layer alone; NAN: not measured */
+    enum precision_level level;
+    bool computes, contracts, eight; /* what is in it: more than moves, contractions, f8 ones */
+};
+struct layers {
+    int n;
+    struct layer *at;
+};
+struct layers precision_layers(struct assignment *a);
+/* Sets what the nodes of a layer are to have. */
+void precision_set_layer(struct assignment *a, int layer, enum precision_level level);
+
+/* auto: finds levels for all nodes that are not --keep's. False after reporting. */
+struct measure;
+bool precision_search(struct assignment *a, struct measure *measure);
+
+/* precision_measure.c: sessions of all runs. NULL after reporting. */
+struct measure *measure_open(struct assignment *a);
+void measure_close(struct measure *m);
+/* Error of the assignment as it stands, on the first `runs` runs: relative or absolute as asked
+ * for. False for want of memory. */
+bool measure_error(struct measure *m, int runs, double *error);
+/* The error of g as it is after the pass, against the sessions' values. */
+bool measure_result(struct measure *m, double *error);
 
 /* Marks the contractions that fp8 can do: constant weights, neither the first nor the last. */
 void precision_find_eight(struct assignment *a);

@@ -98,41 +98,6 @@ static void set_results(struct assignment *a, struct node *node, enum dtype type
             node->out[i]->type = type;
 }
 
-/* An op that selects or moves elements computes nothing: it takes them in the type that they have,
- * unless they come from outside or are constants. */
-static bool moves_elements(const struct node *node)
-{
-    switch (op_info[node->op].class) {
-    case OC_VIEW:
-    case OC_SORT:
-    case OC_SELECT: return true;
-    case OC_GATHER: return true;
-    case OC_REDUCE:
-        return node->op == OP_reduce_max || node->op == OP_reduce_min || node->op == OP_arg_max ||
-               node->op == OP_arg_min;
-    case OC_WINDOW: return node->op == OP_pool_max || node->op == OP_pool_arg_max;
-    default: return false;
-    }
-}
-
-/* The type of elements that are moved. */
-static enum dtype moved_type(const struct assignment *a, const struct node *node, enum dtype wanted)
-{
-    enum dtype type = DT_NONE;
-    const struct choice *choice = choice_of(a, node);
-    if (!moves_elements(node) || choice->natural || choice->explicit)
-        return wanted;
-    for (int i = 0; i < node->n_in; i++) {
-        const struct value *v = node->in[i];
-        if (!precision_is_float(v->type) || (!is_new(a, v) && facts_of(a, v)->constant))
-            continue;
-        if (!v->def || (type != DT_NONE && type != v->type))
-            return wanted;
-        type = v->type;
-    }
-    return type == DT_NONE ? wanted : type;
-}
-
 static void set_math(const struct assignment *a, struct node *node)
 {
     enum precision_level precision = choice_of(a, node)->precision;
@@ -176,7 +141,7 @@ static void set_node(struct assignment *a, struct graph *g, struct node *node)
     remark_kept(a, g, node);
     if (is_contraction(node) && make_eight(a, g, node))
         return;
-    enum dtype type = moved_type(a, node, node_type(a, node));
+    enum dtype type = choice->type;
     if (node->op != OP_cast)
         for (int i = 0; i < node->n_in; i++)
             cast_operand(a, node, i, type);
@@ -190,48 +155,6 @@ static void set_node(struct assignment *a, struct graph *g, struct node *node)
 /* ---- Control flow -------------------------------------------------------------------------- */
 
 static void set_graph(struct assignment *a, struct graph *g);
-
-/* The type that all readers of a body's input compute in; DT_NONE where they differ. */
-static enum dtype readers_type(const struct assignment *a, const struct value *v)
-{
-    enum dtype type = DT_NONE;
-    if (v->is_output)
-        return DT_NONE;
-    for (const struct use *use = v->uses; use; use = use->next) {
-        enum dtype each = use->node->body[0] ? v->type : node_type(a, use->node);
-        if (type != DT_NONE && each != type)
-            return DT_NONE;
-        type = each;
-    }
-    return type;
-}
-
-/* A capture arrives in the type in which the body reads it, so that it is cast once and not in each
- * iteration. */
-static void set_capture(struct assignment *a, struct node *node, int operand)
-{
-    struct value *v = node->in[operand];
-    enum dtype type = DT_NONE;
-    for (int k = 0; k < 2 && node->body[k]; k++) {
-        enum dtype each = readers_type(a, node->body[k]->inputs[operand]);
-        type = type == DT_NONE || type == each ? each : v->type;
-    }
-    if (type == DT_NONE || !precision_is_float(type))
-        type = v->type;
-    if (precision_lowers(type, original_of(a, v)) && original_of(a, v) == v->type &&
-        facts_of(a, v)->constant && constant_fit(a, v, type) != FIT_GOOD)
-        type = v->type;
-    cast_operand(a, node, operand, type);
-    for (int k = 0; k < 2 && node->body[k]; k++)
-        node->body[k]->inputs[operand]->type = type;
-}
-
-/* States keep the model's type, or a wider one. */
-static enum dtype state_type(const struct assignment *a, enum dtype original)
-{
-    enum dtype type = precision_type(a->wanted->wanted, original);
-    return precision_lowers(type, original) ? original : type;
-}
 
 static void set_body_output(struct assignment *a, struct graph *body, int output, enum dtype type)
 {
@@ -249,27 +172,20 @@ static void set_body_output(struct assignment *a, struct graph *body, int output
 
 static void set_control(struct assignment *a, struct node *node)
 {
-    int states = node->op == OP_loop ? (int)node->attr.loop.states : 0;
     for (int i = 0; i < node->n_in; i++) {
         if (!precision_is_float(node->in[i]->type))
             continue;
-        if (i >= states) {
-            set_capture(a, node, i);
-            continue;
-        }
-        enum dtype type = state_type(a, original_of(a, node->in[i]));
+        enum dtype type = facts_of(a, node->body[0]->inputs[i])->planned;
         cast_operand(a, node, i, type);
-        node->body[0]->inputs[i]->type = type;
+        for (int k = 0; k < 2 && node->body[k]; k++)
+            node->body[k]->inputs[i]->type = type;
     }
     for (int k = 0; k < 2 && node->body[k]; k++)
         set_graph(a, node->body[k]);
     for (int i = 0; i < node->n_out; i++) {
-        enum dtype type = node->out[i]->type;
-        if (!precision_is_float(type))
+        if (!precision_is_float(node->out[i]->type))
             continue;
-        enum dtype first = node->body[0]->outputs[i]->type;
-        bool same = !node->body[1] || node->body[1]->outputs[i]->type == first;
-        type = i < states ? state_type(a, type) : same ? first : state_type(a, type);
+        enum dtype type = facts_of(a, node->out[i])->planned;
         for (int k = 0; k < 2 && node->body[k]; k++)
             set_body_output(a, node->body[k], i, type);
         node->out[i]->type = type;
@@ -327,6 +243,45 @@ static void keep_sums_of_graph(struct graph *g)
     }
 }
 
+/* What auto stands for, or what was saved; measure is there for what auto chose. */
+static bool choose_levels(struct assignment *a, struct measure **measure)
+{
+    const struct precision *wanted = a->wanted;
+    precision_find_natural(a);
+    precision_find_eight(a);
+    if (wanted->load && !precision_load(a, wanted->load))
+        return false;
+    if (wanted->wanted == PRECISION_AUTO) {
+        *measure = measure_open(a);
+        if (!*measure)
+            return false;
+        if (!precision_search(a, *measure)) {
+            measure_close(*measure);
+            return false;
+        }
+    }
+    precision_find_natural(a);
+    precision_plan(a);
+    if (wanted->save)
+        *wanted->save = precision_save(a);
+    return true;
+}
+
+/* The error of the graph as it is now. */
+static bool check_result(struct assignment *a, struct measure *measure)
+{
+    double error;
+    if (!measure_result(measure, &error))
+        return false;
+    graph_remark(a->g, "set_precision", NULL,
+                 "all together move the outputs by %.3g, of %.3g allowed", error,
+                 a->wanted->max_error);
+    if (!(error <= a->wanted->max_error))
+        diag_error(a->g->diag, STATUS_TOLERANCE, NULL,
+                   "--max-error cannot be met: the outputs moved by %.3g", error);
+    return error <= a->wanted->max_error;
+}
+
 bool pass_set_precision(struct graph *g)
 {
     if (!precision_changes(g->precision))
@@ -335,15 +290,16 @@ bool pass_set_precision(struct graph *g)
     for (int i = 0; i < g->n_outputs; i++)
         types[i] = g->outputs[i]->type;
     struct assignment *a = precision_assign(g);
-    if (!a)
+    struct measure *measure = NULL;
+    if (!a || !choose_levels(a, &measure))
         return false;
-    precision_find_natural(a);
-    precision_find_eight(a);
     set_graph(a, g);
     set_outputs(a, types);
     keep_sums_of_graph(g);
+    bool good = !measure || check_result(a, measure);
+    measure_close(measure);
     pass_remove_dead(g);
     pass_fold_constants(g);
     pass_remove_dead(g);
-    return true;
+    return good;
 }

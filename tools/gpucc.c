@@ -7,6 +7,7 @@
 #include "../codegen/plan_write.h"
 #include "../ir/text.h"
 #include "../passes/passes.h"
+#include "calibration.h"
 #include "depfile.h"
 #include "emit_forms.h"
 #include "explain.h"
@@ -30,7 +31,9 @@ struct build {
     struct arena arena;
     jmp_buf out_of_memory;
     struct tensor *frozen; /* options.n_frozen of them */
-    struct model *model;   /* NULL for a graph in text form */
+    struct calibration calibration;
+    const char *assignment; /* of precisions, for --save-precision */
+    struct model *model;    /* NULL for a graph in text form */
     struct graph *graph;
     struct program *programs[MAX_TARGETS];
     struct compiled_set compiled;
@@ -242,17 +245,52 @@ static void say_kept(struct build *b)
             say(b, "%s: %s", r->origin ? r->origin : "the graph", r->text);
 }
 
+/* Tells the passes what was asked for, with the files that it takes. */
+static bool set_precision(struct build *b)
+{
+    struct options *o = &b->options;
+    struct precision *p = &o->precision;
+    size_t size;
+    if (o->load_precision) {
+        const char *text = map_file(b, o->load_precision, &size);
+        if (!text)
+            return false;
+        p->load = arena_strndup(&b->arena, text, size);
+    }
+    if (p->wanted == PRECISION_AUTO) {
+        progress(b, "measuring");
+        if (!calibration_make(&b->calibration, b->graph, o->calibration))
+            return false;
+        p->runs = (const struct tensor *const *)b->calibration.runs;
+        p->n_runs = b->calibration.n;
+    }
+    if (o->save_precision)
+        p->save = &b->assignment;
+    if (precision_changes(p) || p->save)
+        b->graph->precision = p;
+    return true;
+}
+
+static bool save_assignment(struct build *b)
+{
+    const char *path = b->options.save_precision;
+    if (!path || !b->assignment || atomic_file_put(path, b->assignment, strlen(b->assignment)))
+        return true;
+    diag_error(&b->diag, status_of_errno(errno), path, "%s", strerror(errno));
+    return false;
+}
+
 static bool run_passes(struct build *b)
 {
-    if (precision_changes(&b->options.precision))
-        b->graph->precision = &b->options.precision;
+    if (!set_precision(b))
+        return false;
     struct pass_options options = {.verify = true,
                                    .round_trip = b->options.round_trip,
                                    .dump_after = b->options.dump_after,
                                    .skip = b->options.skip};
     bool good = passes_run(b->graph, &options) && !b->diag.errors;
     say_kept(b);
-    return good;
+    return good && save_assignment(b);
 }
 
 static bool generate(struct build *b)
@@ -444,6 +482,7 @@ int main(int argc, char **argv)
     print_messages(&b);
     enum status status = b.diag.status;
     compiled_free(&b.compiled);
+    calibration_free(&b.calibration);
     for (int i = 0; b.frozen && i < b.options.n_frozen; i++)
         tensor_free(&b.frozen[i]);
     arena_free(&b.arena);

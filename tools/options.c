@@ -25,6 +25,10 @@ enum {
     OPT_ALIAS,
     OPT_PRECISION,
     OPT_KEEP,
+    OPT_MAX_ERROR,
+    OPT_CALIB,
+    OPT_SAVE_PRECISION,
+    OPT_LOAD_PRECISION,
     OPT_PRINT_OPS,
     OPT_PRINT_PASSES,
     OPT_EXPLAIN,
@@ -42,6 +46,10 @@ static const struct option long_options[] = {
     {"alias", required_argument, NULL, OPT_ALIAS},
     {"precision", required_argument, NULL, OPT_PRECISION},
     {"keep", required_argument, NULL, OPT_KEEP},
+    {"max-error", required_argument, NULL, OPT_MAX_ERROR},
+    {"calib", required_argument, NULL, OPT_CALIB},
+    {"save-precision", required_argument, NULL, OPT_SAVE_PRECISION},
+    {"load-precision", required_argument, NULL, OPT_LOAD_PRECISION},
     {"io", required_argument, NULL, OPT_IO},
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"emit", required_argument, NULL, OPT_EMIT},
@@ -87,7 +95,14 @@ static const char usage[] =
     "                         leaves, as in image=u8:nhwc; the kernels convert\n"
     "  --alias OUT=IN         an output lies in an input's memory, as in present_k=past_k\n"
     "  --precision=PRECISION  types of float values: fp32, fp32x3 (fp32 on tensor cores), tf32,\n"
-    "                         fp16, bf16, fp8; without it each value has the model's type\n"
+    "                         fp16, bf16, fp8; without it each value has the model's type;\n"
+    "                         auto: the fastest that --max-error allows\n"
+    "  --max-error=rel:E      for auto: how far outputs may move, as a part of their largest\n"
+    "                         magnitude; or abs:E, a number\n"
+    "  --calib=DIR            for auto: inputs to measure on (input_0.pb or .npy, …), or a\n"
+    "                         folder of test_data_set_*; without it, numbers from a seed\n"
+    "  --save-precision=FILE  write which node has which precision, as text\n"
+    "  --load-precision=FILE  take what was saved, for the same model\n"
     "  --keep PATTERN=PRECISION  the precision of nodes by name, operator or op, as in\n"
     "                         '/decoder/*=fp32' or 'Softmax=fp32'; later ones count more\n"
     "  -j N                   compile on N threads (default: all cores)\n"
@@ -236,6 +251,10 @@ static bool parse_one(struct arena *arena, struct diag *diag, int option, const 
     case OPT_NO_OUTPUT: return option_no_output(arena, text, out);
     case OPT_ALIAS: return option_alias(arena, diag, text, out);
     case OPT_PRECISION: return option_precision(diag, text, out);
+    case OPT_MAX_ERROR: return option_max_error(diag, text, out);
+    case OPT_CALIB: out->calibration = text; return true;
+    case OPT_SAVE_PRECISION: out->save_precision = text; return true;
+    case OPT_LOAD_PRECISION: out->load_precision = text; return true;
     case OPT_KEEP: return option_keep(arena, diag, text, out);
     case OPT_IO: return option_io(arena, diag, text, out);
     case OPT_NO_CACHE: out->no_cache = true; return true;
@@ -281,7 +300,7 @@ static bool usage_error(struct diag *diag, const char *text)
 /* What fits together, and what is left out. */
 static bool complete(struct diag *diag, struct options *out)
 {
-    if (!options_check_precision(diag, out))
+    if (!options_complete_precision(diag, out))
         return false;
     if (!out->input)
         return usage_error(diag, "no model given");

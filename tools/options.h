@@ -19,6 +19,9 @@ struct options {
     bool emit_given, targets_given;
     struct frontend_options frontend; /* but for frozen: */
     struct precision precision;
+    bool max_error_given;
+    const char *calibration; /* --calib */
+    const char *save_precision, *load_precision;
     struct frozen_file *frozen; /* files that gpucc has yet to read */
     int n_frozen;
     int jobs; /* 0: all cores */
@@ -49,9 +52,11 @@ bool option_alias(struct arena *arena, struct diag *diag, const char *text, stru
 bool option_io(struct arena *arena, struct diag *diag, const char *text, struct options *out);
 /* options_precision.c */
 bool option_precision(struct diag *diag, const char *text, struct options *out);
+bool option_max_error(struct diag *diag, const char *text, struct options *out);
 bool option_keep(struct arena *arena, struct diag *diag, const char *text, struct options *out);
-/* Every target has what was asked for; false after reporting (USAGE). */
-bool options_check_precision(struct diag *diag, const struct options *o);
+/* Every target has what was asked for, and options fit together; what auto may choose and how fast
+ * it is. False after reporting (USAGE). */
+bool options_complete_precision(struct diag *diag, struct options *o);
 /* Reports that an option's value is wrong; false. */
 bool option_bad(struct diag *diag, const char *option, const char *value, const char *wanted);
 

@@ -1,9 +1,11 @@
 /* gpucc's options about precision: --precision, --keep and what belongs to them. */
 #include "options.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define LEVELS "fp32, fp32x3, tf32, fp16, bf16 or fp8"
+#define LEVELS "fp32, fp32x3, tf32, fp16, bf16, fp8 or auto"
 
 static bool parse_level(struct diag *diag, const char *option, const char *text, const char *name,
                         enum precision_level *out)
@@ -17,6 +19,19 @@ static bool parse_level(struct diag *diag, const char *option, const char *text,
         return false;
     }
     return *out != PRECISION_COUNT || option_bad(diag, option, text, LEVELS);
+}
+
+bool option_max_error(struct diag *diag, const char *text, struct options *out)
+{
+    struct precision *p = &out->precision;
+    char *end;
+    p->relative = !strncmp(text, "rel:", 4);
+    p->max_error = strtod(text + 4 * (strlen(text) > 4), &end);
+    out->max_error_given = true;
+    if ((!p->relative && strncmp(text, "abs:", 4)) || *end || end == text + 4 ||
+        !(p->max_error >= 0) || !isfinite(p->max_error))
+        return option_bad(diag, "--max-error", text, "rel:E or abs:E, such as rel:1e-2");
+    return true;
 }
 
 bool option_precision(struct diag *diag, const char *text, struct options *out)
@@ -38,7 +53,10 @@ bool option_keep(struct arena *arena, struct diag *diag, const char *text, struc
     rule->pattern = arena_strndup(arena, text, (size_t)(equal - text));
     p->rules = rules;
     p->n_rules++;
-    return parse_level(diag, "--keep", text, equal + 1, &rule->precision);
+    if (!parse_level(diag, "--keep", text, equal + 1, &rule->precision))
+        return false;
+    return rule->precision != PRECISION_AUTO ||
+           option_bad(diag, "--keep", text, "a precision other than auto");
 }
 
 /* ---- What targets have --------------------------------------------------------------------- */
@@ -68,10 +86,47 @@ static bool check_level(struct diag *diag, const struct target_list *targets,
     return true;
 }
 
-bool options_check_precision(struct diag *diag, const struct options *o)
+/* What all targets have, and the rates of the one with the slowest memory. */
+static void set_rates(const struct target_list *targets, struct precision *p)
 {
+    const struct peak *slowest = NULL;
+    p->candidates = ~0u;
+    for (int i = 0; i < targets->n; i++) {
+        const struct peak *peak = &targets->at[i]->peak;
+        for (int level = PRECISION_FP32; level < PRECISION_AUTO; level++)
+            if (targets->at[i]->sm < first_sm((enum precision_level)level))
+                p->candidates &= ~(1u << level);
+        if (!slowest || peak->bandwidth < slowest->bandwidth)
+            slowest = peak;
+    }
+    const double giga = 1; /* Gflop/s and GB/s are operations and bytes per nanosecond */
+    p->rates.bytes = giga * slowest->bandwidth;
+    p->rates.operations[PRECISION_FP32] = giga * slowest->fp32;
+    p->rates.operations[PRECISION_TF32] = giga * slowest->tf32;
+    p->rates.operations[PRECISION_FP32X3] = giga * slowest->tf32 / 3;
+    p->rates.operations[PRECISION_FP16] = giga * slowest->half;
+    p->rates.operations[PRECISION_BF16] = giga * slowest->half;
+    p->rates.operations[PRECISION_FP8] = giga * slowest->f8;
+}
+
+static bool usage(struct diag *diag, const char *text)
+{
+    diag_error(diag, STATUS_USAGE, NULL, "%s", text);
+    return false;
+}
+
+bool options_complete_precision(struct diag *diag, struct options *o)
+{
+    bool automatic = o->precision.wanted == PRECISION_AUTO;
     bool good = check_level(diag, &o->targets, o->precision.wanted);
     for (int i = 0; i < o->precision.n_rules && good; i++)
         good = check_level(diag, &o->targets, o->precision.rules[i].precision);
+    set_rates(&o->targets, &o->precision);
+    if (good && automatic && !o->max_error_given)
+        return usage(diag, "--precision=auto needs --max-error=rel:E or abs:E");
+    if (good && !automatic && (o->max_error_given || o->calibration))
+        return usage(diag, "--max-error and --calib are for --precision=auto");
+    if (good && o->load_precision && o->precision.wanted != PRECISION_MODEL)
+        return usage(diag, "--load-precision takes the place of --precision");
     return good;
 }

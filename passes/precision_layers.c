@@ -1,0 +1,191 @@
+/*
+ * Layers: what `auto` decides about together is a core (a contraction, a reduction, a window, …, or
+ * a whole loop or branch) with the scalar ops and views behind it, about what becomes a kernel.
+ * What a level saves is estimated from the bytes that go in and out and the rates of contractions.
+ */
+#include "precision_rules.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { GUESSED_EXTENT = 16 }; /* of a free dim */
+
+struct layering {
+    struct assignment *a;
+    int *of_value; /* layer by value id, -1: none */
+    struct layer *at;
+    int n, cap;
+};
+
+static bool is_decided(const struct assignment *a, const struct node *node)
+{
+    const struct choice *choice = choice_of(a, node);
+    return choice && !choice->explicit && node_float_type(a, node) != DT_NONE &&
+           !facts_of(a, node->out[0])->constant;
+}
+
+static int new_layer(struct layering *l, struct node *core)
+{
+    if (l->n == l->cap) {
+        struct layer *more = ARENA_ARRAY(l->a->g->arena, (size_t)(2 * l->cap + 16), struct layer);
+        if (l->n)
+            memcpy(more, l->at, (size_t)l->n * sizeof *more);
+        l->at = more;
+        l->cap = 2 * l->cap + 16;
+    }
+    l->at[l->n] = (struct layer){.core = core, .level = PRECISION_MODEL};
+    for (int i = 0; i < PRECISION_COUNT; i++)
+        l->at[l->n].error[i] = NAN;
+    return l->n++;
+}
+
+/* All nodes of bodies go with the node that has them. */
+static void join_bodies(struct layering *l, const struct node *node, int layer)
+{
+    for (int k = 0; k < 2 && node->body[k]; k++)
+        for (struct node *inner = node->body[k]->first; inner; inner = inner->next) {
+            if (is_decided(l->a, inner))
+                choice_of(l->a, inner)->layer = layer;
+            l->at[layer].contracts |= is_contraction(inner);
+            join_bodies(l, inner, layer);
+        }
+}
+
+static bool rides_along(const struct node *node)
+{
+    enum op_class class = op_info[node->op].class;
+    return class == OC_SCALAR || class == OC_VIEW || class == OC_GATHER;
+}
+
+static void layer_node(struct layering *l, struct node *node)
+{
+    struct assignment *a = l->a;
+    int layer = -1;
+    for (int i = 0; i < node->n_in && rides_along(node); i++) {
+        int of = l->of_value[node->in[i]->id];
+        layer = of > layer ? of : layer;
+    }
+    if (node->body[0] || (layer < 0 && is_decided(a, node)))
+        layer = new_layer(l, node);
+    if (node->body[0])
+        join_bodies(l, node, layer);
+    else if (is_decided(a, node))
+        choice_of(a, node)->layer = layer;
+    else
+        layer = -1;
+    if (layer >= 0)
+        l->at[layer].computes |= node->body[0] || !moves_elements(node);
+    if (layer >= 0 && is_contraction(node)) {
+        l->at[layer].contracts = true;
+        l->at[layer].eight |= choice_of(a, node)->eight;
+    }
+    for (int i = 0; i < node->n_out; i++)
+        l->of_value[node->out[i]->id] = layer;
+}
+
+/* ---- What a level saves -------------------------------------------------------------------- */
+
+static double elements_of(const struct value *v)
+{
+    double n = 1;
+    for (int i = 0; i < v->rank; i++) {
+        int64_t extent;
+        n *= dim_is_const(v->shape[i], &extent) ? (double)extent : GUESSED_EXTENT;
+    }
+    return n;
+}
+
+/* Multiplications and additions. */
+static double operations_of(const struct node *node)
+{
+    const struct value *x = node->in[0], *w = node->in[node->n_in > 1];
+    int64_t k;
+    double result = elements_of(node->out[0]);
+    if (node->op == OP_matmul)
+        return 2 * result * (dim_is_const(x->shape[x->rank - 1], &k) ? (double)k : GUESSED_EXTENT);
+    if (w->rank < 2)
+        return 0;
+    double taps = elements_of(w);
+    int64_t filters = dim_is_const(w->shape[0], &k) && k > 0 ? k : 1;
+    return 2 * taps / (double)filters * (node->op == OP_conv_transpose ? elements_of(x) : result);
+}
+
+static double width_at(const struct node *node, enum precision_level level, const struct value *v)
+{
+    if (!precision_is_float(v->type))
+        return (double)dtype_size(v->type);
+    if (level == PRECISION_FP8 && is_contraction(node) && v == node->in[1])
+        return 1;
+    return (double)dtype_size(precision_type(level, v->type));
+}
+
+/* Nanoseconds of a layer's node at a level: of bytes, and of contractions. */
+static void add_time(const struct layering *l, const struct node *node, enum precision_level level,
+                     double *bytes, double *operations)
+{
+    const struct precision_rates *rates = &l->a->wanted->rates;
+    int layer = node->body[0] ? -1 : choice_of(l->a, node)->layer;
+    for (int i = 0; i < node->n_in; i++)
+        if (l->of_value[node->in[i]->id] != layer)
+            *bytes += elements_of(node->in[i]) * width_at(node, level, node->in[i]) / rates->bytes;
+    for (int i = 0; i < node->n_out; i++) {
+        bool leaves = node->out[i]->is_output;
+        for (const struct use *use = node->out[i]->uses; use && !leaves; use = use->next)
+            leaves = use->node->n_out && l->of_value[use->node->out[0]->id] != layer;
+        if (leaves)
+            *bytes +=
+                elements_of(node->out[i]) * width_at(node, level, node->out[i]) / rates->bytes;
+    }
+    if (level == PRECISION_MODEL) /* contractions of 16-bit models */
+        level = node->in[0]->type == DT_F32 ? PRECISION_FP32 : PRECISION_FP16;
+    if (is_contraction(node) && rates->operations[level] > 0)
+        *operations += operations_of(node) / rates->operations[level];
+}
+
+static void add_graph_time(const struct layering *l, const struct graph *g,
+                           enum precision_level level, double *bytes, double *operations)
+{
+    for (const struct node *node = g->first; node; node = node->next) {
+        const struct choice *choice = choice_of(l->a, node);
+        if (choice && choice->layer >= 0)
+            add_time(l, node, level, &bytes[choice->layer], &operations[choice->layer]);
+        for (int i = 0; i < 2; i++)
+            if (node->body[i])
+                add_graph_time(l, node->body[i], level, bytes, operations);
+    }
+}
+
+static void estimate_savings(const struct layering *l)
+{
+    struct arena *arena = l->a->g->arena;
+    double *before = ARENA_ARRAY(arena, (size_t)l->n + 1, double);
+    for (enum precision_level level = PRECISION_MODEL; level < PRECISION_AUTO; level++) {
+        double *bytes = ARENA_ARRAY(arena, (size_t)l->n + 1, double);
+        double *operations = ARENA_ARRAY(arena, (size_t)l->n + 1, double);
+        add_graph_time(l, l->a->g, level, bytes, operations);
+        for (int i = 0; i < l->n; i++) {
+            double time = fmax(bytes[i], operations[i]);
+            if (level == PRECISION_MODEL)
+                before[i] = time;
+            l->at[i].saved[level] = before[i] - time;
+        }
+    }
+}
+
+struct layers precision_layers(struct assignment *a)
+{
+    struct layering l = {.a = a, .of_value = ARENA_ARRAY(a->g->arena, (size_t)a->n + 1, int)};
+    for (uint32_t i = 0; i <= a->n; i++)
+        l.of_value[i] = -1;
+    for (struct node *node = a->g->first; node; node = node->next)
+        layer_node(&l, node);
+    estimate_savings(&l);
+    return (struct layers){l.n, l.at};
+}
+
+void precision_set_layer(struct assignment *a, int layer, enum precision_level level)
+{
+    for (uint32_t i = 0; i < a->n; i++)
+        if (a->choices[i].layer == layer)
+            a->choices[i].precision = level;
+}
