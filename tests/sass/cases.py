@@ -1,0 +1,92 @@
+"""The kernels whose machine code is looked at: graphs, tiles of the tensor cores, targets."""
+import dataclasses
+
+LAST = "layout([0, 2, 3, 1], [0, 0, 0, 0], [0, 0, 0, 0])"  # channels last
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    name: str
+    text: str    # of the graph
+    target: str
+    tile: tuple  # rows, columns, parts of the depth; () where the kernel has but one
+
+    @property
+    def key(self):
+        return self.name, self.target, "x".join(map(str, self.tile)) or "-"
+
+
+def matmul(kind, to, along_k, math=""):
+    """along_k: B has its depth innermost, as A has."""
+    b = '%1 = input "b" : {0}[512, 512]\n'
+    if along_k:
+        b = '%3 = input "b" : {0}[512, 512]\n%1 = transpose %3 {{perm=[1, 0]}}\n'
+    return ('%0 = input "a" : {0}[512, 512]\n' + b +
+            '%2 = matmul %0, %1 {{to={1}}}{2}\noutput "y" = %2\n').format(kind, to, math)
+
+
+def conv(kind, to, size):
+    """Channels last; pools over one pixel bring them there and back."""
+    one = "{kernel=[1, 1], stride=[1, 1], dilation=[1, 1], low=[0, 0], high=[0, 0], size=[%d, %d]}"
+    image, taps, pad = one % (28, 28), one % (size, size), size // 2
+    shapes = f"{kind}[2, 128, 28, 28]", f"{kind}[256, 128, {size}, {size}]"
+    return (f'%0 = input "x" : {shapes[0]}\n%1 = input "w" : {shapes[1]}\n'
+            f"%2 = pool_max %0 {image} : {shapes[0]} {LAST}\n"
+            f"%3 = pool_max %1 {taps} : {shapes[1]} {LAST}\n"
+            f"%4 = conv %2, %3 {{to={to}, group=1, stride=[1, 1], dilation=[1, 1], "
+            f"low=[{pad}, {pad}], high=[{pad}, {pad}]}} : {to}[2, 256, 28, 28] {LAST}\n"
+            f'%5 = pool_max %4 {image}\noutput "y" = %5\n')
+
+
+def attention(kind, size, causal, bias=False):
+    extra = '%3 = input "bias" : f32[1, 8, 512, 512]\n' if bias else ""
+    return ("".join(f'%{i} = input "{name}" : {kind}[1, 8, 512, {size}]\n'
+                    for i, name in enumerate("qkv")) + extra +
+            f"%4 = attention %0, %1, %2{', %3' if bias else ''} {{to={kind}, scale=0.125, softcap=0, "
+            f"causal={'true' if causal else 'false'}, offset=0, zero=false}}\n"
+            'output "y" = %4\n')
+
+
+FIRST_LAYER = """%0 = input "x" : f16[1, 3, 224, 224]
+%1 = input "w" : f16[64, 3, 7, 7]
+%2 = conv %0, %1 {to=f16, group=1, stride=[2, 2], dilation=[1, 1], low=[3, 3], high=[3, 3]}
+output "y" = %2
+"""
+
+TILES = [(256, 128), (128, 256), (128, 128), (128, 64), (64, 128), (64, 64), (128, 32), (32, 128),
+         (64, 32), (32, 64), (32, 32), (16, 64), (64, 16), (16, 32), (32, 16), (32, 8), (16, 16),
+         (16, 8)]
+LARGE = [(256, 128), (128, 128), (64, 64)]
+SOME = [(128, 128), (64, 64)]
+
+
+def all_cases():
+    rows = []
+
+    def add(name, text, targets, tiles, parts=1):
+        rows.extend(Case(name, text, target, (*tile, parts) if tile else ())
+                    for target in targets.split() for tile in tiles)
+
+    f16 = matmul("f16", "f16", True)
+    add("matmul f16", f16, "sm_80", TILES)
+    add("matmul f16", f16, "sm_86 sm_89 sm_90a sm_120", SOME)
+    add("matmul f16", f16, "sm_75", [(64, 64), (32, 32)])
+    add("matmul f16", f16, "sm_80", SOME, parts=2)
+    add("matmul f16, b along n", matmul("f16", "f16", False), "sm_80", [*LARGE, (32, 32)])
+    add("matmul bf16", matmul("bf16", "bf16", True), "sm_80 sm_90a", SOME)
+    add("matmul tf32", matmul("f32", "f32", True, " math(tf32)"), "sm_80", [(128, 64), (64, 64)])
+    add("matmul f32x3", matmul("f32", "f32", True, " math(f32x3)"), "sm_80", [(64, 64)])
+    add("matmul i8", matmul("i8", "i32", True), "sm_80", LARGE)
+    add("matmul i8", matmul("i8", "i32", True), "sm_75", [(64, 64)])
+    add("matmul f8", matmul("f8e4m3fn", "f32", True), "sm_89 sm_90a", SOME)
+    add("conv 3x3 f16", conv("f16", "f16", 3), "sm_80", [*LARGE, (128, 64), (32, 32)])
+    add("conv 3x3 f16", conv("f16", "f16", 3), "sm_75 sm_90a", [(64, 64)])
+    add("conv 1x1 f16", conv("f16", "f16", 1), "sm_80", SOME)
+    add("conv 3x3 i8", conv("i8", "i32", 3), "sm_80", SOME)
+    add("conv 7x7 of 3 channels f16", FIRST_LAYER, "sm_80", [()])
+    for size in 32, 64, 128:
+        add(f"attention {size} f16", attention("f16", size, False), "sm_80 sm_90a", [()])
+    add("attention 64 f16, causal", attention("f16", 64, True), "sm_80", [()])
+    add("attention 64 f16, bias", attention("f16", 64, False, True), "sm_80", [()])
+    add("attention 64 bf16", attention("bf16", 64, False), "sm_80", [()])
+    return rows
