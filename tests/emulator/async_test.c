@@ -342,6 +342,32 @@ static void conflicts_are_counted(void **state)
     assert_int_equal(c.main_loop_conflicts, 0);
 }
 
+/* Conflicts of an innermost loop with an mma are told from all others. */
+static void conflicts_in_main_loops_are_told_apart(void **state)
+{
+    (void)state;
+    unsigned char in[BYTES], out[BYTES];
+    struct gpucc_emu_counters c;
+#define ROWS_APART "and.b32 $r0, $t, 7;\nshl.b32 $r0, $r0, 7;\nadd.s32 $x, $h, $r0;\n"
+#define LOOP(label, times, body)                                                                   \
+    "mov.u32 $r6, 0;\n" label ":\n" body "add.s32 $r6, $r6, 1;\n"                                  \
+    "setp.lt.u32 $p, $r6, " times ";\n@$p bra " label ";\n"
+    start(0, 0);
+    gpucc_emu_counters_reset();
+    assert_int_equal(
+        run(COPY COMMIT WAIT0 BAR ZERO ROWS_APART LOOP(
+                "OTHER", "5", MATRIX("$x")) "mov.u32 $r7, 0;\nOUTER:\n" MATRIX("$x")
+                LOOP("MAIN", "3",
+                     MATRIX("$x")
+                         MMA) "add.s32 $r7, $r7, 1;\nsetp.lt.u32 $p, $r7, 2;\n@$p bra OUTER;\n",
+            out, in),
+        0);
+    assert_int_equal(gpucc_emu_counters(NULL, &c), 0);
+    assert_int_equal(c.matrix_conflicts, 2 * (5 + 2 + 6) * 4 * 7);
+    assert_int_equal(c.main_loop_conflicts, 2 * 6 * 4 * 7);
+    assert_int_equal(c.tensor_instructions, 2 * 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +385,7 @@ int main(void)
         cmocka_unit_test(a_matrix_row_is_wrong),
         cmocka_unit_test(a_warp_is_apart),
         cmocka_unit_test(conflicts_are_counted),
+        cmocka_unit_test(conflicts_in_main_loops_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,14 @@ static const char sample[] = PTX_HEADER
     "{ .param .b32 p; .param .b32 q; st.param.b32 [p+0], %r3; call.uni (q), f, (p); ld.param.b32 "
     "%r5, [q]; }\n"
     "list: .branchtargets $L, $L2;\nbrx.idx %r3, list;\n$L2: atom.global.add.u32 %r6, [%d1], 1;\n"
-    "shfl.sync.idx.b32 %r7|%p1, %r3, 0, 31, -1;\nbar.sync 0;\nret;\n}\n";
+    "shfl.sync.idx.b32 %r7|%p1, %r3, 0, 31, -1;\nbar.sync 0;\n"
+    "createpolicy.fractional.L2::evict_last.b64 %d2, 1.0;\n"
+    "cp.async.cg.shared.global.L2::cache_hint [%r1+16], [%d1+32], 16, %r2, %d2;\n"
+    "cp.async.ca.shared.global [%r1], [%d1], 4, %p1;\ncp.async.commit_group;\n"
+    "cp.async.wait_group 0;\n"
+    "ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%r1, %r2}, [dynamic+16];\n"
+    "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%f0, %f1, %f2, %f3}, {%r1, %r2, %r3, "
+    "%r4}, {%r5, %r6}, {%f0, %f1, %f2, %f3};\nret;\n}\n";
 
 /* Loads text; unloads it if it was good. */
 static int load(const char *text)
