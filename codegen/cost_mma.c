@@ -33,8 +33,13 @@ static const struct mma_tile tiles[] = {
 /* Nanoseconds: from a copy's start to data, which mostly come from memory; from the last store to
  * where the next kernel may read it; a part of a split depth written, announced and asked for. */
 enum { FIRST_DATA = 800, VISIBLE = 350, ANNOUNCE = 1400 };
+/* Tiles of the depth that a part has at least. */
+enum { LEAST_DEPTH = 4 };
 /* A larger saving than this is worth splitting the depth: blocks that wait are not free. */
 enum { LEAST_SAVING = 1000 };
+/* Cycles that a block takes for a tile of the depth, be it as small as may be: its wait, barrier,
+ * first fragments and sums, which depend on the sums before. */
+enum { ROUND_TRIP = 150 };
 /* Bytes an SM takes in: of 64 a cycle 80 %. The second-level cache's, per nanosecond and SM. */
 enum { INTAKE = 51, CACHE = 35 };
 
@@ -78,10 +83,24 @@ static int64_t time_of(const struct target *target, const struct mma_problem *x,
         2 * t->m * t->n * depth * x->products * t->percent / 100 * sms / larger(x->peak, 1);
     int64_t memory = cut(x->size.batches) * (cut(x->size.m) + cut(x->size.n)) * cut(x->size.k) *
                      x->element / larger(target->peak.bandwidth, 1);
-    int64_t body = larger(larger(from_cache, share * own_k * step), memory);
+    int64_t least = own_k * ROUND_TRIP * 1000 / clock;
+    int64_t body = larger(larger(from_cache, share * own_k * step), larger(memory, least));
     int64_t sums = (int64_t)t->m * t->n * 4;
     int64_t reduce = t->split == 1 ? 0 : ANNOUNCE + sums * (t->split + 1) * 1000 / (INTAKE * clock);
     return FIRST_DATA + body + step + reduce + VISIBLE + (share - 1) * 100;
+}
+
+/* Is there room for more blocks than one a tile? */
+static bool splits(const struct target *target, const struct mma_problem *x,
+                   const struct mma_tile *t)
+{
+    int64_t tiles_k = ceil_div(cut(x->size.k), t->depth_bytes / x->element);
+    int64_t outputs = ceil_div(cut(x->size.m), t->m) * ceil_div(cut(x->size.n), t->n);
+    if (cost_mma_only.split)
+        return t->split <= tiles_k;
+    return t->split == 1 ||
+           (tiles_k / t->split >= LEAST_DEPTH &&
+            outputs * cut(x->size.batches) * (t->split - 1) < target->multiprocessors);
 }
 
 static bool suits(const struct target *target, const struct mma_problem *x,
@@ -97,7 +116,7 @@ static bool suits(const struct target *target, const struct mma_problem *x,
 
 struct mma_tile cost_mma_tile(const struct target *target, const struct mma_problem *x)
 {
-    enum { MOST_PARTS = 8, LEAST_DEPTH = 4 };
+    enum { MOST_PARTS = 8 };
     struct mma_tile best = {0};
     int64_t best_time = INT64_MAX;
     for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
@@ -110,7 +129,7 @@ struct mma_tile cost_mma_tile(const struct target *target, const struct mma_prob
         if (!suits(target, x, &t))
             continue;
         for (t.split = 1; t.split <= (x->may_split ? MOST_PARTS : 1); t.split++) {
-            if (t.split > 1 && tiles_k / t.split < (cost_mma_only.split ? 1 : LEAST_DEPTH))
+            if (!splits(target, x, &t))
                 break;
             if (cost_mma_only.split && t.split != cost_mma_only.split)
                 continue;
