@@ -42,6 +42,7 @@ bool pass_split_kernels(struct graph *g);
     PASS(split_top_k, "the first k of a long line: of its segments, then of those")                \
     PASS(recognize_activations, "GELU, Mish and their like, spelled out, as one op each")          \
     PASS(recognize_normalize, "normalizations and softmax, spelled out, as one op each")           \
+    PASS(recognize_attention, "a softmax of products that weighs values, as one op")               \
     PASS(merge_contractions, "products of one operand with several weights, as one")               \
     PASS(fold_quantization, "contractions of quantized values multiply their 8-bit numbers")       \
     PASS(set_precision, "types of values as --precision and --keep ask for them")                  \

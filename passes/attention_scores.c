@@ -1,0 +1,227 @@
+/* Scores, read backwards from a softmax to the product of queries and keys. */
+#include "attention.h"
+
+#include <math.h>
+
+enum { DEPTH = 16 };
+
+static bool fails(struct scores *s, const char *why)
+{
+    s->why = s->why ? s->why : why;
+    return false;
+}
+
+static bool is_float_cast(const struct node *node)
+{
+    return node->op == OP_cast && dtype_is_float(node->in[0]->type) &&
+           dtype_is_float(node->out[0]->type);
+}
+
+/* A reshape that leaves rows and columns as they are. */
+static bool regroups(const struct node *node)
+{
+    const struct value *x = node->in[0], *y = node->out[0];
+    return node->op == OP_reshape && x->rank >= 2 && y->rank >= 2 &&
+           x->shape[x->rank - 1] == y->shape[y->rank - 1] &&
+           x->shape[x->rank - 2] == y->shape[y->rank - 2];
+}
+
+static bool leads(const struct value *v, int depth);
+
+/* Is v made of a product? */
+static bool reaches(const struct value *v, int depth)
+{
+    const struct node *node = v->def;
+    if (!node || depth == 0)
+        return false;
+    switch (node->op) {
+    case OP_matmul: return true;
+    case OP_cast: return is_float_cast(node) && leads(node->in[0], depth - 1);
+    case OP_reshape: return regroups(node) && leads(node->in[0], depth - 1);
+    case OP_tanh:
+    case OP_div: return leads(node->in[0], depth - 1);
+    case OP_add:
+    case OP_mul: return leads(node->in[0], depth - 1) || leads(node->in[1], depth - 1);
+    case OP_select: return leads(node->in[1], depth - 1) || leads(node->in[2], depth - 1);
+    default: return false;
+    }
+}
+
+/* … that is read for nothing else? */
+static bool leads(const struct value *v, int depth)
+{
+    return value_single_use(v) && reaches(v, depth);
+}
+
+static bool read(struct scores *s, struct value *v, int depth);
+
+static bool is_plain(const struct scores *s)
+{
+    return !s->bias && !s->mask && !s->causal;
+}
+
+static bool read_reshape(struct scores *s, struct node *node, int depth)
+{
+    const struct value *y = node->out[0];
+    if (!read(s, node->in[0], depth))
+        return false;
+    if (s->bias)
+        s->bias = build_reshape(s->b, s->bias, y->rank, y->shape);
+    if (s->mask)
+        s->mask = build_reshape(s->b, s->mask, y->rank, y->shape);
+    return true;
+}
+
+/* --- Factors -----------------------------------------------------------------------------------
+ */
+
+static bool multiply(struct scores *s, double number)
+{
+    if (!isfinite(number) || (!(number > 0) && (!is_plain(s) || s->softcap != 0)))
+        return fails(s, "masked or capped scores are multiplied by what is not positive");
+    s->scale *= number;
+    s->softcap *= number;
+    if (s->bias)
+        s->bias = build_binary(s->b, OP_mul, s->bias, build_float(s->b, s->bias->type, number));
+    return true;
+}
+
+/* A factor that is the same for all keys goes to the queries. */
+static bool multiply_queries(struct scores *s, struct value *factor)
+{
+    while (factor->def && factor->def->op == OP_expand)
+        factor = factor->def->in[0];
+    if (!is_plain(s) || s->softcap != 0 || s->factor || factor->rank != s->product->out[0]->rank ||
+        !dim_is(factor->shape[factor->rank - 1], 1))
+        return fails(s, "scores are multiplied by more than a number");
+    s->factor = factor;
+    return true;
+}
+
+static bool read_product(struct scores *s, struct node *node, int depth)
+{
+    double number;
+    int side = leads(node->in[0], DEPTH) ? 0 : 1;
+    struct value *x = node->in[side], *other = node->in[1 - side];
+    bool uniform = match_uniform(other, &number);
+    if (node->op == OP_div && (side != 0 || !uniform || number == 0))
+        return fails(s, "scores are divided by more than a number");
+    if (uniform && node->op == OP_mul && x->def->op == OP_tanh) {
+        if (!read(s, x->def->in[0], depth))
+            return false;
+        if (!is_plain(s) || s->softcap != 0 || !(number > 0))
+            return fails(s, "a cap on scores that are masked already");
+        s->softcap = number;
+        s->scale *= number;
+        return true;
+    }
+    if (!read(s, x, depth))
+        return false;
+    if (!uniform)
+        return multiply_queries(s, other);
+    return multiply(s, node->op == OP_div ? 1 / number : number);
+}
+
+/* --- Biases and masks --------------------------------------------------------------------------
+ */
+
+static bool add_bias(struct scores *s, struct value *bias)
+{
+    if (s->bias && s->bias->type != bias->type)
+        bias = build_cast(s->b, bias, s->bias->type);
+    s->bias = s->bias ? build_binary(s->b, OP_add, s->bias, bias) : bias;
+    return s->bias != NULL;
+}
+
+/* A bias that is 0 or -inf is a mask; one that is 0 or lost, and causal, hides as well as -inf
+ * does, since every query sees a key. */
+static bool read_bias(struct scores *s, struct value *bias)
+{
+    struct value *v = bias;
+    const struct dim *offset;
+    double yes, no;
+    bool infinite;
+    while (v->def && v->def->op == OP_expand)
+        v = v->def->in[0];
+    const struct node *choice = v->def && v->def->op == OP_select ? v->def : NULL;
+    if (choice && match_uniform(choice->in[1], &yes) && match_uniform(choice->in[2], &no)) {
+        if (yes == 0 && no == -(double)INFINITY)
+            return scores_mask(s, choice->in[0], bias->rank, bias->shape);
+        if (no == 0 && yes == -(double)INFINITY)
+            return scores_mask(s, build_unary(s->b, OP_not, choice->in[0]), bias->rank,
+                               bias->shape);
+        if (yes == 0 && no <= SCORE_LOST && is_plain(s) &&
+            mask_is_causal(s->b->g, choice->in[0], &offset)) {
+            scores_hide_above(s, offset, bias->shape[bias->rank - 1]);
+            return true;
+        }
+    }
+    if (!s->causal && bias_is_causal(s->b->g, bias, &infinite, &offset) &&
+        (infinite || is_plain(s))) {
+        scores_hide_above(s, offset, bias->shape[bias->rank - 1]);
+        return true;
+    }
+    return add_bias(s, bias);
+}
+
+static bool read_sum(struct scores *s, struct node *node, int depth)
+{
+    int side = leads(node->in[0], DEPTH) ? 0 : 1;
+    return read(s, node->in[side], depth) && read_bias(s, node->in[1 - side]);
+}
+
+/* Scores, or a low number where they are not to count. */
+static bool read_choice(struct scores *s, struct node *node, int depth)
+{
+    int side = leads(node->in[1], DEPTH) ? 1 : 2;
+    struct value *seen = node->in[0], *y = node->out[0];
+    const struct dim *offset;
+    double fill;
+    if (!match_uniform(node->in[3 - side], &fill) || !(fill < 0))
+        return fails(s, "scores are replaced by more than a low number");
+    if (!read(s, node->in[side], depth))
+        return false;
+    if (side == 2)
+        seen = build_unary(s->b, OP_not, seen);
+    if (fill == -(double)INFINITY)
+        return scores_mask(s, seen, y->rank, y->shape);
+    if (is_plain(s) && fill <= -1e4 && mask_is_causal(s->b->g, seen, &offset)) {
+        scores_hide_above(s, offset, y->shape[y->rank - 1]);
+        return true;
+    }
+    if (fill > SCORE_LOST || s->mask || s->causal)
+        return fails(s, "hidden scores are a number that is not so low that it hides all else");
+    struct value *low = build_float(s->b, y->type, fill);
+    struct value *bias = s->bias ? s->bias : build_float(s->b, y->type, 0);
+    if (bias->type != y->type)
+        bias = build_cast(s->b, bias, y->type);
+    s->bias = build_expand(s->b, build_select(s->b, seen, bias, low), y->rank, y->shape);
+    return s->bias != NULL;
+}
+
+static bool read(struct scores *s, struct value *v, int depth)
+{
+    struct node *node = v->def;
+    if (depth == 0 || !reaches(v, DEPTH))
+        return fails(s, "scores are no product, or are read elsewhere");
+    if (v != s->top && !value_single_use(v))
+        return fails(s, "scores are read elsewhere");
+    switch (node->op) {
+    case OP_matmul: s->product = node; return true;
+    case OP_cast: return read(s, node->in[0], depth - 1);
+    case OP_reshape: return read_reshape(s, node, depth - 1);
+    case OP_mul:
+    case OP_div: return read_product(s, node, depth - 1);
+    case OP_add: return read_sum(s, node, depth - 1);
+    case OP_select: return read_choice(s, node, depth - 1);
+    default: return fails(s, "something is done with scores that attention does not do");
+    }
+}
+
+bool scores_read(struct scores *s, struct value *v)
+{
+    s->top = v;
+    s->scale = 1;
+    s->offset = dim_const(s->b->g->dims, 0);
+    return read(s, v, DEPTH);
+}

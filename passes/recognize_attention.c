@@ -1,0 +1,324 @@
+/*
+ * Attention, as exporters spell it, as one node:
+ *
+ *     softmax(q x kT …) x v
+ *
+ * Found by its softmax. The scores (attention_scores.c) may be scaled before the product, after it,
+ * or both (PyTorch multiplies q and k by the root of the scale); capped; masked by what is added to
+ * them or put in their place, in any order. Behind the softmax, 0 may take the place of NaN where a
+ * query sees no key. Casts and regrouped leading axes may stand anywhere. Keys and values repeated
+ * for groups of heads are read where they are. Nothing of it may be read by others, or it had to be
+ * computed anyway.
+ */
+#include "attention.h"
+
+#include <math.h>
+
+/* A softmax and what follows it. */
+struct spelling {
+    struct node *softmax;
+    struct value *top;   /* scores as the softmax wants them */
+    struct node *output; /* the matmul by the values */
+    bool zero;           /* queries that see no key give 0 */
+};
+
+/* --- Behind the softmax ------------------------------------------------------------------------
+ */
+
+static bool is_uniform(const struct value *v, double wanted)
+{
+    double number;
+    return match_uniform(v, &number) && number == wanted;
+}
+
+/* select(is_nan(p), 0, p): the select. */
+static struct node *guarded(struct value *p)
+{
+    for (const struct use *use = p->uses; use; use = use->next) {
+        struct node *node = use->node;
+        const struct node *test = node->op == OP_select ? node->in[0]->def : NULL;
+        if (test && test->op == OP_is_nan && test->in[0] == p && node->in[2] == p &&
+            value_single_use(node->in[0]) && is_uniform(node->in[1], 0) && !p->is_output) {
+            int n = 0;
+            for (const struct use *u = p->uses; u; u = u->next)
+                n++;
+            return n == 2 ? node : NULL;
+        }
+    }
+    return NULL;
+}
+
+/* Scores that are kept from being -inf, since the probabilities of those that are become 0: what
+ * they were before. */
+static struct value *unlimited(const struct spelling *t, const struct node *choice)
+{
+    const struct node *limit = t->softmax->in[0]->def, *test = choice->in[0]->def;
+    double lowest;
+    if (!limit || limit->op != OP_max || !value_single_use(limit->out[0]) || !test ||
+        test->op != OP_eq || !value_single_use(test->out[0]))
+        return NULL;
+    for (int i = 0; i < 2; i++)
+        if (match_uniform(limit->in[1 - i], &lowest) && lowest < -3e38 && isfinite(lowest) &&
+            test->in[0] == limit->in[i] && is_uniform(test->in[1], -(double)INFINITY))
+            return limit->in[i];
+    return NULL;
+}
+
+/* Follows the probabilities to the product with the values. */
+static const char *follow(struct spelling *t)
+{
+    struct value *p = t->softmax->out[0];
+    for (;;) {
+        int operand;
+        struct node *node = guarded(p);
+        if (node) {
+            t->zero = true;
+            p = node->out[0];
+            continue;
+        }
+        node = match_reader(p, &operand);
+        if (!node)
+            return "its probabilities are read elsewhere";
+        const struct value *y = node->out[0];
+        bool cast = node->op == OP_cast && dtype_is_float(y->type);
+        bool regrouped = node->op == OP_reshape && y->rank >= 2 &&
+                         y->shape[y->rank - 1] == p->shape[p->rank - 1] &&
+                         y->shape[y->rank - 2] == p->shape[p->rank - 2];
+        if (node->op == OP_matmul && operand == 0) {
+            t->output = node;
+            return NULL;
+        }
+        if (node->op == OP_select && operand == 2 && is_uniform(node->in[1], 0) &&
+            unlimited(t, node)) {
+            t->top = unlimited(t, node);
+            t->zero = true;
+        } else if (!cast && !regrouped) {
+            return "its probabilities weigh no values";
+        }
+        p = node->out[0];
+    }
+}
+
+/* --- Operands ----------------------------------------------------------------------------------
+ */
+
+/* v with its last two axes swapped; undoes what swapped them, where that can be seen. */
+static struct value *swapped(struct builder *b, struct value *v)
+{
+    const struct node *node = v->def;
+    int perm[MAX_RANK], r = v->rank;
+    for (int i = 0; i < r; i++)
+        perm[i] = i;
+    perm[r - 2] = r - 1;
+    perm[r - 1] = r - 2;
+    if (node && node->op == OP_transpose) {
+        bool same = true;
+        for (int i = 0; i < r; i++)
+            perm[i] = node->attr.transpose.perm.axis[i];
+        int last = perm[r - 1];
+        perm[r - 1] = perm[r - 2];
+        perm[r - 2] = last;
+        for (int i = 0; i < r; i++)
+            same &= perm[i] == i;
+        return same ? node->in[0] : build_transpose(b, node->in[0], perm);
+    }
+    const struct value *x = node && node->op == OP_reshape ? node->in[0] : NULL;
+    if (x && x->rank >= 2 && x->shape[x->rank - 1] == v->shape[r - 1] &&
+        x->shape[x->rank - 2] == v->shape[r - 2]) {
+        const struct dim *shape[MAX_RANK];
+        for (int i = 0; i < r; i++)
+            shape[i] = v->shape[perm[i]];
+        return build_reshape(b, swapped(b, node->in[0]), r, shape);
+    }
+    return build_transpose(b, v, perm);
+}
+
+/* Takes factors off an operand. */
+static struct value *unscaled(struct value *v, double *scale)
+{
+    double number;
+    for (;;) {
+        const struct node *node = v->def;
+        if (!node || (node->op != OP_mul && node->op != OP_div))
+            return v;
+        int side = node->op == OP_mul && match_uniform(node->in[0], &number) ? 1 : 0;
+        if (!match_uniform(node->in[1 - side], &number) || !isfinite(number) || number == 0)
+            return v;
+        *scale *= node->op == OP_mul ? number : 1 / number;
+        v = node->in[side];
+    }
+}
+
+/* The keys or values that were repeated for each head of a group: [B, G, N, D]. */
+static struct value *ungrouped(struct builder *b, struct value *v)
+{
+    struct value *w = v;
+    while (w->def && w->def->op == OP_reshape)
+        w = w->def->in[0];
+    const struct node *node = w->def;
+    if (!node || node->op != OP_expand || w->rank != 5)
+        return NULL;
+    struct value *x = node->in[0];
+    if (w->shape[0] != v->shape[0] || w->shape[3] != v->shape[2] || w->shape[4] != v->shape[3] ||
+        dim_mul(b->g->dims, w->shape[1], w->shape[2]) != v->shape[1] || !dim_is(x->shape[2], 1) ||
+        x->shape[0] != w->shape[0] || x->shape[1] != w->shape[1] || x->shape[3] != w->shape[3] ||
+        x->shape[4] != w->shape[4] || !dim_is_const(w->shape[1], NULL) ||
+        !dim_is_const(v->shape[1], NULL))
+        return NULL;
+    const struct dim *shape[4] = {x->shape[0], x->shape[1], x->shape[3], x->shape[4]};
+    return build_reshape(b, x, 4, shape);
+}
+
+/* --- The node ----------------------------------------------------------------------------------
+ */
+
+/* All leading axes but the last one as one: batch and head. */
+static void planes(struct graph *g, const struct value *v, const struct dim **at)
+{
+    at[0] = at[1] = dim_const(g->dims, 1);
+    for (int i = 0; i < v->rank - 3; i++)
+        at[0] = dim_mul(g->dims, at[0], v->shape[i]);
+    if (v->rank > 2)
+        at[1] = v->shape[v->rank - 3];
+}
+
+static struct value *heads_of(struct builder *b, const struct dim *const *plane, struct value *v,
+                              const struct dim *size)
+{
+    if (!v)
+        return NULL;
+    const struct dim *shape[4] = {plane[0], plane[1], v->shape[v->rank - 2], size};
+    return build_reshape(b, v, 4, shape);
+}
+
+/* The fourth operand: what is added, or what is seen; both in one where there are both. */
+static struct value *bias_of(struct scores *s)
+{
+    if (!s->bias || !s->mask)
+        return s->bias ? s->bias : s->mask;
+    struct value *hidden = build_float(s->b, s->bias->type, -(double)INFINITY);
+    return build_select(s->b, s->mask, s->bias, hidden);
+}
+
+/* The size of a head: of the queries', or what must be the same. NULL: it is not known. */
+static const struct dim *known_size(struct graph *g, const struct dim *size, const struct value *q)
+{
+    enum { MOST = 1024 };
+    const struct dim *depth = q->shape[q->rank - 1];
+    int64_t n;
+    size = dim_is_const(size, NULL) || !graph_dims_equal(g, size, depth) ? size : depth;
+    bool known = dim_is_const(size, &n) && n >= 1 && n <= MOST;
+    return known && dim_is_const(depth, &n) && n >= 1 && n <= MOST ? size : NULL;
+}
+
+/* The queries, with all factors that are not numbers. */
+static struct value *queries_of(struct scores *s)
+{
+    struct value *q = unscaled(s->product->in[0], &s->scale), *factor = s->factor;
+    if (!factor)
+        return q;
+    factor = build_cast(s->b, build_expand(s->b, factor, q->rank, q->shape), q->type);
+    return build_binary(s->b, OP_mul, q, factor);
+}
+
+static struct value *keys_of(struct scores *s)
+{
+    return unscaled(swapped(s->b, unscaled(s->product->in[1], &s->scale)), &s->scale);
+}
+
+static bool replace(struct scores *s, const struct spelling *t)
+{
+    struct builder *b = s->b;
+    struct value *y = t->output->out[0], *q = queries_of(s), *bias = bias_of(s), *in[4];
+    const struct dim *plane[2], *depth = q->shape[q->rank - 1];
+    union attr attr = {.attention = {.to = y->type,
+                                     .softcap = s->softcap,
+                                     .causal = s->causal,
+                                     .offset = s->offset,
+                                     .zero = t->zero}};
+    planes(b->g, y, plane);
+    in[0] = heads_of(b, plane, q, depth);
+    in[1] = heads_of(b, plane, keys_of(s), depth);
+    in[2] = heads_of(b, plane, t->output->in[1], known_size(b->g, y->shape[y->rank - 1], q));
+    in[3] = bias ? heads_of(b, plane, bias, bias->shape[bias->rank - 1]) : NULL;
+    if (!in[0] || !in[1] || !in[2])
+        return false;
+    struct value *k = ungrouped(b, in[1]), *v = ungrouped(b, in[2]);
+    if (k && v && k->shape[1] == v->shape[1]) {
+        in[1] = k;
+        in[2] = v;
+    }
+    attr.attention.scale = s->scale;
+    struct value *heads = build_tensor(b, OP_attention, in[3] ? 4 : 3, in, &attr);
+    if (!heads)
+        return false;
+    value_replace_uses(b->g, y, build_reshape(b, heads, y->rank, y->shape));
+    return true;
+}
+
+/* Will nobody read the scores any more? Those that are limited are read by the limit and the test.
+ */
+static bool goes_along(const struct spelling *t)
+{
+    int n = 0;
+    for (const struct use *use = t->top->uses; use; use = use->next)
+        n++;
+    return !t->top->is_output && n == (t->top == t->softmax->in[0] ? 1 : 2);
+}
+
+static bool recognize(struct graph *g, struct node *softmax)
+{
+    struct value *x = softmax->in[0];
+    struct spelling t = {.softmax = softmax, .top = x};
+    if (x->rank < 2 || softmax->attr.softmax.axes != UINT32_C(1) << (x->rank - 1))
+        return false;
+    const char *why = follow(&t);
+    if (why) {
+        graph_remark(g, "recognize_attention", softmax, "no attention: %s", why);
+        return false;
+    }
+    struct builder b = {g, t.output};
+    struct scores s = {.b = &b};
+    const struct value *y = t.output->out[0];
+    g->origin = t.output->origin;
+    if (!goes_along(&t))
+        why = "its scores are read elsewhere";
+    else if (!scores_read(&s, t.top))
+        why = s.why ? s.why : "scores are no product";
+    else if (s.product->in[0]->type != s.product->in[1]->type)
+        why = "queries and keys are of different types";
+    else if (!known_size(g, y->shape[y->rank - 1], s.product->in[0]))
+        why = "the size of a head is not known, or too large";
+    if (why || !replace(&s, &t)) {
+        graph_remark(g, "recognize_attention", softmax, "no attention: %s",
+                     why ? why : "its operands do not fit together");
+        return false;
+    }
+    graph_remark(g, "recognize_attention", softmax, "attention with %s%s%s%s",
+                 s.causal ? "causality, " : "",
+                 s.bias   ? "a bias, "
+                 : s.mask ? "a mask, "
+                          : "",
+                 s.softcap != 0 ? "a cap, " : "", "its scores never in memory");
+    return true;
+}
+
+static bool recognize_in(struct graph *g)
+{
+    bool changed = false;
+    const char *origin = g->origin;
+    for (struct node *node = g->first, *next; node; node = next) {
+        next = node->next;
+        if (node->op == OP_softmax)
+            changed |= recognize(g, node);
+    }
+    g->origin = origin;
+    return changed;
+}
+
+bool pass_recognize_attention(struct graph *g)
+{
+    bool changed = pass_each_graph(g, recognize_in);
+    pass_remove_dead(g); /* also what was made before it was clear that it is no attention */
+    return changed && (pass_simplify(g), pass_remove_dead(g), true);
+}
