@@ -372,6 +372,91 @@ static void branches_and_calls(void **state)
     }
 }
 
+/* A pipelined product of halves in so many parts of the depth; 0 or a CUresult. */
+static CUresult run_pipeline(const char *name, int m, int n, int k, int parts, int race)
+{
+    enum { MOST = 200 * 136 };
+    static uint16_t a[MOST], b[MOST];
+    static float c[MOST];
+    uint32_t zeros[16] = {0};
+    assert_true(m * k <= MOST && n * k <= MOST && m * n <= MOST);
+    for (int i = 0; i < m * k || i < n * k; i++) { /* -8 to 7, of which sums are exact */
+        static const uint16_t values[16] = {0xc800, 0xc700, 0xc600, 0xc500, 0xc400, 0xc200,
+                                            0xc000, 0xbc00, 0x0000, 0x3c00, 0x4000, 0x4200,
+                                            0x4400, 0x4500, 0x4600, 0x4700};
+        a[i % MOST] = values[(int)(random_float() * 8.0f + 8.0f) & 15];
+        b[i % MOST] = values[(int)(random_float() * 8.0f + 8.0f) & 15];
+    }
+    device_start(race, 2);
+    CUdeviceptr da = device_put(a, (size_t)(m * k) * 2), db = device_put(b, (size_t)(n * k) * 2);
+    CUdeviceptr dc = device_new((size_t)(m * n) * 4), counter = device_put(zeros, sizeof zeros);
+    CUdeviceptr sums = device_new((size_t)(m * n * parts) * 4);
+    void *params[] = {&da, &db, &dc, &sums, &counter, &m, &n, &k};
+    CUresult rc = cuLaunchKernel(device_function(module, name), (unsigned)(n + 63) / 64,
+                                 (unsigned)(m + 63) / 64, (unsigned)parts, 128, 1, 1, 3 * 8192,
+                                 NULL, params, NULL);
+    if (rc) {
+        return rc;
+    }
+    device_get(c, dc, (size_t)(m * n) * 4);
+    for (int i = 0; i < m; i++) {
+        for (int j = 0; j < n; j++) {
+            int sum = 0;
+            for (int q = 0; q < k; q++) {
+                /* values[i] is i - 8; halves back to it by their exponent and mantissa */
+                int x = a[i * k + q], y = b[j * k + q];
+                int u = x & 0x7fff ? ((1024 + (x & 1023)) >> (25 - (x >> 10 & 31))) : 0;
+                int v = y & 0x7fff ? ((1024 + (y & 1023)) >> (25 - (y >> 10 & 31))) : 0;
+                sum += (x & 0x8000 ? -u : u) * (y & 0x8000 ? -v : v);
+            }
+            assert_true(c[i * n + j] == (float)sum);
+        }
+    }
+    return 0;
+}
+
+static void a_pipeline_of_tensor_cores_multiplies(void **state)
+{
+    (void)state;
+    static const int sizes[][4] = {{64, 64, 32, 1},   {64, 128, 160, 1}, {100, 70, 136, 1},
+                                   {100, 70, 136, 3}, {33, 9, 8, 1},     {128, 64, 200, 7}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        for (int race = 0; race < 2; race++) {
+            CUresult rc = run_pipeline("pipeline_right", sizes[i][0], sizes[i][1], sizes[i][2],
+                                       sizes[i][3], race);
+            if (rc) {
+                print_error("%s\n", gpucc_emu_last_error());
+            }
+            assert_int_equal(rc, 0);
+        }
+    }
+}
+
+static void its_mistakes_are_found(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *what;
+    } bugs[] = {
+        {"pipeline_waits_too_little", "no wait covers its group"},
+        {"pipeline_without_barrier", "shared memory"},
+        {"pipeline_copies_too_early", "while a cp.async of warp"},
+        {"pipeline_copies_beyond", "out-of-bounds load"},
+        {"pipeline_row_off", "misaligned load of 16 bytes"},
+    };
+    for (size_t i = 0; i < sizeof bugs / sizeof *bugs; i++) {
+        for (int race = 0; race < 2; race++) {
+            CUresult rc = run_pipeline(bugs[i].name, 100, 70, 136, 1, race);
+            if (!rc || !strstr(gpucc_emu_last_error(), bugs[i].what)) {
+                print_error("%s, race %d: %d %s\n", bugs[i].name, race, (int)rc,
+                            gpucc_emu_last_error());
+            }
+            assert_true(rc && strstr(gpucc_emu_last_error(), bugs[i].what));
+            gpucc_emu_forgive();
+        }
+    }
+}
+
 int main(void)
 {
     void *lib = open_nvrtc();
@@ -396,6 +481,8 @@ int main(void)
         cmocka_unit_test(halves_round_to_nearest_even),
         cmocka_unit_test(bytes_go_through_shared_memory),
         cmocka_unit_test(branches_and_calls),
+        cmocka_unit_test(a_pipeline_of_tensor_cores_multiplies),
+        cmocka_unit_test(its_mistakes_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
