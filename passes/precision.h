@@ -39,7 +39,7 @@ struct precision {
     enum precision_level wanted;
     int n_rules;
     const struct precision_rule *rules;
-    /* auto: */
+    bool searches; /* levels are measured against max_error: */
     bool relative; /* max_error is a part of the output's largest magnitude */
     double max_error;
     unsigned candidates; /* bit 1 << level: what all targets have */

@@ -143,7 +143,7 @@ static void set_node(struct assignment *a, struct graph *g, struct node *node)
         return;
     enum dtype type = choice->type;
     if (node->op != OP_cast)
-        for (int i = 0; i < node->n_in; i++)
+        for (int i = 0; i < node->n_in && !precision_keeps_operand(node, i); i++)
             cast_operand(a, node, i, type);
     set_results(a, node, type);
     if (is_contraction(node))
@@ -226,8 +226,10 @@ static void keep_sums(struct graph *g, struct node *node)
             return;
     set_type_attributes(node, DT_F32);
     v->type = DT_F32;
-    while (v->uses) {
-        struct node *cast = v->uses->node;
+    struct use *uses = v->uses; /* the casts'; replacing them puts others in front of these */
+    while (uses) {
+        struct node *cast = uses->node;
+        uses = uses->next;
         value_replace_uses(g, cast->out[0], v);
         node_remove(g, cast);
     }
@@ -251,7 +253,7 @@ static bool choose_levels(struct assignment *a, struct measure **measure)
     precision_find_eight(a);
     if (wanted->load && !precision_load(a, wanted->load))
         return false;
-    if (wanted->wanted == PRECISION_AUTO) {
+    if (wanted->searches) {
         *measure = measure_open(a);
         if (!*measure)
             return false;

@@ -257,7 +257,7 @@ static bool set_precision(struct build *b)
             return false;
         p->load = arena_strndup(&b->arena, text, size);
     }
-    if (p->wanted == PRECISION_AUTO) {
+    if (p->searches) {
         progress(b, "measuring");
         if (!calibration_make(&b->calibration, b->graph, o->calibration))
             return false;

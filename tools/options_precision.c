@@ -115,6 +115,22 @@ static bool usage(struct diag *diag, const char *text)
     return false;
 }
 
+/* What a search may choose from: auto from all, another precision from itself and the model's
+ * types; what is not worth fp8 is f16. */
+static void set_search(struct options *o)
+{
+    static const double most_fp8 = 5e-2;
+    struct precision *p = &o->precision;
+    bool fp8 = p->wanted == PRECISION_FP8;
+    p->searches = p->wanted == PRECISION_AUTO || o->max_error_given || fp8;
+    if (p->wanted != PRECISION_AUTO)
+        p->candidates &= 1u << p->wanted | (fp8 ? 1u << PRECISION_FP16 : 0);
+    if (fp8 && !o->max_error_given) {
+        p->relative = true;
+        p->max_error = most_fp8;
+    }
+}
+
 bool options_complete_precision(struct diag *diag, struct options *o)
 {
     bool automatic = o->precision.wanted == PRECISION_AUTO;
@@ -124,8 +140,11 @@ bool options_complete_precision(struct diag *diag, struct options *o)
     set_rates(&o->targets, &o->precision);
     if (good && automatic && !o->max_error_given)
         return usage(diag, "--precision=auto needs --max-error=rel:E or abs:E");
-    if (good && !automatic && (o->max_error_given || o->calibration))
-        return usage(diag, "--max-error and --calib are for --precision=auto");
+    if (good && o->max_error_given && o->precision.wanted == PRECISION_MODEL)
+        return usage(diag, "--max-error needs --precision");
+    set_search(o);
+    if (good && o->calibration && !o->precision.searches)
+        return usage(diag, "--calib needs --max-error, or --precision=fp8");
     if (good && o->load_precision && o->precision.wanted != PRECISION_MODEL)
         return usage(diag, "--load-precision takes the place of --precision");
     return good;

@@ -2,17 +2,20 @@
  * pass_test [--bless] FILE…: passes on a graph in text.
  *
  *   # RUN: fold_constants, remove_dead     the passes, in order
+ *   # PRECISION: fp16, Softmax=fp32       optional: --precision and --keep of set_precision
  *   # WITH: n=3, m=1                       optional: sizes for the run below (default: all are 2)
  *   graph …                                the operand
  *   # EXPECT
  *   graph …                                what the printer must write after the passes
  *
  * --bless rewrites the expectation. Whatever the expectation, both graphs are also evaluated on the
- * same numbers and must agree: to the bit, or, behind the passes of rounds_elsewhere, to 1e-5.
+ * same numbers and must agree: to the bit, or, behind the passes of rounds_elsewhere, to 1e-5;
+ * behind set_precision to 2e-2.
  */
 #include "../../ir/eval.h"
 #include "../../ir/text.h"
 #include "../../passes/passes.h"
+#include "../../passes/precision.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -23,10 +26,10 @@ static const char expect_mark[] = "# EXPECT\n";
 
 struct test {
     const char *file;
-    char *text;               /* the whole file */
-    size_t operand;           /* length of the operand's part, directives included */
-    const char *expected;     /* behind the mark */
-    char run[256], with[256]; /* the directives' lists */
+    char *text;           /* the whole file */
+    size_t operand;       /* length of the operand's part, directives included */
+    const char *expected; /* behind the mark */
+    char run[256], with[256], precision[256]; /* the directives' lists */
     struct arena arena;
     struct diag diag;
 };
@@ -58,6 +61,29 @@ static void read_directive(const char *text, const char *name, char list[256])
     list[0] = 0;
     if (at)
         snprintf(list, 256, "%.*s", (int)strcspn(at + strlen(name), "\n"), at + strlen(name));
+}
+
+/* What set_precision is asked for: a precision, and rules of --keep behind it. */
+static bool ask_for_precision(struct test *t, struct graph *g)
+{
+    struct precision *precision = ARENA_NEW(&t->arena, struct precision);
+    struct precision_rule *rules = ARENA_ARRAY(&t->arena, 16, struct precision_rule);
+    char *list = arena_strdup(&t->arena, t->precision);
+    precision->rules = rules;
+    for (char *word = strtok(list, ", "); word; word = strtok(NULL, ", ")) {
+        char *equal = strchr(word, '=');
+        enum precision_level level = precision_parse(equal ? equal + 1 : word);
+        if (level == PRECISION_COUNT || precision->n_rules == 16)
+            return fail(t, "no such precision");
+        if (equal)
+            rules[precision->n_rules++] = (struct precision_rule){word, level};
+        else
+            precision->wanted = level;
+        if (equal)
+            *equal = 0;
+    }
+    g->precision = precision;
+    return true;
 }
 
 /* Calls the passes of the list. */
@@ -117,7 +143,7 @@ static bool rounds_elsewhere(const struct test *t)
 static bool make_inputs(struct test *t, struct graph *g, struct tensor *inputs)
 {
     uint32_t seed = 1;
-    bool special = !rounds_elsewhere(t);
+    bool special = !rounds_elsewhere(t) && !t->precision[0];
     int n = dim_symbol_count(g->dims);
     int64_t *symbols = arena_array(&t->arena, (size_t)n + 1, sizeof(*symbols));
     for (int i = 0; i < n; i++)
@@ -145,7 +171,7 @@ static bool same_element(const struct tensor *a, const struct tensor *b, int64_t
                                    (char *)b->data + (size_t)i * width, width);
     }
     double x = tensor_get_float(a, i), y = tensor_get_float(b, i);
-    return fabs(x - y) <= relative * (fabs(x) + 1);
+    return x == y || fabs(x - y) <= relative * (fabs(x) + 1);
 }
 
 static bool same_tensor(const struct tensor *a, const struct tensor *b, double relative)
@@ -172,7 +198,7 @@ static bool same_numbers(struct test *t, struct graph *before, struct graph *aft
     struct tensor *inputs = arena_array(&t->arena, (size_t)before->n_inputs + 1, sizeof(*inputs));
     struct tensor *x = arena_array(&t->arena, (size_t)before->n_outputs + 1, sizeof(*x));
     struct tensor *y = arena_array(&t->arena, (size_t)before->n_outputs + 1, sizeof(*y));
-    double relative = rounds_elsewhere(t) ? 1e-5 : 0;
+    double relative = t->precision[0] ? 2e-2 : rounds_elsewhere(t) ? 1e-5 : 0;
     if (has_opaque_constant(before))
         return true;
     if (before->n_inputs != after->n_inputs || before->n_outputs != after->n_outputs)
@@ -219,10 +245,13 @@ static bool run_test(struct test *t, bool blessing)
     t->expected = mark ? mark + strlen(expect_mark) : "";
     read_directive(t->text, "# RUN:", t->run);
     read_directive(t->text, "# WITH:", t->with);
+    read_directive(t->text, "# PRECISION:", t->precision);
     struct graph *before = graph_parse(&t->arena, &t->diag, t->file, t->text, t->operand);
     struct graph *g = graph_parse(&t->arena, &t->diag, t->file, t->text, t->operand);
     if (!g || !before || !graph_verify(g, "model"))
         return fail(t, "the operand is no graph");
+    if (t->precision[0] && !ask_for_precision(t, g))
+        return false;
     if (!run_passes(t, g))
         return false;
     struct text printed = {0};
