@@ -83,12 +83,16 @@ static int64_t bytes_read(const struct graph *g, const struct group *group, cons
 
 /* ---- arithmetic ----------------------------------------------------------------------------- */
 
-/* Products of a contraction. */
+/* Products of a contraction, or of attention. */
 static int64_t products(const struct graph *g, const struct node *node)
 {
     const struct value *a = node->in[0], *w = node->in[1], *y = node->out[0];
     if (node->op == OP_matmul)
         return times(elements(g, y), cost_guess(g, a->shape[a->rank - 1]));
+    if (node->op == OP_attention) { /* of queries and keys, and of weights and values */
+        int64_t keys = cost_guess(g, w->shape[2]);
+        return times(keys, plus(elements(g, a), elements(g, y)));
+    }
     int64_t filter = elements(g, w) / cost_guess(g, w->shape[0]);
     if (node->op == OP_conv)
         return times(elements(g, y), filter);
@@ -152,7 +156,7 @@ static void add_operations(struct estimate *e, const struct graph *g, const stru
     bool tensor = strstr(kernel->source, "mma.sync") != NULL;
     for (int i = 0; i < kernel->group->n_nodes; i++) {
         const struct node *node = kernel->group->nodes[i];
-        if (op_info[node->op].class == OC_CONTRACT) {
+        if (op_info[node->op].class == OC_CONTRACT || node->op == OP_attention) {
             add_contraction(e, g, node, tensor);
             continue;
         }

@@ -78,6 +78,17 @@ static bool continues_concat(const struct node *node, int depth)
     return false;
 }
 
+/* Does attention read the node, maybe through what its kernel has already, as keys or values? */
+static bool feeds_keys(const struct node *core, const struct node *node, int depth)
+{
+    for (const struct use *use = node->out[0]->uses; use && depth > 0; use = use->next)
+        if (use->node == core ? use->operand == 1 || use->operand == 2
+                              : use->node->kernel == core->kernel &&
+                                    feeds_keys(core, use->node, depth - 1))
+            return true;
+    return false;
+}
+
 /* May the node stand in front of this kernel's core at all? */
 static bool takes(const struct fusion *f, int kernel, const struct node *node)
 {
@@ -89,6 +100,9 @@ static bool takes(const struct fusion *f, int kernel, const struct node *node)
         return false;
     if (!core)
         return true;
+    /* Keys and values are read once for each tile of queries, and copied where views lead to them. */
+    if (class == OC_ATTENTION && feeds_keys(core, node, MOST_NODES))
+        return op_info[node->op].class == OC_VIEW && node->op != OP_concat && node->op != OP_pad;
     /* A choice between sources in the inner loop of a heavy core costs more than the copy. */
     if (class != OC_CONTRACT && class != OC_WINDOW && class != OC_SORT)
         return true;

@@ -58,6 +58,11 @@ bool is_contraction(const struct node *node)
     return op_info[node->op].class == OC_CONTRACT;
 }
 
+bool precision_keeps_operand(const struct node *node, int operand)
+{
+    return node->op == OP_attention && operand == 3;
+}
+
 struct value_facts *facts_of(const struct assignment *a, const struct value *v)
 {
     return &a->facts[v->id];

@@ -262,7 +262,7 @@ static enum reach find_reach(struct walk *w, enum dtype type)
     const struct node *node = w->node;
     enum op_class class = op_info[node->op].class;
     enum reach *in = ARENA_ARRAY(w->a->g->arena, (size_t)node->n_in + 1, enum reach), all = 0;
-    for (int i = 0; i < node->n_in; i++) {
+    for (int i = 0; i < node->n_in && !precision_keeps_operand(node, i); i++) {
         in[i] = operand_reach(w, i, type);
         all = in[i] > all ? in[i] : all;
     }

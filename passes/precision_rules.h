@@ -65,6 +65,9 @@ enum dtype node_float_type(const struct assignment *a, const struct node *node);
 /* The type the node computes in. */
 enum dtype node_type(const struct assignment *a, const struct node *node);
 bool is_contraction(const struct node *node);
+/* Attention's bias is added in f32 whatever its type; it may be too low for another, to hide keys.
+ * The last operand, if any. */
+bool precision_keeps_operand(const struct node *node, int operand);
 
 /* Finds facts and choices of all nodes. NULL after reporting: a pattern matched nothing. */
 struct assignment *precision_assign(struct graph *g);
