@@ -45,6 +45,9 @@ void fusion_begin(struct fusion *f, struct graph *g);
 
 /* Marks the results of nodes that widen a product's weights, which kernels do (fuse_weights.c). */
 void fuse_mark_narrow_weights(struct graph *g, void *mark);
+/* The value of 8 bits or fewer of which the node's result is no more than the number that each stands
+ * for; NULL: there is none. */
+struct value *fuse_narrow_source(const struct node *node);
 
 /* -- fuse_cost.c -- */
 

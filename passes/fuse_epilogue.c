@@ -110,6 +110,27 @@ static void drop_last_views(struct fusion *f, int kernel)
     }
 }
 
+/* What only widens a narrow result of the kernel for others is theirs to do: a byte is stored. */
+static void drop_widening(struct fusion *f, int kernel)
+{
+    struct fused_kernel *k = &f->kernels[kernel];
+    for (int i = k->n_nodes - 1; i > 0; i--) {
+        struct node *node = k->nodes[i];
+        const struct value *narrow = fuse_is_scalar(node) ? fuse_narrow_source(node) : NULL;
+        bool read = false;
+        for (const struct use *use = node->out[0]->uses; use; use = use->next)
+            read |= use->node->kernel == kernel;
+        if (!narrow || !narrow->def || narrow->def->kernel != kernel || read ||
+            fuse_is_wanted(f->g, node->out[0]))
+            continue;
+        node->kernel = KERNEL_UNASSIGNED;
+        node->out[0]->data = NULL;
+        k->n_buffers -= node->n_in + node->n_out;
+        k->n_nodes--;
+        memmove(k->nodes + i, k->nodes + i + 1, (size_t)(k->n_nodes - i) * sizeof(*k->nodes));
+    }
+}
+
 void fuse_take_epilogue(struct fusion *f, int kernel)
 {
     struct fused_kernel *k = &f->kernels[kernel];
@@ -140,5 +161,6 @@ void fuse_take_epilogue(struct fusion *f, int kernel)
             }
         }
     }
+    drop_widening(f, kernel);
     drop_last_views(f, kernel);
 }

@@ -134,7 +134,7 @@ static const char *why_apart(const struct fusion *f, const struct node *node,
     }
     if (fuse_is_generator(node))
         return NULL;
-    if (fuse_is_scalar(node) && r->n > 1 && node->op != OP_cast)
+    if (fuse_is_scalar(node) && r->n > 1 && node->op != OP_cast && !fuse_narrow_source(node))
         return arena_printf(arena, "%d kernels read it", r->n);
     budget = LAUNCH_WORK + fuse_multiply(MEMORY_WORK, elements) / 2;
     work = fuse_multiply(fuse_cost_of(node), evaluations - elements);

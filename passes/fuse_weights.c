@@ -1,4 +1,6 @@
 /*
+ * Numbers of 8 bits and fewer that are computed with as wider ones: they stay narrow in memory.
+ *
  * Weights of products that are stored as numbers of 8 bits and fewer, and multiplied as wider ones.
  * They could be widened while the plan is written; instead the kernel reads the narrow numbers and
  * widens them in registers, since reading its weights is most of what such a product does.
@@ -47,4 +49,31 @@ void fuse_mark_narrow_weights(struct graph *g, void *mark)
             if (dtype_info[node->in[i]->type].bits > 8 && follow(node->in[i], DEEPEST, NULL))
                 follow(node->in[i], DEEPEST, mark);
     }
+}
+
+/* What all elements have in common, or those along an axis: read or known in any kernel. */
+static bool is_coefficient(const struct value *v)
+{
+    while (v->def && (v->def->op == OP_expand || v->def->op == OP_reshape))
+        v = v->def->in[0];
+    return v->def && v->def->kernel == KERNEL_CONSTANT;
+}
+
+struct value *fuse_narrow_source(const struct node *node)
+{
+    enum { MOST_STEPS = 6 };
+    if (node->op != OP_cast && node->op != OP_mul && node->op != OP_sub)
+        return NULL;
+    if (dtype_info[node->out[0]->type].bits <= 8)
+        return NULL;
+    for (int steps = 0; steps < MOST_STEPS && node; steps++) {
+        struct value *x = node->in[0];
+        if (node->op != OP_cast &&
+            ((node->op != OP_mul && node->op != OP_sub) || !is_coefficient(node->in[1])))
+            return NULL;
+        if (dtype_info[x->type].bits <= 8 && x->type != DT_BOOL)
+            return x;
+        node = x->def;
+    }
+    return NULL;
 }
