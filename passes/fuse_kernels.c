@@ -82,9 +82,9 @@ static bool continues_concat(const struct node *node, int depth)
 static bool feeds_keys(const struct node *core, const struct node *node, int depth)
 {
     for (const struct use *use = node->out[0]->uses; use && depth > 0; use = use->next)
-        if (use->node == core ? use->operand == 1 || use->operand == 2
-                              : use->node->kernel == core->kernel &&
-                                    feeds_keys(core, use->node, depth - 1))
+        if (use->node == core
+                ? use->operand == 1 || use->operand == 2
+                : use->node->kernel == core->kernel && feeds_keys(core, use->node, depth - 1))
             return true;
     return false;
 }
@@ -100,7 +100,8 @@ static bool takes(const struct fusion *f, int kernel, const struct node *node)
         return false;
     if (!core)
         return true;
-    /* Keys and values are read once for each tile of queries, and copied where views lead to them. */
+    /* Keys and values are read once for each tile of queries, and copied where views lead to them.
+     */
     if (class == OC_ATTENTION && feeds_keys(core, node, MOST_NODES))
         return op_info[node->op].class == OC_VIEW && node->op != OP_concat && node->op != OP_pad;
     /* A choice between sources in the inner loop of a heavy core costs more than the copy. */
