@@ -19,7 +19,7 @@
 #include "../ir/build.h"
 #include "match.h"
 
-enum { MOST_BRANCHES = 16, MOST_MAPS = 8, MOST_DEPTH = 16 };
+enum { MOST_BRANCHES = 16, MOST_MAPS = 8, MOST_DEPTH = 8 };
 
 /* One product and what follows it. */
 struct branch {

@@ -143,6 +143,29 @@ static bool is_alias(const struct graph *g, const struct value *v)
     return false;
 }
 
+struct element_search {
+    const struct graph *root;
+    bool found;
+};
+
+static void find_element(void *context, const struct dim *symbol)
+{
+    struct element_search *s = context;
+    if (symbol->symbol < s->root->n_symbols)
+        s->found |= s->root->symbols[symbol->symbol].kind == SYMBOL_ELEMENT;
+}
+
+/* Does where an operand lies depend on sizes that the plan reads back as it runs? Then its kernel
+ * would have to wait for more than its own sizes. */
+static bool is_placed_late(const struct graph *g, const struct node *concat)
+{
+    struct element_search s = {g->root, false};
+    for (int i = 0; i < concat->n_in; i++)
+        for (int k = 0; k < concat->in[i]->rank; k++)
+            dim_visit_symbols(concat->in[i]->shape[k], find_element, &s);
+    return s.found;
+}
+
 /* Why the concat stays a copy, or NULL. *operand: which of them is to blame, or -1. */
 static const char *why_not(const struct graph *g, const struct node *concat, const int *depth,
                            int *operand)
@@ -152,6 +175,8 @@ static const char *why_not(const struct graph *g, const struct node *concat, con
     *operand = -1;
     if ((y->is_output && (g->outer || is_alias(g, y))) || concat->n_in < 2)
         return "its result lies where others want it";
+    if (is_placed_late(g, concat))
+        return "sizes of its operands are read back as the plan runs";
     for (const struct use *use = y->uses; use; use = use->next)
         if (is_host_class(use->node))
             return "control flow or a list takes its result";
