@@ -23,7 +23,12 @@ struct async_copy *async_new(struct warp *w, const struct insn *in)
         w->copies_cap = cap;
     }
     w->block->n_pending++;
-    return &w->copies[w->n_copies++];
+    struct async_copy *c = &w->copies[w->n_copies++];
+    c->group = w->commit;
+    if (w->commits_apart) {
+        memcpy(c->groups, w->commits, sizeof c->groups);
+    }
+    return c;
 }
 
 uint64_t async_source(struct warp *w, const struct insn *in, int lane, uint64_t address,
@@ -112,13 +117,52 @@ static void sweep(struct warp *w)
     }
 }
 
+/* From now on each lane counts its groups by itself. */
+static void come_apart(struct warp *w)
+{
+    w->commits_apart = true;
+    for (int i = 0; i < LANES; i++) {
+        w->commits[i] = w->commit;
+        for (uint32_t n = w->first_copy; n < w->n_copies; n++) {
+            w->copies[n].groups[i] = w->copies[n].group;
+        }
+    }
+}
+
+void async_commit(struct warp *w)
+{
+    if (!w->commits_apart && w->mask == w->live) {
+        w->commit++;
+        return;
+    }
+    if (!w->commits_apart) {
+        come_apart(w);
+    }
+    for (int i = 0; i < LANES; i++) {
+        w->commits[i] += w->mask >> i & 1;
+    }
+}
+
+/* The lanes whose copy is older than their last groups. */
+static uint32_t due(const struct warp *w, const struct async_copy *c, uint32_t groups)
+{
+    uint32_t lanes = 0;
+    if (!w->commits_apart) {
+        return (uint64_t)c->group + groups < w->commit ? ALL_LANES : 0;
+    }
+    for (int i = 0; i < LANES; i++) {
+        lanes |= (uint32_t)((uint64_t)c->groups[i] + groups < w->commits[i]) << i;
+    }
+    return lanes;
+}
+
 void async_wait(struct warp *w, uint32_t groups)
 {
     for (uint32_t n = w->first_copy; n < w->n_copies; n++) {
         struct async_copy *c = &w->copies[n];
-        uint32_t lanes = 0;
-        for (int i = 0; i < LANES; i++) {
-            lanes |= (uint32_t)((uint64_t)c->group[i] + groups < w->commits[i]) << i;
+        uint32_t lanes = due(w, c, groups);
+        if (!lanes && !w->commits_apart) {
+            break; /* nor is any after it */
         }
         lanes &= c->mask & w->mask;
         if (lanes) {
@@ -147,7 +191,8 @@ void async_reset(struct block *b)
     }
     for (uint32_t i = 0; i < b->n_warps; i++) {
         b->warps[i].first_copy = b->warps[i].n_copies = 0;
-        memset(b->warps[i].commits, 0, sizeof b->warps[i].commits);
+        b->warps[i].commit = 0;
+        b->warps[i].commits_apart = false;
     }
 }
 

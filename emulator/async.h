@@ -14,7 +14,8 @@ struct async_copy {
     uint32_t bytes;         /* of a lane: 4, 8 or 16 */
     uint32_t offset[LANES]; /* into shared memory */
     uint32_t take[LANES];   /* bytes from the source; the others become zero */
-    uint32_t group[LANES];  /* how many groups the lane had committed before */
+    uint32_t group;         /* how many groups the warp had committed before */
+    uint32_t groups[LANES]; /* and each lane, once they are apart */
     uint64_t source[LANES]; /* host address */
 };
 
@@ -30,6 +31,9 @@ void async_move(struct warp *w, const struct async_copy *c, uint32_t lanes);
 
 /* Notes for the places of some lanes of a copy whether it is under way. */
 void async_mark(struct warp *w, const struct async_copy *c, uint32_t lanes, uint8_t under_way);
+
+/* The lanes in w->mask commit a group. */
+void async_commit(struct warp *w);
 
 /* The copies of w's lanes in w->mask arrive, but those of the last groups committed. */
 void async_wait(struct warp *w, uint32_t groups);

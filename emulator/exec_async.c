@@ -212,7 +212,6 @@ HANDLER(cp_async)
         c->bytes = bytes;
         memcpy(c->offset, offset, sizeof offset);
         memcpy(c->take, take, sizeof take);
-        memcpy(c->group, w->commits, sizeof c->group);
         memcpy(c->source, host, sizeof host);
         if (!w->block->lazy) {
             async_move(w, c, c->mask);
@@ -224,8 +223,7 @@ HANDLER(cp_async)
 HANDLER(cp_async_commit)
 {
     for (; in < end; in++) {
-        u32 mask = w->mask;
-        EACH_LANE w->commits[i] += mask >> i & 1;
+        async_commit(w);
     }
 }
 

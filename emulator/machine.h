@@ -174,7 +174,9 @@ struct warp {
     uint32_t clock[MAX_WARPS]; /* race mode: what it knows of each warp */
     struct async_copy *copies; /* under way, in the order of issue */
     uint32_t first_copy, n_copies, copies_cap;
-    uint32_t commits[LANES]; /* groups of copies that each lane has committed */
+    uint32_t commit;    /* groups of copies that its lanes have committed, all the same */
+    bool commits_apart; /* not all the same: see commits */
+    uint32_t commits[LANES];
 };
 
 struct barrier {
@@ -203,8 +205,8 @@ struct block {
     const unsigned char *params;
     uint32_t param_bytes;
     struct barrier barriers[MAX_BARRIERS];
-    struct race *race; /* or NULL */
-    bool count;        /* statistics wanted */
+    struct race *race;       /* or NULL */
+    bool count;              /* statistics wanted */
     struct touched *touched; /* … then the launch's sectors */
     struct statistics statistics;
     uint64_t spins;      /* yields since the last barrier */

@@ -35,6 +35,8 @@ static const char epilogue[] = "\nst.global.v4.b32 [$o], {$r0, $r1, $r2, $r3};\n
 #define READ         "ld.shared.v4.b32 {$r0, $r1, $r2, $r3}, [$x];\n"
 #define MATRIX(from) "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {$r0, $r1, $r2, $r3}, [" from "];\n"
 
+#define ODD "and.b32 $r4, $t, 1;\nsetp.eq.u32 $p, $r4, 1;\n"
+
 static void start(int race, int lazy)
 {
     const char *isa = getenv("TEST_ISA");
@@ -248,6 +250,11 @@ static void lanes_wait_for_themselves(void **state)
     fails(COPY COMMIT "@$q " WAIT0 BAR READ, "no wait covers");
     unsigned char out[BYTES];
     passes(COPY COMMIT "@$q " WAIT0 "@!$q " WAIT0 BAR READ, 32, out);
+    /* Odd lanes commit what the others do not: each counts its own groups. */
+#define SECOND "cp.async.cg.shared.global [$d+1024], [$g], 16;\n"
+    passes(COPY COMMIT ODD SECOND "@$p " COMMIT "@!$p " WAIT0 "@$p " WAIT1 BAR READ, 32, out);
+    fails(COPY ODD SECOND "@$p " COMMIT WAIT0 BAR READ, "no wait covers");
+    fails(COPY COMMIT ODD SECOND "@$p " COMMIT WAIT1 BAR READ, "no wait covers");
 }
 
 static void a_barrier_is_missing(void **state)
@@ -298,7 +305,6 @@ static void a_matrix_row_is_wrong(void **state)
 #define ZERO                                                                                       \
     "mov.b32 $r0, 0;\nmov.b32 $r1, 0;\nmov.b32 $r2, 0;\nmov.b32 $r3, 0;\n"                         \
     "mov.f32 $s0, 0f00000000;\nmov.f32 $s1, $s0;\nmov.f32 $s2, $s0;\nmov.f32 $s3, $s0;\n"
-#define ODD "and.b32 $r4, $t, 1;\nsetp.eq.u32 $p, $r4, 1;\n"
 
 static void a_warp_is_apart(void **state)
 {
