@@ -164,6 +164,22 @@ static struct value *simplify_reduce(struct builder *b, struct node *node)
     return build_reshape(b, x, y->rank, y->shape);
 }
 
+/* One known element of a known axis: a slice, which is a view. */
+static struct value *simplify_gather(struct builder *b, struct node *node)
+{
+    struct value *x = node->in[0], *y = node->out[0], *index = node->in[1];
+    int axis = (int)node->attr.gather.axis;
+    int64_t size, n;
+    double at;
+    if (node->op != OP_gather || !dim_is_const(x->shape[axis], &size) || size < 1 ||
+        !value_elements_const(index, &n) || n != 1 || !match_uniform(index, &at))
+        return NULL;
+    at = at < 0 ? at + (double)size : at; /* from the end; beyond it is the last one */
+    at = at < 0 ? 0 : at > (double)size - 1 ? (double)size - 1 : at;
+    struct value *one = build_slice_axis(b, x, axis, build_d(b, (int64_t)at), build_d(b, 1));
+    return build_reshape(b, one, y->rank, y->shape);
+}
+
 static bool simplify_graph(struct graph *g)
 {
     bool changed = false;
@@ -178,6 +194,7 @@ static bool simplify_graph(struct graph *g)
         case OC_SCALAR: simpler = simplify_scalar(&b, node); break;
         case OC_VIEW: simpler = simplify_view(&b, node); break;
         case OC_REDUCE: simpler = simplify_reduce(&b, node); break;
+        case OC_GATHER: simpler = simplify_gather(&b, node); break;
         default: break;
         }
         if (simpler && simpler != node->out[0]) {
