@@ -153,6 +153,7 @@ bool attention_mma(struct attention *a)
     emit_define(e, "WARPS", "%d", warps);
     emit_define(e, "STAGES", "%d", stages);
     emit_define(e, "TILE_KEYS", "%d", TILE_KEYS);
+    emit_define(e, "GUARD_KEYS", "%d", !dim_divisible(a->keys, TILE_KEYS));
     /* The scale goes into the exponent where nothing comes between. */
     emit_define(e, "PLAIN", "%d", !a->bias && a->attr->softcap == 0 && a->attr->scale > 0);
     attention_load(a, 'q', CHUNK, emit_storage_type(a->q->type));

@@ -9,6 +9,7 @@
  *
  * The generator prints before this file
  *   TYPE PACK WARPS STAGES TILE_KEYS PLAIN
+ *   GUARD_KEYS            there may be no whole tiles of keys
  *   K_COPIED V_COPIED     rows are copied: K_ORIGIN, K_STRIDE and row_k(plane, row); else load_k(…)
  */
 constexpr int threads = 32 * WARPS, tile_queries = 16 * WARPS;
@@ -98,7 +99,7 @@ template <class SIDE, class LINES> struct copied {
         const idx_t stride = SIDE::stride(ARGS);
         if (threads % LINES::chunks != 0 && row >= per_pass)
             return;
-        if (left >= (TILE_KEYS - row)) {
+        if (!GUARD_KEYS || left >= TILE_KEYS - row) {
 #pragma unroll
             for (int i = 0; i < passes; i++)
                 if (TILE_KEYS % per_pass == 0 || row + i * per_pass < TILE_KEYS)
@@ -231,7 +232,7 @@ struct warp {
     /* From products to scores; what is hidden is LOWEST. */
     __device__ __forceinline__ void judge(PARAMS, idx_t first, float (*s)[4]) const
     {
-        if (PLAIN && first + TILE_KEYS <= least)
+        if (PLAIN && ((!GUARD_KEYS && !CAUSAL) || first + TILE_KEYS <= least))
             return;
 #pragma unroll
         for (int j = 0; j < scores; j++)
