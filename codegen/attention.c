@@ -184,11 +184,10 @@ static bool choose_tile(const struct attention *a, struct simple_tile *t)
     const struct target *target = a->e->target;
     int64_t queries = cost_guess(a->e->g, a->queries), planes = cost_guess(a->e->g, a->planes);
     t->keys = 64;
-    t->rows = 64;
-    while (t->rows > COLUMNS &&
-           (queries <= t->rows / 2 ||
-            (queries + t->rows - 1) / t->rows * planes < target->multiprocessors))
-        t->rows /= 2;
+    t->rows = queries <= COLUMNS ? COLUMNS : queries <= 2 * COLUMNS ? 2 * COLUMNS : 4 * COLUMNS;
+    if (t->rows > 2 * COLUMNS &&
+        (queries + t->rows - 1) / t->rows * planes < target->multiprocessors)
+        t->rows /= 2; /* not to fewer: what is loaded should serve two queries of a thread */
     for (;;) {
         t->bytes = shared_of(a, t->rows, t->keys);
         if (t->bytes <= target->shared_bytes)
