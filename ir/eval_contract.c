@@ -1,16 +1,24 @@
-/* Matmul and convolution. Floats accumulate in double, integers in 64 bits. */
+/*
+ * Matmul and convolution. Floats accumulate in double, integers in 64 bits. Loops are cut so that
+ * what is read again is still in the cache; each result's terms are added in the same order anyway.
+ */
 #include "eval_array.h"
+
+enum { ROWS = 8, PLANE_BLOCK = 2048 /* elements of a plane that stay in the cache */ };
 
 /* a[m,k] x b[k,n]; the innermost loop runs along rows of b and of the result. */
 #define DEFINE_MATMUL(name, T, WIDE)                                                               \
     static void name(T *to, const T *a, const T *b, int64_t m, int64_t k, int64_t n)               \
     {                                                                                              \
-        for (int64_t i = 0; i < m; i++)                                                            \
-            for (int64_t l = 0; l < k; l++) {                                                      \
-                WIDE scale = (WIDE)a[i * k + l];                                                   \
-                for (int64_t j = 0; j < n; j++)                                                    \
-                    to[i * n + j] = (T)((WIDE)to[i * n + j] + scale * (WIDE)b[l * n + j]);         \
-            }                                                                                      \
+        for (int64_t first = 0; first < m; first += ROWS)                                          \
+            for (int64_t l = 0; l < k; l++)                                                        \
+                for (int64_t i = first; i < m && i < first + ROWS; i++) {                          \
+                    WIDE scale = (WIDE)a[i * k + l];                                               \
+                    T *restrict y = to + i * n;                                                    \
+                    const T *restrict x = b + l * n;                                               \
+                    for (int64_t j = 0; j < n; j++)                                                \
+                        y[j] = (T)((WIDE)y[j] + scale * (WIDE)x[j]);                               \
+                }                                                                                  \
     }
 DEFINE_MATMUL(matmul_reals, double, double)
 DEFINE_MATMUL(matmul_ints, int64_t, uint64_t)
@@ -61,10 +69,14 @@ struct tap {
         }                                                                                          \
         for (;;) {                                                                                 \
             int64_t n = t->end[last] - t->first[last];                                             \
-            T *y = to + to_at;                                                                     \
-            const T *x = from + from_at;                                                           \
-            for (int64_t i = 0; i < n; i++, y += t->to_step[last], x += t->from_step[last])        \
-                *y = (T)((WIDE)*y + (WIDE)weight * (WIDE)*x);                                      \
+            T *restrict y = to + to_at;                                                            \
+            const T *restrict x = from + from_at;                                                  \
+            if (t->to_step[last] == 1 && t->from_step[last] == 1)                                  \
+                for (int64_t i = 0; i < n; i++)                                                    \
+                    y[i] = (T)((WIDE)y[i] + (WIDE)weight * (WIDE)x[i]);                            \
+            else                                                                                   \
+                for (int64_t i = 0; i < n; i++, y += t->to_step[last], x += t->from_step[last])    \
+                    *y = (T)((WIDE)*y + (WIDE)weight * (WIDE)*x);                                  \
             int axis = last - 1;                                                                   \
             for (; axis >= 0; axis--) {                                                            \
                 to_at += t->to_step[axis];                                                         \
@@ -125,32 +137,58 @@ static struct tap make_tap(const struct conv *v, const int64_t *k)
     return t;
 }
 
-/* Adds input plane (n, c) under every tap of filter plane `filter` to result plane (n, m). */
-static void add_plane(const struct conv *v, int64_t n, int64_t c, int64_t m, int64_t filter)
+/* All taps of the kernel, in order. */
+static struct tap *make_taps(struct eval_call *c, const struct conv *v)
 {
     int64_t k[MAX_RANK] = {0};
-    int64_t x = (n * v->channels + c) * v->x_plane, y = (n * v->filters + m) * v->y_plane;
+    struct tap *taps = arena_array(&c->scratch, (size_t)v->taps + 1, sizeof *taps);
     for (int64_t i = 0; i < v->taps; i++) {
-        struct tap t = make_tap(v, k);
+        taps[i] = make_tap(v, k);
+        for (int axis = v->rank - 1; axis >= 0 && ++k[axis] == v->kernel[axis]; axis--)
+            k[axis] = 0;
+    }
+    return taps;
+}
+
+/* Adds a part of input plane (n, c) under every tap of filter plane `filter` to result plane (n,
+ * m): positions from `first` to `end` of the outermost axis that is walked. */
+static void add_plane(const struct conv *v, const struct tap *taps, const int64_t plane[3],
+                      int64_t filter, int64_t first, int64_t end)
+{
+    int64_t n = plane[0], x = (n * v->channels + plane[1]) * v->x_plane;
+    int64_t y = (n * v->filters + plane[2]) * v->y_plane;
+    for (int64_t i = 0; i < v->taps; i++) {
+        struct tap t = taps[i];
+        t.first[0] = t.first[0] > first ? t.first[0] : first;
+        t.end[0] = t.end[0] < end ? t.end[0] : end;
         if (v->x_real)
             tap_reals(&t, v->y_real + y, v->x_real + x, v->w_real[filter * v->taps + i]);
         else
             tap_ints(&t, v->y_int + y, v->x_int + x, v->w_int[filter * v->taps + i]);
-        for (int axis = v->rank - 1; axis >= 0 && ++k[axis] == v->kernel[axis]; axis--)
-            k[axis] = 0;
     }
 }
 
-static void all_planes(const struct conv *v)
+/* All channels of result plane (n, m), a block of positions after the other: in a transposed
+ * convolution blocks would share results, so that there is one block only. */
+static void add_channels(const struct conv *v, const struct tap *taps, int64_t n, int64_t m)
 {
     int64_t in_group = v->channels / v->group, out_group = v->filters / v->group;
+    int64_t extent = v->rank ? (v->transposed ? v->x_shape : v->y_shape)[0] : 1;
+    int64_t row = extent ? v->y_plane / extent : 1;
+    int64_t block = v->transposed || row == 0 ? extent : PLANE_BLOCK / row + 1;
+    for (int64_t first = 0; first < extent; first += block)
+        for (int64_t i = 0; i < in_group; i++) {
+            int64_t c = m / out_group * in_group + i, plane[3] = {n, c, m};
+            int64_t filter = v->transposed ? c * out_group + m % out_group : m * in_group + i;
+            add_plane(v, taps, plane, filter, first, first + block);
+        }
+}
+
+static void all_planes(const struct conv *v, const struct tap *taps)
+{
     for (int64_t n = 0; n < v->n; n++)
         for (int64_t m = 0; m < v->filters; m++)
-            for (int64_t i = 0; i < in_group; i++) {
-                int64_t c = m / out_group * in_group + i;
-                int64_t filter = v->transposed ? c * out_group + m % out_group : m * in_group + i;
-                add_plane(v, n, c, m, filter);
-            }
+            add_channels(v, taps, n, m);
 }
 
 static bool run_conv(struct eval_call *c, struct conv *v, struct dims low)
@@ -175,13 +213,13 @@ static bool run_conv(struct eval_call *c, struct conv *v, struct dims low)
         v->x_real = array_reals(c, x);
         v->w_real = array_reals(c, w);
         v->y_real = scratch_reals(c, total);
-        all_planes(v);
+        all_planes(v, make_taps(c, v));
         store_reals(y->data, y->type, v->y_real, total, true);
     } else {
         v->x_int = array_ints(c, x);
         v->w_int = array_ints(c, w);
         v->y_int = scratch_ints(c, total);
-        all_planes(v);
+        all_planes(v, make_taps(c, v));
         store_ints(y->data, y->type, v->y_int, total, false);
     }
     return true;
