@@ -117,11 +117,21 @@ static bool is_free(const struct graph *g, const struct value *v)
     return true;
 }
 
-static bool is_image(const struct graph *g, const struct value *v)
+/* A few channels make no vectors, but may lie in a concat that has more. */
+static bool has_channels(const struct value *v)
 {
     int64_t channels;
-    return v->rank >= 3 && is_free(g, v) && !is_weightless(v) &&
-           (!dim_is_const(v->shape[1], &channels) || channels >= LEAST_CHANNELS);
+    if (!dim_is_const(v->shape[1], &channels) || channels >= LEAST_CHANNELS)
+        return true;
+    for (const struct use *use = v->uses; use; use = use->next)
+        if (use->node->op == OP_concat)
+            return true;
+    return false;
+}
+
+static bool is_image(const struct graph *g, const struct value *v)
+{
+    return v->rank >= 3 && is_free(g, v) && !is_weightless(v) && has_channels(v);
 }
 
 /* -- Regions -- */

@@ -1,21 +1,30 @@
 #include "planner.h"
 
-/* Larger first; ties by index. */
-static bool before(const struct planner_item *items, uint32_t a, uint32_t b)
+/* What is placed first: the largest, what lives longest, what begins first. */
+enum order { BY_SIZE, BY_LIFETIME, BY_START, ORDERS };
+
+/* Ties by size, then by index. */
+static bool before(const struct planner_item *items, enum order order, uint32_t a, uint32_t b)
 {
-    return items[a].size != items[b].size ? items[a].size > items[b].size : a < b;
+    const struct planner_item *x = &items[a], *y = &items[b];
+    if (order == BY_LIFETIME && x->last - x->first != y->last - y->first)
+        return x->last - x->first > y->last - y->first;
+    if (order == BY_START && x->first != y->first)
+        return x->first < y->first;
+    return x->size != y->size ? x->size > y->size : a < b;
 }
 
 /* Restores the heap below `root`: the item that comes last in the order on top. */
-static void sift(const struct planner_item *items, uint32_t *heap, uint32_t root, uint32_t n)
+static void sift(const struct planner_item *items, enum order order, uint32_t *heap, uint32_t root,
+                 uint32_t n)
 {
     for (;;) {
         uint32_t child = 2 * root + 1;
         if (child >= n)
             return;
-        if (child + 1 < n && before(items, heap[child], heap[child + 1]))
+        if (child + 1 < n && before(items, order, heap[child], heap[child + 1]))
             child++;
-        if (!before(items, heap[root], heap[child]))
+        if (!before(items, order, heap[root], heap[child]))
             return;
         uint32_t swap = heap[root];
         heap[root] = heap[child];
@@ -25,15 +34,15 @@ static void sift(const struct planner_item *items, uint32_t *heap, uint32_t root
 }
 
 /* Heapsort, because qsort may allocate. */
-static void sort(const struct planner_item *items, uint32_t *order, uint32_t n)
+static void sort(const struct planner_item *items, enum order order, uint32_t *sorted, uint32_t n)
 {
     for (uint32_t i = n / 2; i-- > 0;)
-        sift(items, order, i, n);
+        sift(items, order, sorted, i, n);
     for (uint32_t i = n; i-- > 1;) {
-        uint32_t last = order[0];
-        order[0] = order[i];
-        order[i] = last;
-        sift(items, order, 0, i);
+        uint32_t last = sorted[0];
+        sorted[0] = sorted[i];
+        sorted[i] = last;
+        sift(items, order, sorted, 0, i);
     }
 }
 
@@ -86,24 +95,40 @@ static bool legal(const struct planner_item *items, uint32_t n, uint32_t index)
            base->last >= item->last;
 }
 
+/* Most bytes alive at one time: no placement needs less. -1: they overflow. */
+static int64_t least_total(const struct planner_item *items, uint32_t n, int64_t alignment)
+{
+    int64_t most = 0;
+    for (uint32_t i = 0; i < n; i++) { /* the most are alive where one begins */
+        int64_t alive = 0, size;
+        for (uint32_t k = 0; k < n; k++) {
+            if (items[k].alias != UINT32_MAX || items[k].first > items[i].first ||
+                items[k].last < items[i].first)
+                continue;
+            if (!rounded_size(&items[k], alignment, &size) ||
+                __builtin_add_overflow(alive, size, &alive))
+                return -1;
+        }
+        most = alive > most ? alive : most;
+    }
+    return most;
+}
+
 /*
  * scratch holds the items that need room. Its front is what is placed already, by offset; its rest
- * what is still to be placed, largest first.
+ * what is still to be placed, in order.
  */
-bool planner_place(struct planner_item *items, uint32_t n, int64_t alignment, uint32_t *scratch,
-                   int64_t *total)
+static bool place_by(struct planner_item *items, uint32_t n, enum order order, int64_t alignment,
+                     uint32_t *scratch, int64_t *total)
 {
     uint32_t waiting = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (!legal(items, n, i))
-            return false;
         items[i].offset = 0;
         if (items[i].size > 0 && items[i].alias == UINT32_MAX)
             scratch[waiting++] = i;
     }
-    sort(items, scratch, waiting);
-
-    int64_t most = 0;
+    sort(items, order, scratch, waiting);
+    *total = 0;
     for (uint32_t placed = 0; placed < waiting; placed++) {
         uint32_t index = scratch[placed], at = placed;
         struct planner_item *item = &items[index];
@@ -112,15 +137,34 @@ bool planner_place(struct planner_item *items, uint32_t n, int64_t alignment, ui
             !find_gap(items, scratch, placed, item, size, alignment, &item->offset) ||
             __builtin_add_overflow(item->offset, size, &end))
             return false;
-        if (end > most)
-            most = end;
+        if (end > *total)
+            *total = end;
         for (; at > 0 && items[scratch[at - 1]].offset > item->offset; at--)
             scratch[at] = scratch[at - 1];
         scratch[at] = index;
     }
+    return true;
+}
+
+bool planner_place(struct planner_item *items, uint32_t n, int64_t alignment, uint32_t *scratch,
+                   int64_t *total)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!legal(items, n, i))
+            return false;
+    int64_t least = least_total(items, n, alignment), best = INT64_MAX;
+    enum order chosen = BY_SIZE;
+    if (least < 0)
+        return false;
+    for (enum order order = BY_SIZE; order < ORDERS && best > least; order++)
+        if (place_by(items, n, order, alignment, scratch, total) && *total < best) {
+            best = *total;
+            chosen = order;
+        }
+    if (best == INT64_MAX || !place_by(items, n, chosen, alignment, scratch, total))
+        return false;
     for (uint32_t i = 0; i < n; i++)
         if (items[i].alias != UINT32_MAX)
             items[i].offset = items[items[i].alias].offset;
-    *total = most;
     return true;
 }

@@ -46,6 +46,9 @@ static void text_cases(void **state)
         {"0-9:256 0-1:512 2-9:256", "512 0 0", 768}, /* reuse of what died */
         {"0-1:1024 0-9:256 0-1:512 2-3:512 2-3:1024", "0 1536 1024 1024 0", 1792},
         {"0-9:1024 2-3:256@0 4-5:1024@0 0-9:256", "0 0 0 1024", 1280},
+        /* the longest-lived first, the first first: where the largest first takes more */
+        {"0-3:1024 4-5:768 2-6:1024 4-6:768", "1024 1792 0 1024", 2560},
+        {"4-5:768 1-5:768 0-0:1024 0-1:512", "768 0 0 1024", 1536},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct planner_item items[MAX_ITEMS];
