@@ -266,6 +266,8 @@ static enum reach find_reach(struct walk *w, enum dtype type)
         in[i] = operand_reach(w, i, type);
         all = in[i] > all ? in[i] : all;
     }
+    if (class == OC_VIEW && node->n_in == 1)
+        w->out->terms = in_facts(w, 0)->terms; /* a mean has one between its sum and its factor */
     enum reach reach = class == OC_SCALAR ? scalar_reach(w, in) : tensor_reach(w, all);
     if (class == OC_SCALAR)
         scalar_reasons(w);
