@@ -15,7 +15,8 @@ static const struct operand *elements(struct decoder *d, const struct operand *o
     return o->kind == OPERAND_VECTOR ? o->elements : o;
 }
 
-/* Operands: letter of a register, then registers of D (and C), of A, of B. */
+/* Operands: letter of a register, then registers of D, of A, of B, and of C if not as many as of D.
+ */
 void decode_mma(struct decoder *d, const struct instance *at, const struct form *f)
 {
     want_operands(d, 4, 4);
@@ -24,7 +25,7 @@ void decode_mma(struct decoder *d, const struct instance *at, const struct form 
     }
     const char *s = f->operands;
     uint32_t counts[4] = {(uint32_t)(s[1] - '0'), (uint32_t)(s[2] - '0'), (uint32_t)(s[3] - '0'),
-                          (uint32_t)(s[1] - '0')};
+                          (uint32_t)(s[s[4] ? 4 : 1] - '0')};
     uint32_t regs[32], n = 0;
     for (int i = 0; i < 4; i++) {
         const struct operand *e = elements(d, &d->s->operands[i], counts[i]);

@@ -486,3 +486,64 @@ HANDLER(mma_f64)
         }
     }
 }
+
+/*
+ * m8n8k4 of f16, which sm_70 brought: four products at once, each by 4 lanes and the 4 lanes 16
+ * further on, with layouts of their own (PTX ISA). An element of a quarter's operand or result is
+ * held by lane, in its half (of f32: register) i.
+ */
+struct spot {
+    int lane, i;
+};
+
+INLINE struct spot old_operand(int quarter, int along, int across, int turned)
+{
+    /* along: 0 to 7, M or N; across: 0 to 3, K. turned: i counts along instead of across */
+    int lane = quarter * 4 + (along & 4 ? 16 : 0);
+    return turned ? (struct spot){lane + across, along & 3}
+                  : (struct spot){lane + (along & 3), across};
+}
+
+INLINE struct spot old_sum(int quarter, int row, int column, int wide)
+{
+    int lane = quarter * 4 + (row & 4 ? 16 : 0);
+    if (!wide) {
+        return (struct spot){lane + (row & 3), column};
+    }
+    return (struct spot){lane + (row & 1) + (column & 2), (row & 2) | (column & 4) | (column & 1)};
+}
+
+INLINE u16 *half_at(struct warp *w, const u32 *slots, struct spot x)
+{
+    return &REG(u16, slots[x.i / 2])[x.lane * 2 + x.i % 2];
+}
+
+HANDLER(mma_f16_old)
+{
+    for (; in < end; in++) {
+        const u32 *va = in->v + in->n, *vb = va + in->size, *vc = vb + in->width;
+        int wide_c = !(in->mod & MOD_HALF_C), wide_d = in->n == 8;
+        float sums[4][8][8];
+        for (int at = 0; at < 4 * 64; at++) {
+            int q = at / 64, row = at / 8 % 8, column = at % 8;
+            struct spot c = old_sum(q, row, column, wide_c);
+            float s = wide_c ? REG(float, vc[c.i])[c.lane] : f16_to_float(*half_at(w, vc, c));
+            for (int k = 0; k < 4; k++) {
+                struct spot a = old_operand(q, row, k, in->mod & MOD_COLUMNS_A);
+                struct spot b = old_operand(q, column, k, in->mod & MOD_ROWS_B);
+                s += f16_to_float(*half_at(w, va, a)) * f16_to_float(*half_at(w, vb, b));
+            }
+            sums[q][row][column] = s == s ? s : bits_float(0x7fffffff);
+        }
+        for (int at = 0; at < 4 * 64; at++) {
+            int q = at / 64, row = at / 8 % 8, column = at % 8;
+            struct spot d = old_sum(q, row, column, wide_d);
+            float s = sums[q][row][column];
+            if (wide_d) {
+                REG(float, in->v[d.i])[d.lane] = s;
+            } else {
+                *half_at(w, in->v, d) = float_to_f16(s);
+            }
+        }
+    }
+}

@@ -6,16 +6,20 @@
  *
  * It is a checker: an access out of bounds, misaligned, to freed or read-only memory, a read of
  * shared memory that was never written, a divergent barrier, a shuffle naming exited lanes, and a
- * deadlock each fail the launch with a CUDA error code, and gpucc_emu_last_error() says kernel,
- * PTX line (CUDA line with -lineinfo), block, thread, address and what. Races on shared memory
- * are looked for on request.
+ * deadlock, a cp.async whose place is read or written before a wait covers its group, and an
+ * instruction for a whole warp that not all of it reaches each fail the launch with a CUDA error
+ * code, and gpucc_emu_last_error() says kernel, PTX line (CUDA line with -lineinfo), block, thread,
+ * address and what. Races on shared memory, by copies too, are looked for on request.
  *
  * What it does not do: it tests PTX, not the machine code that ptxas makes of it; it knows no time.
  *
  * Numerics: IEEE operations are exact (round to nearest even, or as the instruction says).
  * The approximations (ex2, lg2, rcp, rsqrt, sqrt, div, sin, cos, tanh .approx) return the true
  * value rounded once, up to an error far below an ulp; a GPU's are up to 2 ulp away from it.
- * Cache hints and prefetches are checked for form and have no effect.
+ * mma: products are exact and added one after the other, each sum rounded to nearest even in f32
+ * (f64; integers exactly); a GPU adds those of one instruction in an order of its own.
+ * Cache hints and prefetches are checked for form and have no effect. It knows no mma of sparse
+ * matrices, no wgmma, no bulk copies and no mbarrier.
  *
  * Threads: every call may come from any thread; the library works on one at a time. A launch runs
  * to its end before the call returns (streams are in order, and synchronous).

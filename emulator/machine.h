@@ -82,8 +82,11 @@ enum {
     MOD_SATURATE = 4,
     MOD_E5M2_A = 1, /* mma of f8, the others are e4m3 */
     MOD_E5M2_B = 2,
-    MOD_B1_AND = 1, /* mma of bits: and, not xor */
-    MOD_TRANS = 1,  /* ldmatrix, stmatrix */
+    MOD_B1_AND = 1,    /* mma of bits: and, not xor */
+    MOD_COLUMNS_A = 1, /* mma m8n8k4 of f16 */
+    MOD_ROWS_B = 2,
+    MOD_HALF_C = 4,
+    MOD_TRANS = 1, /* ldmatrix, stmatrix */
 };
 
 /*

@@ -159,14 +159,14 @@ static size_t list(char *to, size_t room, const char *prefix, int first, int n)
     return at;
 }
 
-static CUfunction kernel_of(const struct mma_case *x, int nd, int na, int nb)
+static CUfunction kernel_of(const struct mma_case *x, int nd, int nc, int na, int nb)
 {
     char text[8192], d[200], a[200], b[200], c[200];
-    int wide = x->a == F64, bytes = wide ? 8 : 4, n = na + nb + nd;
+    int wide = x->a == F64, bytes = wide ? 8 : 4, n = na + nb + nc;
     const char *t = wide ? "b64" : "b32", *r = wide ? "%v" : "%v";
     list(a, sizeof a, r, 0, na);
     list(b, sizeof b, r, na, nb);
-    list(c, sizeof c, r, na + nb, nd);
+    list(c, sizeof c, r, na + nb, nc);
     list(d, sizeof d, r, n, nd);
     size_t at = (size_t)snprintf(
         text, sizeof text,
@@ -257,7 +257,7 @@ static void run_case(const struct mma_case *x, int small)
     }
     CUdeviceptr p = device_put(flat, (size_t)n * 32 * (size_t)bytes);
     void *params[] = {&p};
-    device_run(kernel_of(x, nd, na, nb), (struct shape){1, 32, 0}, params);
+    device_run(kernel_of(x, nd, nd, na, nb), (struct shape){1, 32, 0}, params);
     device_get(flat, p, (size_t)n * 32 * (size_t)bytes);
     for (int r = 0; r < nd; r++) {
         for (int lane = 0; lane < 32; lane++) {
@@ -336,10 +336,109 @@ static void every_mma(void **state)
     }
 }
 
+/* ---- m8n8k4 of f16: four products, laid out as the PTX ISA says for each lane ---- */
+
+struct old_layout {
+    int columns_a, rows_b, half_c, half_d;
+};
+
+static void old_place(const struct old_layout *x, char what, int lane, int i, int *row, int *column)
+{
+    int upper = lane < 16 ? 0 : 4;
+    if (what == 'a') {
+        *row = x->columns_a ? i % 4 + upper : lane % 4 + upper;
+        *column = x->columns_a ? lane % 4 : i;
+    } else if (what == 'b') {
+        *row = x->rows_b ? lane % 4 : i;
+        *column = x->rows_b ? i + upper : lane % 4 + upper;
+    } else if (what == 'h') {
+        *row = lane % 4 + upper;
+        *column = i;
+    } else {
+        *row = (lane & 1) + (i & 2) + upper;
+        *column = (i & 4) + (lane & 2) + (i & 1);
+    }
+}
+
+/* What a lane's register holds of small whole numbers m[row][column], two halves or one f32. */
+static uint32_t old_register(const struct old_layout *x, char what, int m[8][8], int lane, int r)
+{
+    int row, column;
+    if (what == 'f') {
+        old_place(x, what, lane, r, &row, &column);
+        float f = (float)m[row][column];
+        uint32_t bits;
+        memcpy(&bits, &f, sizeof bits);
+        return bits;
+    }
+    old_place(x, what, lane, 2 * r, &row, &column);
+    uint32_t low = half_bits(m[row][column]);
+    old_place(x, what, lane, 2 * r + 1, &row, &column);
+    return low | (uint32_t)half_bits(m[row][column]) << 16;
+}
+
+static void old_case(const struct old_layout *x)
+{
+    static int a[4][8][8], b[4][8][8], c[4][8][8], d[4][8][8];
+    char op[80];
+    snprintf(op, sizeof op, "m8n8k4.%s.%s.%s.f16.f16.%s", x->columns_a ? "col" : "row",
+             x->rows_b ? "row" : "col", x->half_d ? "f16" : "f32", x->half_c ? "f16" : "f32");
+    int nc = x->half_c ? 4 : 8, nd = x->half_d ? 4 : 8, n = 4 + nc + nd;
+    uint32_t flat[20 * 32] = {0};
+    for (int i = 0; i < 4 * 64; i++) {
+        int q = i / 64, row = i / 8 % 8, column = i % 8;
+        a[q][row][column] = (int)(random_bits() % 15) - 7;
+        b[q][row][column] = (int)(random_bits() % 15) - 7;
+        c[q][row][column] = (int)(random_bits() % 99) - 49;
+    }
+    for (int i = 0; i < 4 * 64; i++) {
+        int q = i / 64, row = i / 8 % 8, column = i % 8;
+        d[q][row][column] = c[q][row][column];
+        for (int k = 0; k < 4; k++) {
+            d[q][row][column] += a[q][row][k] * b[q][k][column];
+        }
+    }
+    for (int lane = 0; lane < 32; lane++) {
+        int q = lane % 16 / 4;
+        for (int r = 0; r < 2; r++) {
+            flat[r * 32 + lane] = old_register(x, 'a', a[q], lane, r);
+            flat[(2 + r) * 32 + lane] = old_register(x, 'b', b[q], lane, r);
+        }
+        for (int r = 0; r < nc; r++) {
+            flat[(4 + r) * 32 + lane] = old_register(x, x->half_c ? 'h' : 'f', c[q], lane, r);
+        }
+    }
+    struct mma_case form = {op, 8, 4, F16, F16, x->half_d};
+    CUdeviceptr p = device_put(flat, (size_t)n * 128);
+    void *params[] = {&p};
+    device_run(kernel_of(&form, nd, nc, 2, 2), (struct shape){1, 32, 0}, params);
+    device_get(flat, p, (size_t)n * 128);
+    for (int lane = 0; lane < 32; lane++) {
+        for (int r = 0; r < nd; r++) {
+            uint32_t want = old_register(x, x->half_d ? 'h' : 'f', d[lane % 16 / 4], lane, r);
+            assert_int_equal(flat[(4 + nc + r) * 32 + lane], want);
+        }
+    }
+    cuMemFree_v2(p);
+}
+
+static void every_mma_of_four_products(void **state)
+{
+    (void)state;
+    device_start(1, 1);
+    for (int i = 0; i < 16; i++) {
+        struct old_layout x = {i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3 & 1};
+        if (x.half_c || !x.half_d) {
+            old_case(&x);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_mma),
+        cmocka_unit_test(every_mma_of_four_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
