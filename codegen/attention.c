@@ -130,6 +130,42 @@ static int power_of_two(int n)
     return p;
 }
 
+/*
+ * Into how many blocks' parts the keys of a query go, where queries alone leave multiprocessors
+ * idle: as many as save more time than joining the parts takes. Model estimates.
+ */
+static int choose_split(const struct attention *a)
+{
+    enum {
+        INTAKE = 60 /* bytes per ns of a multiprocessor */,
+        JOIN = 2500 /* ns */,
+        MOST_PARTS = 16,
+        LEAST_KEYS = 128
+    };
+    const struct graph *g = a->e->g;
+    int64_t keys = cost_guess(g, a->keys), size = (int64_t)dtype_size(a->k->type);
+    int64_t blocks = cost_guess(g, a->planes) * cost_guess(g, a->queries);
+    int64_t split = a->e->target->multiprocessors / blocks, most = keys / LEAST_KEYS;
+    split = split < most ? split : most;
+    split = split < MOST_PARTS ? split : MOST_PARTS;
+    int64_t alone = keys * (a->depth + a->width) * size / INTAKE;
+    return a->q->type != DT_F64 && split > 1 && alone - alone / split > JOIN ? (int)split : 1;
+}
+
+/* Where the parts are left, and how many of a query have come. */
+static void define_parts(const struct attention *a, const struct dim *rows, int split)
+{
+    struct emitter *e = a->e;
+    emit_define(e, "SPLIT", "%d", split);
+    if (split == 1)
+        return;
+    const struct dim *n =
+        dim_mul(e->g->dims, rows, dim_const(e->g->dims, (int64_t)split * (a->width + 2)));
+    emit_define(e, "PARTS", "%s", emit_buffer(e, emit_workspace(a->c, e->group, DT_F32, n), true));
+    emit_define(e, "COUNTERS", "%s",
+                emit_buffer(e, emit_workspace_zeroed(a->c, e->group, DT_U32, rows), true));
+}
+
 static bool by_rows(struct attention *a)
 {
     enum { MOST_LANES_OF_A_KEY = 32, LONG = 256, BATCH = 4 };
@@ -156,7 +192,10 @@ static bool by_rows(struct attention *a)
         emit_unsupported(e, a->core, "heads of %d elements", a->width);
         return emit_finish(e);
     }
-    emit_launch(e, dim_mul(e->g->dims, a->planes, a->queries), threads, (int)bytes);
+    int split = choose_split(a);
+    const struct dim *rows = dim_mul(e->g->dims, a->planes, a->queries);
+    define_parts(a, rows, split);
+    emit_launch(e, dim_mul(e->g->dims, rows, dim_const(e->g->dims, split)), threads, (int)bytes);
     emit_skeleton(e, "attention.cuh");
     emit_skeleton(e, "attention_row.cuh");
     return emit_finish(e);
@@ -253,7 +292,7 @@ static void describe(struct attention *a)
 bool family_attention(struct codegen *c, const struct group *group)
 {
     enum { FEW_QUERIES = 4, MOST_DEPTH = 256 };
-    struct attention a = {.e = emit_begin(c, group, "attention"), .core = group->core};
+    struct attention a = {.c = c, .e = emit_begin(c, group, "attention"), .core = group->core};
     struct simple_tile tile;
     describe(&a);
     bool few = cost_guess(a.e->g, a.queries) <= FEW_QUERIES;

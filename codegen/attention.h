@@ -7,6 +7,7 @@
 
 /* One attention node: planes are batch and head. */
 struct attention {
+    struct codegen *c;
     struct emitter *e;
     const struct node *core;
     const struct attr_attention *attr;

@@ -2,6 +2,10 @@
  * One query a block. LANES threads take a key together, each K_VECTOR elements at a time, and keep
  * the sums of their keys' values; what the groups of threads have is joined at the end. Every group
  * has a greatest score of its own until then.
+ *
+ * SPLIT blocks share the keys of a query. Each leaves its sums, its greatest score and its sum of powers in
+ * PARTS; the last one to arrive, by COUNTERS, joins them in the order of the parts. Counters are 0 between
+ * launches.
  */
 constexpr int warps = THREADS / 32;
 constexpr int groups = THREADS / LANES; /* keys at once */
@@ -22,8 +26,8 @@ struct query {
     STAT q[k_own][K_VECTOR], y[v_own][V_VECTOR];
     STAT greatest, sum;
 
-    __device__ __forceinline__ query(PARAMS)
-        : plane(blockIdx.x / QUERIES), row(blockIdx.x % QUERIES), lane(threadIdx.x % LANES),
+    __device__ __forceinline__ query(PARAMS, idx_t number)
+        : plane(number / QUERIES), row(number % QUERIES), lane(threadIdx.x % LANES),
           greatest(LOWEST), sum(0)
     {
 #pragma unroll
@@ -105,6 +109,33 @@ struct query {
     }
 };
 
+#if SPLIT > 1
+/* What another multiprocessor wrote: not from this one's cache. */
+static __device__ __forceinline__ float load_part(const float *from)
+{
+    float x;
+    asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(x) : "l"(from) : "memory");
+    return x;
+}
+
+/* True for the block that comes last, which then sees what all left. */
+static __device__ __forceinline__ bool is_last(PARAMS, idx_t number)
+{
+    __shared__ unsigned ticket;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0)
+        ticket = atomicAdd(COUNTERS + number, 1);
+    __syncthreads();
+    if (ticket != SPLIT - 1)
+        return false;
+    __threadfence();
+    if (threadIdx.x == 0)
+        COUNTERS[number] = 0;
+    return true;
+}
+#endif
+
 extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
 {
     extern __shared__ __align__(16) char memory[];
@@ -112,9 +143,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
     STAT(&sums)[warps][WIDTH] = *reinterpret_cast<STAT(*)[warps][WIDTH]>(memory);
     const int warp = threadIdx.x / 32;
 
-    query my(ARGS);
-    const idx_t end = keys_before(ARGS, my.row);
-    for (idx_t first = 0; first < end; first += groups * BATCH)
+    const idx_t number = blockIdx.x / SPLIT;
+    query my(ARGS, number);
+    const idx_t keys = keys_before(ARGS, my.row), step = groups * BATCH;
+    const idx_t share_keys = (keys + SPLIT * step - 1) / (SPLIT * step) * step;
+    const idx_t from = SPLIT == 1 ? 0 : blockIdx.x % SPLIT * share_keys;
+    const idx_t end = SPLIT == 1 || from + share_keys > keys ? keys : from + share_keys;
+    for (idx_t first = from; first < end; first += step)
         my.take(ARGS, first, end);
 
     STAT most = over_groups(my.greatest, greater_of<STAT>);
@@ -146,15 +181,52 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
 #pragma unroll
     for (int i = 0; i < warps; i++)
         sum += of_warp[1][i];
+#if SPLIT > 1
+    constexpr int length = WIDTH + 2;
+    float *const parts = PARTS + (long long)number * (SPLIT * length);
+    float *const own = parts + blockIdx.x % SPLIT * length;
+    for (int i = threadIdx.x; i < WIDTH; i += THREADS) {
+        STAT y = 0;
+#pragma unroll
+        for (int w = 0; w < warps; w++)
+            y += sums[w][i];
+        own[i] = y;
+    }
+    if (threadIdx.x == 0) {
+        own[WIDTH] = most;
+        own[WIDTH + 1] = sum;
+    }
+    if (!is_last(ARGS, number))
+        return;
+    STAT factor[SPLIT];
+    most = LOWEST;
+#pragma unroll
+    for (int i = 0; i < SPLIT; i++) {
+        factor[i] = load_part(parts + i * length + WIDTH);
+        most = greater_of(most, factor[i]);
+    }
+    sum = 0;
+#pragma unroll
+    for (int i = 0; i < SPLIT; i++) {
+        factor[i] = power_of(factor[i] - base_of(most));
+        sum += factor[i] * load_part(parts + i * length + WIDTH + 1);
+    }
+#endif
     const STAT share = share_of(ARGS, sum);
     for (int vector = threadIdx.x; vector < v_vectors; vector += THREADS) {
         STAT y[V_VECTOR];
 #pragma unroll
         for (int j = 0; j < V_VECTOR; j++) {
             y[j] = 0;
+#if SPLIT > 1
+#pragma unroll
+            for (int i = 0; i < SPLIT; i++)
+                y[j] += factor[i] * load_part(parts + i * length + vector * V_VECTOR + j);
+#else
 #pragma unroll
             for (int i = 0; i < warps; i++)
                 y[j] += sums[i][vector * V_VECTOR + j];
+#endif
             y[j] *= share;
         }
         store(ARGS, my.plane, my.row, vector, y);
