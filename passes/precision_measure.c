@@ -55,6 +55,8 @@ static enum eval_rounding round_operand(void *context, const struct node *node, 
         return operand == 1 ? ROUND_F8_WEIGHTS : ROUND_F8;
     if (is_tf32(a, node))
         return ROUND_TF32;
+    if (!node->body[0] && precision_keeps_operand(node, operand))
+        return ROUND_NONE;
     bool is_rounded = type == facts_of(a, v)->planned; /* where it was made */
     return node->op == OP_cast || is_rounded ? ROUND_NONE : rounding_to(a, v, type);
 }

@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_SINGLE_TRIALS = 12 }; /* layers that are tried one by one behind the last taken */
+enum {
+    MOST_SINGLE_TRIALS = 12, /* layers that are tried one by one behind the last taken */
+    LEAST_NS_FP32X3 = 1000
+};
 
 #define SHARE_OF_BUDGET 0.5 /* the rest is for inputs that nothing was measured on */
 #define SHARE_OF_FP8    0.25
@@ -40,7 +43,9 @@ static bool may_gain(const struct layer *layer, enum precision_level level)
         return false;
     if (level == PRECISION_FP8)
         return layer->eight;
-    if (level == PRECISION_TF32 || level == PRECISION_FP32X3)
+    if (level == PRECISION_FP32X3) /* no bytes are saved, and small products gain nothing */
+        return layer->contracts && layer->saved[level] >= LEAST_NS_FP32X3;
+    if (level == PRECISION_TF32)
         return layer->contracts;
     if (level == PRECISION_BF16) /* as fast as fp16, and worse but where fp16's range is left */
         return layer->computes && !isfinite(layer->error[PRECISION_FP16]);

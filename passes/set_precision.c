@@ -226,8 +226,10 @@ static void keep_sums(struct graph *g, struct node *node)
             return;
     set_type_attributes(node, DT_F32);
     v->type = DT_F32;
-    while (v->uses) {
-        struct node *cast = v->uses->node;
+    struct use *uses = v->uses; /* the casts'; replacing them puts others in front of these */
+    while (uses) {
+        struct node *cast = uses->node;
+        uses = uses->next;
         value_replace_uses(g, cast->out[0], v);
         node_remove(g, cast);
     }
@@ -251,7 +253,7 @@ static bool choose_levels(struct assignment *a, struct measure **measure)
     precision_find_eight(a);
     if (wanted->load && !precision_load(a, wanted->load))
         return false;
-    if (wanted->wanted == PRECISION_AUTO) {
+    if (wanted->searches) {
         *measure = measure_open(a);
         if (!*measure)
             return false;
