@@ -4,6 +4,8 @@
  * at a time, holds them in registers as the numbers they stand for (unpacked and dequantized by
  * w's prologue), and multiplies them by all rows of x, which comes from the cache.
  *
+ * Bytes that lie in memory are multiplied as they are, four at a time.
+ *
  * w is read along k where its rows lie so, else along its other axis. The lanes and warps that
  * share a result add their sums in a fixed order.
  */
@@ -20,8 +22,9 @@ struct skinny {
     const struct dim *few, *many; /* the rows of x, those of w */
     int rows;                     /* of x, in one block */
     bool along_k;
-    int width;   /* elements of w that a thread reads at once */
-    int columns; /* rows of w that a thread has */
+    int width;     /* elements of w that a thread reads at once */
+    bool by_fours; /* bytes along k, multiplied four at a time */
+    int columns;   /* rows of w that a thread has */
     int lanes_many, warps_many, warps_k;
 };
 
@@ -178,6 +181,42 @@ static void index_of_operand(const struct skinny *s, bool is_a, const struct ind
         contraction_b(s->c, y, k, at); /* no element is missing, see suits_convolution */
 }
 
+static bool is_byte(const struct value *v)
+{
+    return v->type == DT_I8 || v->type == DT_U8;
+}
+
+/* Do both operands lie in memory as bytes, aligned along k? */
+static void choose_fours(struct skinny *s)
+{
+    struct emitter *e = s->c->e;
+    struct access x;
+    const struct index *zero[MAX_RANK];
+    int x_axis = s->x_is_a ? s->x->rank - 1 : s->c->spatial ? 1 : s->x->rank - 2;
+    for (int i = 0; i < MAX_RANK; i++)
+        zero[i] = index_const(e->ix, 0);
+    if (!s->along_k || s->width < 4 || !is_byte(s->x) || !is_byte(s->w) ||
+        emit_vector_width(e, s->w, axis_of_k(s)) < s->width ||
+        emit_vector_width(e, s->x, x_axis) < s->width)
+        return;
+    emit_access(e, s->w, zero, &x);
+    bool viewed = x.kind == ACCESS_VIEWED && !x.guard;
+    emit_access(e, s->x, zero, &x);
+    s->by_fours = viewed && x.kind == ACCESS_VIEWED && !x.guard;
+}
+
+/* "to" takes the bytes of v from index `at` on, four in a word. */
+static void emit_load_words(const struct skinny *s, struct value *v, const struct index *const *at)
+{
+    struct emitter *e = s->c->e;
+    struct access x;
+    emit_access(e, v, at, &x);
+    emit_line(e, "const vec<unsigned, %d> words = load<%d>((const unsigned *)(%s + %s));",
+              s->width / 4, s->width / 4, emit_buffer(e, x.buffer, false), emit_index(e, x.offset));
+    for (int i = 0; i < s->width / 4; i++)
+        emit_line(e, "to[%d] = words.at[%d];", i, i);
+}
+
 static int lanes_at_once(int width)
 {
     return width > MAX_LANES ? MAX_LANES : width;
@@ -190,12 +229,15 @@ static void emit_load_w(const struct skinny *s)
     const struct index *y[MAX_RANK], *at[MAX_RANK];
     emit_function(e, "void", "load_w", "idx_t batch, idx_t many, idx_t k, SUM *to");
     emit_vector(e, lanes_at_once(s->width));
-    for (int lane = 0; lane < s->width; lane++) {
+    for (int lane = 0; lane < (s->by_fours ? 1 : s->width); lane++) {
         index_of_result(s, NULL, lane_index(e, "many", s->many, s->along_k ? 1 : s->width, lane),
                         y);
         index_of_operand(s, !s->x_is_a, y,
                          lane_index(e, "k", c->k, s->along_k ? s->width : 1, lane), at);
-        emit_line(e, "to[%d] = (SUM)%s;", lane, emit_value(e, s->w, at));
+        if (s->by_fours)
+            emit_load_words(s, s->w, at);
+        else
+            emit_line(e, "to[%d] = (SUM)%s;", lane, emit_value(e, s->w, at));
     }
     emit_vector(e, 1);
     emit_function_end(e);
@@ -209,10 +251,13 @@ static void emit_load_x(const struct skinny *s)
     const struct index *y[MAX_RANK], *at[MAX_RANK];
     emit_function(e, "void", "load_x", "idx_t batch, idx_t few, idx_t k, SUM *to");
     emit_vector(e, lanes_at_once(width));
-    for (int lane = 0; lane < width; lane++) {
+    for (int lane = 0; lane < (s->by_fours ? 1 : width); lane++) {
         index_of_result(s, index_var(e->ix, "few", s->few), NULL, y);
         index_of_operand(s, s->x_is_a, y, lane_index(e, "k", c->k, width, lane), at);
-        emit_line(e, "to[%d] = (SUM)%s;", lane, emit_value(e, s->x, at));
+        if (s->by_fours)
+            emit_load_words(s, s->x, at);
+        else
+            emit_line(e, "to[%d] = (SUM)%s;", lane, emit_value(e, s->x, at));
     }
     emit_vector(e, 1);
     emit_function_end(e);
@@ -240,12 +285,20 @@ static void define(const struct skinny *s)
     emit_define(e, "EXTENT_K", "%s", emit_dim(e, c->k));
     emit_define(e, "ROWS", "%d", s->rows);
     emit_define(e, "COLUMNS", "%d", s->columns);
-    emit_define(e, "DEPTH", "%d", s->along_k ? s->width : 1);
+    emit_define(e, "STEP", "%d", s->along_k ? s->width : 1);
+    emit_define(e, "DEPTH", "%d", s->by_fours ? s->width / 4 : s->along_k ? s->width : 1);
     emit_define(e, "ALONG_K", "%s", s->along_k ? "true" : "false");
     emit_define(e, "LANES_MANY", "%d", s->lanes_many);
     emit_define(e, "WARPS_MANY", "%d", s->warps_many);
     emit_define(e, "WARPS_K", "%d", s->warps_k);
     emit_define(e, "SUM", "%s", dtype_is_float(c->y->type) ? "float" : sum_type(c->y->type));
+    if (s->by_fours)
+        emit_define(
+            e, "ADD(sum, x, w)",
+            "asm(\"dp4a.%c32.%c32 %%0, %%1, %%2, %%0;\" : \"+r\"(sum) : \"r\"(x), \"r\"(w))",
+            s->x->type == DT_I8 ? 's' : 'u', s->w->type == DT_I8 ? 's' : 'u');
+    else
+        emit_define(e, "ADD(sum, x, w)", "sum += x * w");
 }
 
 bool contract_skinny(struct contraction *c)
@@ -256,6 +309,7 @@ bool contract_skinny(struct contraction *c)
     if (!choose_sides(&s))
         return false;
     choose_reading(&s);
+    choose_fours(&s);
     choose_shares(&s);
     define(&s);
     emit_load_w(&s);

@@ -117,13 +117,9 @@ const char *emit_literal(struct emitter *e, enum dtype type, double value)
     return float_text(e, value, narrow);
 }
 
-const char *emit_constant(struct emitter *e, const struct value *v)
+/* Element i of a constant whose bytes are at hand, as a literal. */
+static const char *element_text(struct emitter *e, const struct value *v, int64_t i)
 {
-    int64_t n;
-    while (v->def && v->def->kernel == KERNEL_CONSTANT && v->def->op == OP_reshape)
-        v = v->def->in[0];
-    if (!value_is_const(v) || !value_elements_const(v, &n) || n != 1)
-        return NULL;
     const struct constant *constant = v->def->attr.constant.data;
     enum dtype_class class = dtype_info[v->type].cls;
     if (!constant->bytes || class == DC_O || class == DC_T)
@@ -131,8 +127,34 @@ const char *emit_constant(struct emitter *e, const struct value *v)
     /* Read only, whatever struct tensor says. */
     struct tensor t = {.type = v->type, .size = constant->size, .data = (void *)constant->bytes};
     if (class == DC_F || class == DC_B)
-        return emit_literal(e, v->type, tensor_get_float(&t, 0));
-    return int_literal(e, v->type, tensor_get_int(&t, 0));
+        return emit_literal(e, v->type, tensor_get_float(&t, i));
+    return int_literal(e, v->type, tensor_get_int(&t, i));
+}
+
+const char *emit_constant(struct emitter *e, const struct value *v)
+{
+    int64_t n;
+    while (v->def && v->def->kernel == KERNEL_CONSTANT && v->def->op == OP_reshape)
+        v = v->def->in[0];
+    if (!value_is_const(v) || !value_elements_const(v, &n) || n != 1)
+        return NULL;
+    return element_text(e, v, 0);
+}
+
+const char *emit_constant_at(struct emitter *e, const struct value *v,
+                             const struct index *const *index)
+{
+    enum { MOST = 16 };
+    int64_t n, linear = 0, extent, at;
+    if (!value_is_const(v) || !value_elements_const(v, &n) || n < 1 || n > MOST)
+        return NULL;
+    for (int i = 0; i < v->rank; i++) {
+        if (!dim_is_const(v->shape[i], &extent) || !index_is_const(index[i], &at) || at < 0 ||
+            at >= extent)
+            return NULL;
+        linear = linear * extent + at;
+    }
+    return element_text(e, v, linear);
 }
 
 /* --- Operations ----------------------------------------------------------------------------- */

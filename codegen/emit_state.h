@@ -63,6 +63,9 @@ int emit_lanes_at_once(enum dtype type, int width);
 
 /* The literal of a constant of one element whose bytes are at hand, or NULL. */
 const char *emit_constant(struct emitter *e, const struct value *v);
+/* Element index of a constant of a few elements, where the index is known: a literal, or NULL. */
+const char *emit_constant_at(struct emitter *e, const struct value *v,
+                             const struct index *const *index);
 
 /*
  * Could `width` lanes be emitted with vectors? body emits values at indices of which one has the term

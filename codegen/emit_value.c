@@ -557,6 +557,7 @@ const char *emit_value(struct emitter *e, struct value *v, const struct index *c
     if (name)
         return name;
     name = emit_constant(e, v);
+    name = name ? name : emit_constant_at(e, v, index);
     if (name)
         return name;
     name = emit_is_inner(e, v) ? compute(e, v, index) : load(e, v, index);

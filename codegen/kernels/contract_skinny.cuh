@@ -2,18 +2,19 @@
  * y = x · w, where x has a few rows and w is large: w is read once, 16 bytes at a time.
  *
  *      a block:   WARPS_MANY x LANES_MANY x COLUMNS rows of w, all of k
- *      a thread:  COLUMNS of these, every (WARPS_K * LANES_K)th step of DEPTH elements along k
+ *      a thread:  COLUMNS of these, every (WARPS_K * LANES_K)th step of STEP elements along k
  *
- * ALONG_K: a step is one vector of w along k for each of the thread's columns; else DEPTH is 1, and
+ * ALONG_K: a step is one vector of w along k for each of the thread's columns; else STEP is 1, and
  * the columns are the vector. What threads have of the same result is added over the lanes of a
  * warp, and then over its warps in their order.
  *
  * The generator prints before this file
  *   BATCHES EXTENT_FEW EXTENT_MANY EXTENT_K
- *   ROWS COLUMNS DEPTH ALONG_K LANES_MANY WARPS_MANY WARPS_K
- *   SUM                            the type in which sums are kept
+ *   ROWS COLUMNS STEP ALONG_K LANES_MANY WARPS_MANY WARPS_K
+ *   SUM DEPTH                      the type in which sums are kept; how many of it hold a step
+ *   ADD(sum, x, w)                 adds the product of two of these
  *   load_w(batch, many, k, to)     vector k of row `many`; not ALONG_K: vector `many` of depth k
- *   load_x(batch, few, k, to)      DEPTH elements of row `few`
+ *   load_x(batch, few, k, to)      a step of row `few`
  *   store(batch, few, many, sum)
  */
 #define THREADS    (32 * WARPS_MANY * WARPS_K)
@@ -53,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
             sum[i][j] = 0;
 
 #pragma unroll 4
-    for (idx_t k = warp_k * LANES_K + lane_k; k < EXTENT_K / DEPTH; k += WARPS_K * LANES_K) {
+    for (idx_t k = warp_k * LANES_K + lane_k; k < EXTENT_K / STEP; k += WARPS_K * LANES_K) {
         SUM w[COLUMNS][DEPTH], x[DEPTH];
         fetch_w(ARGS, batch, first_many + mine, k, w);
 #pragma unroll
@@ -63,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
             for (int j = 0; j < COLUMNS; j++)
 #pragma unroll
                 for (int d = 0; d < DEPTH; d++)
-                    sum[i][j] += x[d] * w[j][d];
+                    ADD(sum[i][j], x[d], w[j][d]);
         }
     }
 
