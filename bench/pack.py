@@ -5,7 +5,8 @@
 
 The folder holds gpurun, the emulator, plans compiled here, their inputs and expected outputs, and
 `on-gpu`, the one command to run there. Plans: the digits network; a spread of ONNX's node tests in
-which every kernel family occurs; SqueezeNet with random weights, for a first timing.
+which every kernel family occurs; SqueezeNet with random weights, for a first timing; the networks of
+tests/models/zoo.py at fp16, on tensor cores (--networks=thin: small versions; none: without).
 """
 import argparse
 import json
@@ -22,7 +23,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests" / part) for part in ("lib", "onnx", "models")]
 import harness  # noqa: E402
 import ledger  # noqa: E402
+import launches  # noqa: E402
 import light_random  # noqa: E402
+import zoo  # noqa: E402
+
 # One test at least for each kernel family; the rest is a sample.
 ALWAYS = ["test_conv_with_strides_padding", "test_cumsum_2d_axis_1", "test_gather_elements_1",
           "test_layer_normalization_2d_axis1", "test_matmul_3d", "test_maxpool_2d_strides",
@@ -30,17 +34,31 @@ ALWAYS = ["test_conv_with_strides_padding", "test_cumsum_2d_axis_1", "test_gathe
           "test_scatternd_add", "test_softmax_axis_1", "test_top_k", "test_transpose_default"]
 
 
-def add(tools, kit, name, model, data):
+def add(tools, kit, name, model, data, *flags):
     """Compiles model into the kit with its data set; the kernel families it uses, or None."""
     folder = kit / "cases" / name
     folder.mkdir(parents=True)
-    code, _, errors = tools.compile(model, folder / "model.plan")
+    code, _, errors = tools.compile(model, folder / "model.plan", *flags)
     if code:
         sys.exit(f"{name}: {harness.describe(code, errors)}")
     shutil.copytree(data, folder / "data", copy_function=shutil.copyfile)
     _, text, _ = tools.run(tools.bin / "gpurun", "inspect", folder / "model.plan", "--json")
     steps = json.loads(text)["programs"][0]["steps"]
     return {step["kernel"].rsplit("_", 1)[0] for step in steps if step.get("kernel")}
+
+
+def network(name, sizes, work):
+    """A network of the zoo with inputs and what ONNX Runtime makes of them in fp32."""
+    model = zoo.build(name, *sizes)
+    onnx.save(model, work / "model.onnx")
+    session = onnxruntime.InferenceSession(model.SerializeToString(),
+                                           providers=["CPUExecutionProvider"])
+    inputs = launches.examples(session)
+    for index, (value, array) in enumerate(inputs):
+        harness.save_tensor(work / "data" / f"input_{index}.pb", array, value)
+    for index, array in enumerate(session.run(None, dict(inputs))):
+        harness.save_tensor(work / "data" / f"output_{index}.pb", array)
+    return work / "model.onnx", work / "data"
 
 
 def squeezenet(work):
@@ -61,6 +79,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "gpu-kit")
     parser.add_argument("--target", default="sm_80,sm_90a,portable")
+    parser.add_argument("--networks", choices=("full", "thin", "none"), default="full")
     parser.add_argument("--every", type=int, default=6, help="of ONNX's node tests, every N-th")
     options = parser.parse_args()
     tools = harness.Tools(options.build, options.target)
@@ -76,6 +95,11 @@ def main():
                    digits / "held_back" / "test_data_set_0")
     with tempfile.TemporaryDirectory() as work:
         families |= add(tools, options.out, "squeezenet", *squeezenet(pathlib.Path(work)))
+    for name in zoo.NETWORKS if options.networks != "none" else ():
+        sizes = launches.LIMITS[name][0] if options.networks == "thin" else (None, None, None)
+        with tempfile.TemporaryDirectory() as work:
+            families |= add(tools, options.out, f"{name}_fp16",
+                            *network(name, sizes, pathlib.Path(work)), "--precision=fp16")
     passing = [name for (group, name), outcome in sorted(ledger.read_ledger(ledger.LEDGER).items())
                if group == "node" and outcome == "pass"]
     for index, name in enumerate(passing):

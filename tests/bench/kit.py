@@ -15,7 +15,7 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as kit:
         packed = subprocess.run([sys.executable, ROOT / "bench" / "pack.py", "--build",
-                                 options.build, "--out", f"{kit}/kit", "--every", "100"],
+                                 options.build, "--out", f"{kit}/kit", "--every", "100", "--networks", "thin"],
                                 capture_output=True, text=True)
         print(packed.stdout, packed.stderr)
         missing = [family for family in ("contract", "map", "reduce", "row", "scan", "scatter",
