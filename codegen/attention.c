@@ -280,7 +280,9 @@ static void describe(struct attention *a)
     a->bias = a->core->n_in > 3 ? a->core->in[3] : NULL;
     a->y = a->core->out[0];
     a->planes = dim_mul(dims, a->q->shape[0], a->q->shape[1]);
-    a->shared = dim_floordiv(dims, a->q->shape[1], a->k->shape[1]);
+    a->shared = a->q->shape[1] == a->k->shape[1]
+                    ? dim_const(dims, 1)
+                    : dim_floordiv(dims, a->q->shape[1], a->k->shape[1]);
     a->queries = a->q->shape[2];
     a->keys = a->k->shape[2];
     dim_is_const(a->q->shape[3], &depth);

@@ -147,6 +147,11 @@ static bool check_attention(struct inference *inf)
             FAIL(inf, "operand %d must be floats of rank 4", i);
     if (!rule_same_type(inf, q, rule_in(inf, 1)))
         return false;
+    for (int i = 0; i < 3; i += 2) {
+        int64_t size;
+        if (!dim_is_const(rule_in(inf, i)->shape[3], &size) || size < 1)
+            FAIL(inf, "the size of operand %d's heads must be known, and not 0", i);
+    }
     if (!(attr->softcap >= 0) || attr->softcap > FLT_MAX || !isfinite(attr->scale))
         FAIL(inf, "scale must be finite, and softcap neither infinite nor negative");
     if (!attr->causal && !dim_is(attr->offset, 0))
