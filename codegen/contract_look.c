@@ -152,7 +152,7 @@ struct looking {
 };
 
 /* Along k: pieces of so many bytes. */
-static int pieces_along_k(struct mma_plan *p, const struct side *s, const struct index *rest)
+static int pieces_along_k(const struct mma_plan *p, const struct index *rest)
 {
     struct emitter *e = p->c->e;
     for (int bytes = 16; bytes >= 4; bytes /= 2) {
@@ -160,7 +160,6 @@ static int pieces_along_k(struct mma_plan *p, const struct side *s, const struct
         if (n > 0 && dim_in_pieces(e, p->c->k, n) && divisible(e, rest, n))
             return bytes;
     }
-    (void)s;
     return 0;
 }
 
@@ -215,7 +214,7 @@ static void look(struct emitter *e, void *context)
     s->row_stride = row_stride;
     s->k_stride = k_stride;
     s->buffer = x.buffer;
-    s->bytes = s->along_k ? pieces_along_k(p, s, rest) : 0;
+    s->bytes = s->along_k ? pieces_along_k(p, rest) : 0;
     if (s->bytes == 0 && p->element == 2 && chunks_along_rows(p, s, k)) {
         s->bytes = 16;
         s->along_k = false;
@@ -269,7 +268,6 @@ static void look_at_image(struct emitter *e, void *context)
         s->tap_stride[i] = coefficient(e, x.offset, position[i]);
         if (!s->tap_stride[i] || !dim_is_const(c->depth[1 + i], &taps) || taps > MOST_TAPS)
             return;
-        /* A position that is always 0 has no variable. */
     }
     s->buffer = x.buffer;
     s->bytes = 16;
@@ -285,7 +283,8 @@ static bool is_pointwise(const struct contraction *c)
     return plain;
 }
 
-static bool has_empty_axis(const struct contraction *c)
+/* A position along such an axis is always 0, so there is no variable to ask about. */
+static bool has_narrow_axis(const struct contraction *c)
 {
     for (int i = 0; i < c->spatial; i++)
         if (dim_is(c->b->shape[2 + i], 1))
@@ -302,7 +301,7 @@ void plan_way(struct mma_plan *p, struct side *s)
     s->way = WAY_CARRIED;
     if (!s->image || is_pointwise(c))
         emit_probe(e, 2, lane, look, &l);
-    else if (c->core->op == OP_conv && c->spatial <= MOST_AXES && !has_empty_axis(c))
+    else if (c->core->op == OP_conv && c->spatial <= MOST_AXES && !has_narrow_axis(c))
         emit_probe(e, 2, lane, look_at_image, &l);
     if (s->way != WAY_CARRIED && e->target->sm < 80)
         s->way = WAY_CARRIED;

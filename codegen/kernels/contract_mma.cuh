@@ -1,14 +1,14 @@
 /*
  * C[batch][m][n] = Σ_k A[batch][m][k] · B[batch][k][n] by the tensor cores (mma.cuh).
  *
- * A block computes a tile of TILE_M x TILE_N results, a warp WARP_M x WARP_N of them. K is walked in
- * tiles of DEPTH. STAGES tiles of both operands are in shared memory or on their way: while one is
- * multiplied, the copies of the one STAGES - 1 behind it are started. A tile costs one wait and one
- * barrier, which stand before its last step: that step already loads the first fragments of the next
- * tile, so that the tensor cores never wait for a barrier.
+ * A block computes a tile of TILE_M x TILE_N results, a warp WARP_M x WARP_N of them. K is walked
+ * in tiles of DEPTH. STAGES tiles of both operands are in shared memory or on their way: while one
+ * is multiplied, the copies of the one STAGES - 1 behind it are started. A tile costs one wait and
+ * one barrier, which stand before its last step: that step already loads the first fragments of the
+ * next tile, so that the tensor cores never wait for a barrier.
  *
- * SPLIT blocks share the depth of one tile. Each leaves its sums in parts; the last one to arrive, by
- * the tile's counter, adds them in order, stores the results and sets the counter back to 0.
+ * SPLIT blocks share the depth of one tile. Each leaves its sums in parts; the last one to arrive,
+ * by the tile's counter, adds them in order, stores the results and sets the counter back to 0.
  *
  * The generator prints before this file
  *   BATCHES EXTENT_M EXTENT_N EXTENT_K    sizes; GUARD_M, GUARD_N, GUARD_K: tiles stick out there
@@ -147,8 +147,8 @@ struct work {
 
 /* --- The loop -------------------------------------------------------------------------------- */
 
-static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, int warp_m, int warp_n,
-                                            SUM (*sum)[COLUMNS][4])
+static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, int warp_m,
+                                            int warp_n, SUM (*sum)[COLUMNS][4])
 {
     MOVE_A move_a;
     MOVE_B move_b;
@@ -277,8 +277,8 @@ static __device__ __forceinline__ bool join(PARAMS, const work &my, u32 *ticket,
 /* --- Results --------------------------------------------------------------------------------- */
 
 /*
- * The sums of some of every warp's rows in shared memory, lines of which are stored as vectors. Lines
- * are padded so that neither writing fragments nor reading vectors meets a bank twice.
+ * The sums of some of every warp's rows in shared memory, lines of which are stored as vectors.
+ * Lines are padded so that a warp's fragments are written to all banks alike.
  */
 struct results {
     static constexpr int rows = WARP_M / ROUNDS;         /* of a warp at once */

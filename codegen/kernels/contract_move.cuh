@@ -21,7 +21,8 @@
  */
 template <class SIDE> struct share {
     typedef typename SIDE::tile tile;
-    static constexpr int per_pass = THREADS / tile::chunks; /* lines that all threads move at once */
+    /* Lines that all threads move at once. */
+    static constexpr int per_pass = THREADS / tile::chunks;
     static constexpr int passes = (tile::lines + per_pass - 1) / per_pass;
     static constexpr bool whole = tile::lines % per_pass == 0;
 

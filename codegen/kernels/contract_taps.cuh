@@ -2,9 +2,9 @@
  * A mover (see contract_move.cuh) for a convolution's image whose channels are contiguous: rows are
  * output pixels, and k counts channels of taps.
  *
- * A row keeps one offset, of its first tap, which may lie outside the image; what k adds is the same
- * for all rows. Which rows' taps are inside is known from the start, as one bit for each row and each
- * tap along an axis: whether to copy is then an AND of shifted words and a bit test.
+ * A row keeps one offset, of its first tap, which may lie outside the image; what k adds is the
+ * same for all rows. Which rows' taps are inside is known from the start, as one bit for each row
+ * and each tap along an axis: whether to copy is then an AND of shifted words and a bit test.
  *
  * SIDE has besides
  *   axes, channels, padded        padded: taps can lie outside the image
@@ -26,7 +26,7 @@ template <class SIDE> struct tapped {
     const type *image, *from;
     u32 mask;                           /* of rows, for this tile */
     u32 to, rows;                       /* bit i: the row of pass i exists */
-    u64 inside[SIDE::axes];             /* bit 8 * tap + i: it finds this tap inside, along an axis */
+    u64 inside[SIDE::axes];             /* bit 8 * tap + i: along an axis, this tap is inside */
     idx_t offset[part::passes];         /* not negative */
     idx_t channel, tap[SIDE::axes];     /* of the next tile, or of this thread's chunk of it */
     idx_t k;

@@ -54,8 +54,8 @@ template <int N> static __device__ __forceinline__ void copy_wait()
 
 /*
  * EXTENT rows of an operand, DEPTH_BYTES of each. ALONG_K: a line is a row. Otherwise a line is one
- * k of a panel of rows, and panels follow one another. Lines are made of 16-byte chunks, whose order
- * within 128 bytes is turned by an xor, so that the same chunk of 8 lines lies in all the banks.
+ * k of a panel of rows, and panels follow one another. Lines are made of 16-byte chunks, whose
+ * order within 128 bytes is turned by an xor, so that the same chunk of 8 lines lies in all banks.
  */
 template <int EXTENT, int DEPTH_BYTES, bool ALONG_K> struct shared_tile {
     static constexpr int bytes = EXTENT * DEPTH_BYTES;
