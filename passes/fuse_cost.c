@@ -58,6 +58,9 @@ int64_t fuse_core_reads(const struct fusion *f, const struct node *core, int ope
             reads = size_estimate(f, y->shape[operand == 0 ? y->rank - 1 : y->rank - 2]);
         else
             reads = fuse_multiply(fuse_elements(f, other), 1) / size_estimate(f, other->shape[1]);
+        if (core->op == OP_conv) /* a window meets an element once in so many steps */
+            for (int i = 0; i < core->attr.conv.stride.n && reads > 0; i++)
+                reads /= core->attr.conv.stride.v[i] > 0 ? core->attr.conv.stride.v[i] : 1;
         if (core->op != OP_matmul && operand == 1)
             reads = fuse_elements(f, y) / size_estimate(f, y->shape[1]);
         return (reads + TILE - 1) / TILE;
