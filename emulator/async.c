@@ -42,16 +42,6 @@ uint64_t async_source(struct warp *w, const struct insn *in, int lane, uint64_t 
     if (!p) {
         fault(w, in, lane, "out-of-bounds load of %" PRIu32 " bytes: %s", bytes, why);
     }
-    if (w->block->count) {
-        uint64_t host[LANES];
-        uint32_t mask = w->mask;
-        w->mask = UINT32_C(1) << lane;
-        host[lane] = (uint64_t)(uintptr_t)p;
-        count_global(w, host, bytes);
-        note_touched(w, in, lane, p, ACCESS_LOAD);
-        w->block->statistics.global_requests--; /* a part of one */
-        w->mask = mask;
-    }
     return (uint64_t)(uintptr_t)p;
 }
 

@@ -22,7 +22,7 @@ struct async_copy {
 /* Room for one more copy of w, or a fault. */
 struct async_copy *async_new(struct warp *w, const struct insn *in);
 
-/* The host address of fewer bytes than lane copies, checked and counted. */
+/* The host address of fewer bytes than lane copies, checked. */
 uint64_t async_source(struct warp *w, const struct insn *in, int lane, uint64_t address,
                       uint32_t bytes);
 

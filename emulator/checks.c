@@ -160,32 +160,42 @@ void resolve_slow(struct warp *w, const struct insn *in, const uint64_t address[
 
 /* ---- Statistics ---- */
 
-/* Sectors that the lanes touch, each counted once. */
-static uint32_t distinct_sectors(const struct warp *w, const uint64_t host[LANES])
+void count_sectors(struct warp *w, uint32_t lanes, const uint64_t host[LANES],
+                   const uint32_t bytes[LANES])
 {
     uint64_t sectors[LANES];
-    uint32_t n = 0;
-    for (uint32_t m = w->mask; m; m &= m - 1) { /* an aligned access lies in one sector */
-        uint64_t sector = host[__builtin_ctz(m)] / 32;
+    uint32_t wanted[LANES], n = 0, sum = 0;   /* a bit for each byte of a sector */
+    for (uint32_t m = lanes; m; m &= m - 1) { /* an aligned access lies in one sector */
+        int lane = __builtin_ctz(m);
+        uint64_t address = host[lane], sector = address / 32;
+        uint32_t ones = bytes[lane] < 32 ? (UINT32_C(1) << bytes[lane]) - 1 : UINT32_MAX;
         uint32_t i = n; /* most are those of the lane before, or follow it */
         while (i > 0 && sectors[i - 1] > sector) {
             i--;
         }
-        if (i > 0 && sectors[i - 1] == sector) {
-            continue;
+        if (i == 0 || sectors[i - 1] != sector) {
+            memmove(sectors + i + 1, sectors + i, (n - i) * sizeof *sectors);
+            memmove(wanted + i + 1, wanted + i, (n++ - i) * sizeof *wanted);
+            sectors[i] = sector;
+            wanted[i++] = 0;
         }
-        memmove(sectors + i + 1, sectors + i, (n++ - i) * sizeof *sectors);
-        sectors[i] = sector;
+        wanted[i - 1] |= ones << address % 32;
     }
-    return n;
+    for (uint32_t i = 0; i < n; i++) {
+        sum += (uint32_t)__builtin_popcount(wanted[i]);
+    }
+    w->block->statistics.global_sectors += n;
+    w->block->statistics.global_bytes += sum;
 }
 
 void count_global(struct warp *w, const uint64_t host[LANES], uint32_t bytes)
 {
-    struct statistics *s = &w->block->statistics;
-    s->global_requests++;
-    s->global_sectors += distinct_sectors(w, host);
-    s->global_bytes += (uint64_t)bytes * (uint32_t)__builtin_popcount(w->mask);
+    uint32_t all[LANES];
+    for (int i = 0; i < LANES; i++) {
+        all[i] = bytes;
+    }
+    w->block->statistics.global_requests++;
+    count_sectors(w, w->mask, host, all);
 }
 
 /* Does no bank have to give two words to the lanes from start on? */

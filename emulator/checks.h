@@ -30,6 +30,10 @@ void note_touched(struct warp *w, const struct insn *in, int lane, const void *h
 /* … of those of all lanes. */
 void note_all_touched(struct warp *w, const struct insn *in, const uint64_t host[LANES],
                       enum access access);
+/* Counts the sectors that lanes touch, and the bytes in them, each once; count_global also a
+ * request of the lanes in w->mask. */
+void count_sectors(struct warp *w, uint32_t lanes, const uint64_t host[LANES],
+                   const uint32_t bytes[LANES]);
 void count_global(struct warp *w, const uint64_t host[LANES], uint32_t bytes);
 void count_shared(struct warp *w, const struct insn *in, const uint32_t offset[LANES],
                   uint32_t bytes, enum shared_kind kind);

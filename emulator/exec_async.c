@@ -164,14 +164,19 @@ static inline void source_addresses(struct warp *w, const struct insn *in, const
 {
     u64 address[LANES], part[LANES];
     const u64 *b = REG(u64, in->b), imm = (u64)(in->imm >> 32);
-    u32 all = w->mask, whole = 0, bytes = in->size;
+    u32 all = w->mask, whole = 0, parts = 0, bytes = in->size;
     for (int i = 0; i < LANES; i++) {
         address[i] = b[i] + imm;
         whole |= (u32)(take[i] == bytes) << i;
+        parts |= (u32)(take[i] != bytes && take[i]) << i;
     }
-    for (u32 m = all & ~whole; m; m &= m - 1) {
+    parts &= all;
+    for (u32 m = parts; m; m &= m - 1) {
         int i = __builtin_ctz(m);
-        part[i] = take[i] ? async_source(w, in, i, address[i], take[i]) : 0;
+        part[i] = async_source(w, in, i, address[i], take[i]);
+    }
+    if (parts && w->block->count) {
+        count_sectors(w, parts, part, take);
     }
     w->mask = all & whole;
     if (w->mask) {
@@ -179,7 +184,8 @@ static inline void source_addresses(struct warp *w, const struct insn *in, const
     }
     w->mask = all;
     for (u32 m = all & ~whole; m; m &= m - 1) {
-        host[__builtin_ctz(m)] = part[__builtin_ctz(m)];
+        int i = __builtin_ctz(m);
+        host[i] = parts >> i & 1 ? part[i] : 0;
     }
 }
 

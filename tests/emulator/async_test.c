@@ -348,6 +348,34 @@ static void conflicts_are_counted(void **state)
     assert_int_equal(c.main_loop_conflicts, 0);
 }
 
+/* A byte that several lanes of a request ask for is useful once. */
+static void useful_bytes_are_counted(void **state)
+{
+    (void)state;
+    unsigned char in[BYTES], out[BYTES];
+    static const struct {
+        const char *body;
+        int sectors, bytes; /* of the loads of both warps, beside what all threads store */
+    } cases[] = {
+        {"ld.global.b32 $r0, [$g];\n", 2 * 16, 64 * 4},
+        {"ld.global.v4.b32 {$r0, $r1, $r2, $r3}, [$g];\n", 2 * 16, 64 * 16},
+        {"ld.global.b32 $r0, [$a+8];\n", 2, 2 * 4},
+        {"and.b32 $r0, $t, 3;\nmul.wide.u32 $g, $r0, 4;\nadd.s64 $g, $g, $a;\n"
+         "ld.global.b16 $f0, [$g];\n",
+         2, 2 * 4 * 2},
+        {"mov.u32 $n, 6;\ncp.async.cg.shared.global [$d], [$g], 16, $n;\n", 2 * 16, 64 * 6},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct gpucc_emu_counters c;
+        start(0, 0);
+        gpucc_emu_counters_reset();
+        assert_int_equal(run(cases[i].body, out, in), 0);
+        assert_int_equal(gpucc_emu_counters(NULL, &c), 0);
+        assert_int_equal(c.global_bytes, cases[i].bytes + BYTES);
+        assert_int_equal(c.global_sectors, cases[i].sectors + BYTES / 32);
+    }
+}
+
 /* Conflicts of an innermost loop with an mma are told from all others. */
 static void conflicts_in_main_loops_are_told_apart(void **state)
 {
@@ -391,6 +419,7 @@ int main(void)
         cmocka_unit_test(a_matrix_row_is_wrong),
         cmocka_unit_test(a_warp_is_apart),
         cmocka_unit_test(conflicts_are_counted),
+        cmocka_unit_test(useful_bytes_are_counted),
         cmocka_unit_test(conflicts_in_main_loops_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
