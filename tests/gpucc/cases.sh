@@ -104,6 +104,41 @@ explain_says_how_long_buffers_live() {
     says out.txt '^alive at once, by free dims: .*batch bytes; placed when the plan runs'
 }
 
+a_precision_that_a_target_lacks_is_wrong_usage() {
+    expect 2 'sm_80 lacks fp8' "$gpucc" "$digits" -o p --precision=fp8 --target=sm_80,sm_90a
+    expect 2 'sm_75 lacks bf16' "$gpucc" "$digits" -o p --precision=bf16 --target=sm_75
+    expect 2 'sm_75 lacks tf32' "$gpucc" "$digits" -o p --keep='conv*=tf32' --target=sm_75
+    expect 2 'int8 needs ranges' "$gpucc" "$digits" -o p --precision=int8
+    expect 2 'wanted fp32' "$gpucc" "$digits" -o p --precision=half
+}
+
+what_keep_names_must_be_there() {
+    expect 2 "matches 'conv9'" "$gpucc" "$digits" --emit=ir -o ir --precision=fp16 --keep=conv9=fp32
+    "$gpucc" "$digits" --emit=ir -o ir --precision=fp16 --keep='conv*=fp32'
+    [ "$(grep -c '= conv .*{to=f32' ir)" = 3 ] || fail "convolutions are not kept"
+    "$gpucc" "$digits" --emit=ir -o ir --precision=fp16 --keep=Conv=fp32
+    [ "$(grep -c '= conv .*{to=f32' ir)" = 3 ] || fail "the operator is not kept"
+}
+
+auto_wants_a_budget_and_says_when_it_cannot_be_met() {
+    expect 2 'needs --max-error' "$gpucc" "$digits" -o p --precision=auto
+    expect 2 'wanted rel:E' "$gpucc" "$digits" -o p --precision=auto --max-error=1e-2
+    expect 2 'needs --max-error' "$gpucc" "$digits" -o p --precision=fp16 --calib=.
+    expect 4 'cannot be met' "$gpucc" "$digits" --emit=ir -o ir --precision=auto \
+        --max-error=rel:1e-6 --keep='*=fp16'
+}
+
+an_assignment_is_saved_and_read_back() {
+    "$gpucc" "$digits" --emit=ir -o a.ir --precision=auto --max-error=rel:1e-2 \
+        --save-precision=saved 2>/dev/null
+    grep -q '^fp16 conv conv1 (Conv)' saved || fail "conv1 is not lowered"
+    "$gpucc" "$digits" --emit=ir -o b.ir --load-precision=saved
+    same a.ir b.ir
+    sed 's/conv1/conv9/' saved >wrong
+    expect 2 'line [0-9]* is not for this model' "$gpucc" "$digits" --emit=ir -o b.ir \
+        --load-precision=wrong
+}
+
 explain_says_which_types_layers_have() {
     "$gpucc" "$digits" --explain=precision >out.txt
     says out.txt 'conv1 (Conv).*; conv f32, f32 -> f32, computed in f32$' \
