@@ -3,6 +3,7 @@
  * step. A value whose elements have another order in memory than ONNX's, and one that is a slice of
  * a concat made in place, are described by strides.
  */
+#include "emit.h"
 #include "plan_layout.h"
 
 #include <string.h>
@@ -59,7 +60,7 @@ static void find_place(struct graph *g, struct planned_tap *tap)
     }
 }
 
-/* A value that the model does not know may be a view of one that it does. */
+/* A value that the model does not know may be a view of one that it does, or that one rounded. */
 static void find_name(struct graph *g, struct planned_tap *tap)
 {
     bool dense = tap->whole == tap->stored && !tap->whole->layout;
@@ -70,6 +71,8 @@ static void find_name(struct graph *g, struct planned_tap *tap)
             strides_of(g->dims, def->in[0], tap->strides);
             continue;
         }
+        if (def->op == OP_cast && dtype_is_float(tap->v->type) && dtype_is_float(def->in[0]->type))
+            continue;
         if (def->op != OP_transpose)
             return;
         for (int i = 0; i < tap->v->rank; i++)
@@ -107,12 +110,12 @@ static uint32_t last_of(const struct plan_layout *l, uint32_t step)
     return l->steps[step].step.node ? last : step;
 }
 
-/* Values that a step makes. */
+/* Values that a step makes, or, where it is one of several kernels of a group, the last of them. */
 static int made_by(const struct planned_step *planned, struct value *const **made)
 {
     const struct step *step = &planned->step;
-    *made = step->kernel ? step->kernel->writes : step->node ? step->node->out : NULL;
-    return step->kernel ? step->kernel->n_writes : step->node ? step->node->n_out : 0;
+    *made = step->kernel ? step->kernel->group->outputs : step->node ? step->node->out : NULL;
+    return step->kernel ? step->kernel->group->n_outputs : step->node ? step->node->n_out : 0;
 }
 
 /* The step that writes a value last counts, so they are collected from the end and turned round. */
@@ -159,7 +162,7 @@ void plan_add_taps(struct plan_layout *l)
             .buffer = l->place[tap->whole->id].buffer,
             .offset = tap->offset ? scalar_slot(l->scalars, tap->offset) : PLAN_NONE,
             .name = plan_string(l->b, tap->v->name),
-            .dtype = tap->v->type,
+            .dtype = tap->stored->type,
             .rank = (uint32_t)tap->v->rank,
             .first_arg = (uint32_t)(l->own[PLAN_ARGS].length / sizeof(struct plan_arg))};
         for (int axis = 0; axis < tap->v->rank; axis++)

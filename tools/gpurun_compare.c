@@ -23,6 +23,7 @@ struct divergence {
     const char *name, *nodes;
     int step;                       /* -1: an output compared with a data set */
     struct text types;              /* "f16[1x64] (model f32)" */
+    double usual;                   /* of the largest element: what rounding may do up to here */
     double limit;                   /* largest error allowed */
     double error, relative, cosine; /* largest |a - b|, of max |b|; of the angle */
     int64_t n, beyond;              /* elements, those with a larger error than allowed */
@@ -78,9 +79,8 @@ static void measure(const struct gpurun_options *o, const struct tensor *got,
     for (int64_t i = 0; i < d->n; i++)
         if (isfinite(tensor_get_float(wanted, i)))
             largest = fmax(largest, fabs(tensor_get_float(wanted, i)));
-    double usual = dtype_is_float(got->type) ? 1e-7 : 1; /* integers: one step */
-    d->limit =
-        o->tolerance_given ? o->atol + o->rtol * largest : usual + usual_error(got->type) * largest;
+    double step = dtype_is_float(got->type) ? 1e-7 : 1;
+    d->limit = o->tolerance_given ? o->atol + o->rtol * largest : step + d->usual * largest;
     for (int64_t i = 0; i < d->n; i++) {
         double a = tensor_get_float(got, i), b = tensor_get_float(wanted, i);
         double error = distance(a, b);
@@ -188,6 +188,9 @@ static bool prepare_taps(struct compare *c)
         c->rows[i].name = info.name;
         c->rows[i].nodes = info.nodes;
         c->rows[i].step = info.step;
+        c->rows[i].usual = usual_error((enum dtype)info.dtype);
+        if (i > 0 && c->rows[i - 1].usual > c->rows[i].usual) /* what narrower types did before */
+            c->rows[i].usual = c->rows[i - 1].usual;
     }
     mark_known(c);
     return true;
@@ -238,6 +241,7 @@ static bool compare_output(struct compare *c, int output)
     struct tensor_want want = {info.name, DT_NONE, -1, NULL};
     bool done = !path.failed && session_output(c->session, output, &got) &&
                 tensor_read(c->session->diag, path.data, &want, &wanted);
+    d->usual = usual_error(got.type);
     if (done && check_types(&got, &wanted, d))
         measure(c->session->options, &got, &wanted, d);
     tensor_free(&got);
