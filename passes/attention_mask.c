@@ -18,7 +18,7 @@ struct linear {
     int64_t by[MAX_RANK];
 };
 
-enum { DEPTH = 24, MOST_FACTOR = 1 << 20 };
+enum { DEPTH = 12, MOST_FACTOR = 1 << 20 };
 
 static bool linear(struct graph *g, struct value *v, int depth, struct linear *l);
 
@@ -231,7 +231,8 @@ static bool and_mask(struct scores *s, struct value *seen, int rank, const struc
     return s->mask != NULL;
 }
 
-bool scores_mask(struct scores *s, struct value *seen, int rank, const struct dim *const *shape)
+static bool take_mask(struct scores *s, struct value *seen, int rank,
+                      const struct dim *const *shape, int depth)
 {
     struct graph *g = s->b->g;
     struct linear l;
@@ -242,9 +243,9 @@ bool scores_mask(struct scores *s, struct value *seen, int rank, const struct di
         seen = seen->def->in[0];
     if (match_uniform(seen, &number) && number != 0)
         return true;
-    if (seen->def && seen->def->op == OP_and)
-        return scores_mask(s, seen->def->in[0], rank, shape) &&
-               scores_mask(s, seen->def->in[1], rank, shape);
+    if (seen->def && seen->def->op == OP_and && depth > 0)
+        return take_mask(s, seen->def->in[0], rank, shape, depth - 1) &&
+               take_mask(s, seen->def->in[1], rank, shape, depth - 1);
     if (not_negative(g, seen, &l)) {
         if (holds_always(g, seen, &l))
             return true;
@@ -258,4 +259,10 @@ bool scores_mask(struct scores *s, struct value *seen, int rank, const struct di
         return true;
     }
     return and_mask(s, seen, rank, shape);
+}
+
+bool scores_mask(struct scores *s, struct value *seen, int rank, const struct dim *const *shape)
+{
+    enum { CONJUNCTIONS = 6 };
+    return take_mask(s, seen, rank, shape, CONJUNCTIONS);
 }

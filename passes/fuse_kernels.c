@@ -78,14 +78,16 @@ static bool continues_concat(const struct node *node, int depth)
     return false;
 }
 
-/* Does attention read the node, maybe through what its kernel has already, as keys or values? */
-static bool feeds_keys(const struct node *core, const struct node *node, int depth)
+/* Does attention read the node, maybe through views that its kernel has already, as keys or values?
+ */
+static bool feeds_keys(const struct node *core, const struct node *node)
 {
-    for (const struct use *use = node->out[0]->uses; use && depth > 0; use = use->next)
-        if (use->node == core
-                ? use->operand == 1 || use->operand == 2
-                : use->node->kernel == core->kernel && feeds_keys(core, use->node, depth - 1))
+    for (const struct use *use = node->out[0]->uses; use; use = use->next) {
+        const struct node *by = use->node;
+        bool view = by->kernel == core->kernel && op_info[by->op].class == OC_VIEW && by->n_in == 1;
+        if (by == core ? use->operand == 1 || use->operand == 2 : view && feeds_keys(core, by))
             return true;
+    }
     return false;
 }
 
@@ -102,8 +104,8 @@ static bool takes(const struct fusion *f, int kernel, const struct node *node)
         return true;
     /* Keys and values are read once for each tile of queries, and copied where views lead to them.
      */
-    if (class == OC_ATTENTION && feeds_keys(core, node, MOST_NODES))
-        return op_info[node->op].class == OC_VIEW && node->op != OP_concat && node->op != OP_pad;
+    if (class == OC_ATTENTION && feeds_keys(core, node))
+        return op_info[node->op].class == OC_VIEW && node->n_in == 1;
     /* A choice between sources in the inner loop of a heavy core costs more than the copy. */
     if (class != OC_CONTRACT && class != OC_WINDOW && class != OC_SORT)
         return true;
