@@ -225,12 +225,25 @@ static void pass_division(struct graph *g, struct value *numbers, struct value *
 
 /* --- The pass --------------------------------------------------------------------------------- */
 
+/* Could so many products of bytes exceed an i32? */
+static bool may_overflow(const struct product *p)
+{
+    const struct value *w = p->w.q;
+    int64_t depth = 1, size;
+    if (!p->is_conv)
+        return dim_is_const(w->shape[w->rank - 2], &size) && size > INT32_MAX / 255 / 255;
+    for (int i = 1; i < w->rank; i++)
+        if (dim_is_const(w->shape[i], &size) && __builtin_mul_overflow(depth, size, &depth))
+            return true;
+    return depth > INT32_MAX / 255 / 255;
+}
+
 /* Why the product stays as it is, or NULL. */
 static const char *objection(const struct product *p)
 {
+    static const char too_large[] = "its sums may be too large for 32 bits";
     bool bytes = dtype_is_int(p->x.q->type), floats = dtype_is_float(p->x.q->type);
     int rank = p->x.q->rank;
-    int64_t depth;
     if (bytes != dtype_is_int(p->w.q->type) || floats != dtype_is_float(p->w.q->type))
         return "one operand is an integer and the other a float";
     if (p->is_conv) {
@@ -238,7 +251,7 @@ static const char *objection(const struct product *p)
             return "its image has several scales or zero points";
         if (!quantized_varies_along(p->w.scale, 1) || !quantized_varies_along(p->w.zero, 1))
             return "its weights' scale varies within a sum";
-        return NULL;
+        return bytes && may_overflow(p) ? too_large : NULL;
     }
     uint32_t all = (1u << rank) - 1;
     if (!quantized_varies_along(p->x.scale, all & ~(1u << (rank - 1))) ||
@@ -246,9 +259,7 @@ static const char *objection(const struct product *p)
         !quantized_varies_along(p->w.scale, all & ~(1u << (rank - 2))) ||
         !quantized_varies_along(p->w.zero, all & ~(1u << (rank - 2))))
         return "a scale or zero point varies within a sum";
-    if (bytes && dim_is_const(p->x.q->shape[rank - 1], &depth) && depth > INT32_MAX / 255 / 255)
-        return "its sums may be too large for 32 bits";
-    return NULL;
+    return bytes && may_overflow(p) ? too_large : NULL;
 }
 
 /* The integers, or 8-bit floats, multiplied, in the type of the node's result. */
