@@ -307,9 +307,11 @@ static const char *param_text(struct emitter *e, const struct param *p)
 {
     if (p->arg.kind != ARG_BUFFER)
         return arena_printf(e->g->arena, "idx_t %s", p->name);
-    return arena_printf(e->g->arena, "%s%s *%s%s", p->written ? "" : "const ",
-                        emit_storage_type(p->arg.value->type),
-                        value_shares_memory(e->g, p->arg.value) ? "" : "__restrict__ ", p->name);
+    return arena_printf(
+        e->g->arena, "%s%s *%s%s", p->written ? "" : "const ",
+        emit_storage_type(p->arg.value->type),
+        e->state->shares_memory || value_shares_memory(e->g, p->arg.value) ? "" : "__restrict__ ",
+        p->name);
 }
 
 /* The parameters, comma-separated, lines kept below 100 columns. */

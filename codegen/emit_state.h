@@ -45,6 +45,7 @@ struct emit_state {
     int n_reported;
     const struct dim *grid[3];
     int block[3], shared_bytes;
+    bool shares_memory;             /* buffers may be one, see plan_in_place.c: no __restrict__ */
     bool failed;
 };
 

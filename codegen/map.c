@@ -114,6 +114,7 @@ void emit_map(struct emitter *e, int n, struct value *const *v, struct value *co
 bool family_map(struct codegen *c, const struct group *group)
 {
     struct emitter *e = emit_begin(c, group, "map");
+    e->state->shares_memory = group->n_outputs == 1;
     emit_map(e, group->n_outputs, group->outputs, group->outputs);
     return emit_finish(e);
 }

@@ -41,9 +41,8 @@ static bool appends(const struct node *concat)
     return true;
 }
 
-/* In the group that makes `to`, what is computed from element i of `from` is element i again. */
-static bool keeps_elements(const struct plan_layout *l, const struct value *from,
-                           const struct value *to)
+bool plan_keeps_elements(const struct plan_layout *l, const struct value *from,
+                         const struct value *to)
 {
     bool *same = ARENA_ARRAY(l->g->arena, (size_t)l->g->root->next_id + 1, bool);
     memset(same, 0, ((size_t)l->g->root->next_id + 1) * sizeof *same);
@@ -89,7 +88,7 @@ static const char *obstacle(const struct plan_layout *l, int k)
         return "the kernel that writes it reads the input in another order";
     if (dtype_size(from->type) != dtype_size(to->type))
         return "its elements have another size";
-    return keeps_elements(l, from, to) ? NULL : "its elements lie elsewhere than the input's";
+    return plan_keeps_elements(l, from, to) ? NULL : "its elements lie elsewhere than the input's";
 }
 
 bool plan_settle_aliases(struct plan_layout *l, bool *again)

@@ -20,8 +20,12 @@ uint32_t plan_add_buffer(struct plan_layout *l, enum plan_buffer_kind kind, uint
             memcpy(larger, l->buffers, l->n_buffers * sizeof *larger);
         l->buffers = larger;
     }
-    l->buffers[l->n_buffers] = (struct plan_live_buffer){
-        .kind = kind, .index = index, .value = v, .size = plan_bytes(l, v), .home = home};
+    l->buffers[l->n_buffers] = (struct plan_live_buffer){.kind = kind,
+                                                         .index = index,
+                                                         .value = v,
+                                                         .size = plan_bytes(l, v),
+                                                         .home = home,
+                                                         .alias = PLAN_NONE};
     return l->n_buffers++;
 }
 

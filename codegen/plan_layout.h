@@ -4,6 +4,7 @@
  *   plan_steps.c      the steps in the plan's order, bodies behind their owners
  *   plan_control.c    … what moves values into bodies, from one iteration to the next, and out
  *   plan_alias.c      … which outputs are made in the memory of an input
+ *   plan_in_place.c   … which results of maps are made in the memory of an operand
  *   plan_buffers.c    which value lies where, and when each buffer is alive
  *   plan_program.c    the records
  *   plan_memory.c     … those of buffers, and where they lie in the arena
@@ -22,6 +23,7 @@ struct plan_live_buffer {
     const struct dim *size; /* bytes */
     uint32_t home;          /* body whose steps make it: what is in it then lasts until they end */
     uint32_t first, last;   /* times */
+    uint32_t alias;         /* buffer in whose memory it lies, or PLAN_NONE */
     bool used;
 };
 
@@ -119,6 +121,15 @@ bool plan_is_in_place(const struct plan_layout *l, const struct value *from,
 /* After the steps are laid out: marks outputs in copied[] that cannot be made in place, and sets
  * *again if that changes the steps. False after reporting one that cannot lie there at all. */
 bool plan_settle_aliases(struct plan_layout *l, bool *again);
+
+/* What is computed from element i of `from` in the main group that makes `to` is element i again. */
+bool plan_keeps_elements(const struct plan_layout *l, const struct value *from,
+                         const struct value *to);
+
+/* ---- plan_in_place.c ---- */
+
+/* After the aliases are settled: results of maps take the memory of operands that end there. */
+void plan_share_buffers(struct plan_layout *l);
 
 /* ---- plan_buffers.c ---- */
 

@@ -11,6 +11,12 @@ static bool is_activation(const struct plan_live_buffer *buffer)
     return buffer->kind == PLAN_BUFFER_ARENA && buffer->used;
 }
 
+/* One that takes memory of its own. */
+static bool takes_memory(const struct plan_live_buffer *buffer)
+{
+    return is_activation(buffer) && buffer->alias == PLAN_NONE;
+}
+
 static int64_t round_up(int64_t bytes)
 {
     return (bytes + PLAN_BUFFER_ALIGN - 1) / PLAN_BUFFER_ALIGN * PLAN_BUFFER_ALIGN;
@@ -22,7 +28,7 @@ static int64_t peak_of(const struct plan_layout *l)
     int64_t *change = ARENA_ARRAY(l->g->arena, (size_t)l->n_steps + 2, int64_t);
     for (uint32_t i = 0; i < l->n_buffers; i++) {
         int64_t bytes = 0;
-        if (is_activation(&l->buffers[i]) && dim_is_const(l->buffers[i].size, &bytes)) {
+        if (takes_memory(&l->buffers[i]) && dim_is_const(l->buffers[i].size, &bytes)) {
             change[l->buffers[i].first] += round_up(bytes);
             change[l->buffers[i].last + 1] -= round_up(bytes);
         }
@@ -39,7 +45,7 @@ static int64_t peak_of(const struct plan_layout *l)
 static void print_all_sizes(const struct plan_layout *l, struct text *out)
 {
     for (uint32_t i = 0; i < l->n_buffers; i++)
-        if (is_activation(&l->buffers[i])) {
+        if (takes_memory(&l->buffers[i])) {
             text_printf(out, "%s", out->length ? " + " : "");
             dim_print(out, l->g->dims, l->buffers[i].size);
         }
@@ -56,7 +62,7 @@ static const char *peak_formula(struct plan_layout *l)
     for (uint32_t i = 0; i <= l->n_steps; i++)
         alive[i] = dim_const(g->dims, 0);
     for (uint32_t i = 0; i < l->n_buffers; i++) {
-        if (!is_activation(&l->buffers[i]))
+        if (!takes_memory(&l->buffers[i]))
             continue;
         for (uint32_t s = l->buffers[i].first; s <= l->buffers[i].last; s++)
             alive[s] = dim_add(g->dims, alive[s], l->buffers[i].size);
@@ -100,7 +106,7 @@ static bool place(struct plan_layout *l, struct planner_item *items, int64_t *ar
     for (uint32_t i = 0; i < l->n_buffers; i++) {
         const struct plan_live_buffer *buffer = &l->buffers[i];
         items[i] = (struct planner_item){
-            .first = buffer->first, .last = buffer->last, .alias = UINT32_MAX};
+            .first = buffer->first, .last = buffer->last, .alias = buffer->alias};
         if (is_activation(buffer) && !dim_is_const(buffer->size, &items[i].size))
             *arena_bytes = -1;
     }
@@ -133,7 +139,7 @@ bool plan_place_buffers(struct plan_layout *l, struct plan_program *record)
                                   .first = buffer->first,
                                   .last = buffer->last,
                                   .offset = placed ? items[i].offset : -1,
-                                  .alias = PLAN_NONE};
+                                  .alias = buffer->alias};
         PLAN_PUSH(&l->own[PLAN_BUFFERS], &row);
     }
     return true;

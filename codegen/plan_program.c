@@ -429,6 +429,7 @@ bool plan_add_program(struct plan_builder *b, int index)
         if (!plan_settle_aliases(&l, &again))
             return false;
     } while (again);
+    plan_share_buffers(&l);
     l.scalars = scalar_create(b->g, l.n_segments, l.segments);
     want_sizes(&l);
     plan_want_taps(&l);

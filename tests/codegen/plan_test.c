@@ -4,6 +4,7 @@
  */
 #include "test.h"
 
+#include "../../codegen/emit.h"
 #include "../../codegen/plan_write.h"
 #include "../../codegen/target.h"
 #include "../../ir/text.h"
@@ -175,6 +176,49 @@ static void a_chain_of_kernels_shares_memory(void **state)
     assert_true(kernels->cubin_bytes == 0 && kernels->ptx_bytes > 0);
 }
 
+/* Each node a map of its own; the last one also reads the first one's result. Bytes of the arena.
+ */
+static int64_t arena_of_maps(struct fixture *f, const char *text, bool again)
+{
+    parse(f, text);
+    struct step steps[8];
+    int n = 0;
+    for (struct node *node = f->g->first; node; node = node->next, n++) {
+        struct value *buffers[] = {node->out[0], node->in[0], f->g->first->out[0]};
+        bool two = again && !node->next;
+        struct kernel *k = make_kernel(f, two ? "reads_two" : "reads_one", two ? 3 : 2, buffers,
+                                       dim_const(f->g->dims, 1));
+        struct group *group = ARENA_NEW(&f->arena, struct group);
+        *group = (struct group){.id = n};
+        node->kernel = n;
+        k->family = "map";
+        k->group = group;
+        k->n_reads = 1;
+        k->reads = node->in;
+        steps[n] = (struct step){.kind = STEP_LAUNCH, .kernel = k};
+    }
+    f->g->n_kernels = n;
+    write_plan(f, "sm_80", steps, n);
+    check_opens(f);
+    size_t count;
+    const struct plan_program *program = records(f, PLAN_PROGRAM, 0, &count);
+    assert_int_equal(program->arena_bytes, program->peak_bytes);
+    return program->arena_bytes;
+}
+
+static void a_map_takes_the_memory_of_an_operand_that_ends(void **state)
+{
+    static const char chain[] = "graph \"chain\"\n%0 = input \"x\" : f32[32, 32]\n"
+                                "%1 = neg %0\n%2 = abs %1\n%3 = neg %2\n%4 = exp %3\n"
+                                "output \"y\" = %4\n";
+    static const char turned[] = "graph \"turned\"\n%0 = input \"x\" : f32[32, 32]\n"
+                                 "%1 = neg %0\n%2 = transpose %1 {perm=[1, 0]}\n%3 = neg %2\n"
+                                 "output \"y\" = %3\n";
+    assert_int_equal(arena_of_maps(*state, chain, false), 4096);
+    assert_int_equal(arena_of_maps(*state, chain, true), 2 * 4096);
+    assert_int_equal(arena_of_maps(*state, turned, false), 2 * 4096);
+}
+
 static void identical_constants_are_stored_once(void **state)
 {
     struct fixture *f = *state;
@@ -334,6 +378,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_NVRTC(a_chain_of_kernels_shares_memory),
+        WITH_NVRTC(a_map_takes_the_memory_of_an_operand_that_ends),
         WITH_NVRTC(identical_constants_are_stored_once),
         WITH_NVRTC(outputs_that_no_kernel_writes_are_copied),
         WITH_NVRTC(a_size_in_an_input_tensor_is_read_before_it_is_used),
