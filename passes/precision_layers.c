@@ -1,6 +1,6 @@
 /*
  * Layers: what `auto` decides about together is a core (a contraction, a reduction, a window, …, or
- * a whole loop or branch) with the scalar ops and views behind it, about what becomes a kernel.
+ * a whole loop) with the scalar ops and views behind it, about what becomes a kernel.
  * What a level saves is estimated from the bytes that go in and out and the rates of contractions.
  */
 #include "precision_rules.h"
@@ -57,8 +57,25 @@ static bool rides_along(const struct node *node)
     return class == OC_SCALAR || class == OC_VIEW || class == OC_GATHER;
 }
 
+static void layer_node(struct layering *l, struct node *node);
+
+/* Bodies of a branch have layers of their own; nothing repeats in them. */
+static void layer_bodies(struct layering *l, const struct node *node)
+{
+    for (int k = 0; k < 2 && node->body[k]; k++) {
+        for (int i = 0; i < node->n_in; i++)
+            l->of_value[node->body[k]->inputs[i]->id] = l->of_value[node->in[i]->id];
+        for (struct node *inner = node->body[k]->first; inner; inner = inner->next)
+            layer_node(l, inner);
+    }
+}
+
 static void layer_node(struct layering *l, struct node *node)
 {
+    if (node->op == OP_branch) {
+        layer_bodies(l, node);
+        return;
+    }
     struct assignment *a = l->a;
     int layer = -1;
     for (int i = 0; i < node->n_in && rides_along(node); i++) {

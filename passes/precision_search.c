@@ -15,11 +15,12 @@
 
 enum {
     MOST_SINGLE_TRIALS = 12, /* layers that are tried one by one behind the last taken */
+    LEAST_NS = 1,            /* what less would save is lost on casts */
     LEAST_NS_FP32X3 = 1000
 };
 
-#define SHARE_OF_BUDGET 0.5 /* the rest is for inputs that nothing was measured on */
-#define SHARE_OF_FP8    0.25
+#define SHARE_OF_BUDGET (1 / 3.0) /* the rest is for inputs that nothing was measured on */
+#define SHARE_OF_FP8    (1 / 6.0)
 
 struct search {
     struct assignment *a;
@@ -39,7 +40,7 @@ static void set(struct search *s, int layer, enum precision_level level)
 
 static bool may_gain(const struct layer *layer, enum precision_level level)
 {
-    if (layer->level != PRECISION_MODEL || layer->saved[level] <= 0)
+    if (layer->level != PRECISION_MODEL || layer->saved[level] < LEAST_NS)
         return false;
     if (level == PRECISION_FP8)
         return layer->eight;
