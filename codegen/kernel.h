@@ -39,7 +39,8 @@ struct kernel_arg {
 struct group;                       /* see emit.h */
 
 struct kernel {
-    const struct group *group;      /* the nodes it computes, alone or with other kernels */
+    const struct group *group;      /* the nodes it computes, alone or with other kernels; NULL in
+                                       programs made by hand */
     const char *family;             /* "map", "reduce", "row", "contract", "window", … */
     char symbol[64];                /* family + '_' + hash of the source; C identifier */
     const char *source;             /* canonical CUDA C: no names of the model in it */

@@ -37,7 +37,8 @@ static void share(struct plan_layout *l, const struct planned_step *step)
         kernel->n_writes != 1)
         return;
     const struct value *to = kernel->writes[0];
-    if (!to->def || to->def->kernel != kernel->group->id || dtype_is_list(to->type))
+    if (!to->def || !kernel->group || to->def->kernel != kernel->group->id ||
+        dtype_is_list(to->type))
         return;
     for (int i = 0; i < kernel->n_reads; i++) {
         const struct value *from = kernel->reads[i];

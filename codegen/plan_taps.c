@@ -114,8 +114,10 @@ static uint32_t last_of(const struct plan_layout *l, uint32_t step)
 static int made_by(const struct planned_step *planned, struct value *const **made)
 {
     const struct step *step = &planned->step;
-    *made = step->kernel ? step->kernel->group->outputs : step->node ? step->node->out : NULL;
-    return step->kernel ? step->kernel->group->n_outputs : step->node ? step->node->n_out : 0;
+    const struct group *group = step->kernel ? step->kernel->group : NULL;
+    const struct node *node = step->kernel ? NULL : step->node;
+    *made = group ? group->outputs : node ? node->out : NULL;
+    return group ? group->n_outputs : node ? node->n_out : 0;
 }
 
 /* The step that writes a value last counts, so they are collected from the end and turned round. */

@@ -305,7 +305,8 @@ static void parse_node(struct parser *ps, const int64_t *ids, int n_ids)
         parse_attrs(ps, info, &attr);
     if (!ps->failed && op == OP_loop)
         parse_index(ps, &attr.loop);
-    if (!ps->failed && parse_accept(ps, "math")) {
+    bool multiplies = info->class == OC_CONTRACT || info->class == OC_ATTENTION;
+    if (!ps->failed && multiplies && parse_accept(ps, "math")) {
         parse_expect(ps, "(");
         math = parse_choice(ps, text_math, MATH_COUNT);
         parse_expect(ps, ")");

@@ -46,6 +46,7 @@ template <class SIDE> struct share {
 /* By copies that pass by the registers. */
 template <class SIDE> struct copied {
     typedef share<SIDE> part;
+    static constexpr bool early = false;
     typedef typename SIDE::tile tile;
     typedef typename SIDE::type type;
 
@@ -127,9 +128,21 @@ template <class SIDE> struct copied {
     __device__ __forceinline__ void put(u32) const {}
 };
 
+/* An element as the low bits of a register. */
+template <class T> static __device__ __forceinline__ u32 bits_of(T a)
+{
+    if constexpr (sizeof(T) == 4)
+        return g_bits<u32>(a);
+    else if constexpr (sizeof(T) == 2)
+        return g_bits<unsigned short>(a);
+    else
+        return g_bits<unsigned char>(a);
+}
+
 /* Through registers: computed by the kernel, of another type in memory, or not in whole pieces. */
 template <class SIDE> struct carried {
     typedef share<SIDE> part;
+    static constexpr bool early = true; /* its code is long: not for a loop that unrolls */
     typedef typename SIDE::tile tile;
     typedef typename SIDE::type type;
     typedef vec<type, 16 / ELEMENT> chunk;
@@ -172,15 +185,27 @@ template <class SIDE> struct carried {
 
     __device__ __forceinline__ void advance(PARAMS) { k += tile::depth; }
 
+    /* 4 bytes of chunk i, put together by shifts: elements that were written under conditions would
+     * go through local memory to be read as one word. */
+    __device__ __forceinline__ u32 word(int i, int n) const
+    {
+        const type *from = held[i].at + n * (4 / ELEMENT);
+        if (ELEMENT == 4)
+            return bits_of(from[0]);
+        if (ELEMENT == 2)
+            return bits_of(from[0]) | bits_of(from[1]) << 16;
+        return bits_of(from[0]) | bits_of(from[1]) << 8 | bits_of(from[2]) << 16 |
+               bits_of(from[3]) << 24;
+    }
+
     __device__ __forceinline__ void put(u32 stage) const
     {
 #pragma unroll
         for (int i = 0; i < part::passes; i++)
             if (part::exists(i)) {
-                const uint4 bits = g_bits<uint4>(held[i]);
                 asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(
                                  base + stage + tile::place(line(i), at_chunk(i))),
-                             "r"(bits.x), "r"(bits.y), "r"(bits.z), "r"(bits.w)
+                             "r"(word(i, 0)), "r"(word(i, 1)), "r"(word(i, 2)), "r"(word(i, 3))
                              : "memory");
             }
     }

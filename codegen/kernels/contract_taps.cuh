@@ -17,6 +17,7 @@ typedef unsigned long long u64;
 
 template <class SIDE> struct tapped {
     typedef share<SIDE> part;
+    static constexpr bool early = false;
     typedef typename SIDE::tile tile;
     typedef typename SIDE::type type;
     static_assert(part::passes <= 8, "a byte of the masks has 8 bits");
