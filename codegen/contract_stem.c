@@ -3,6 +3,7 @@
  * general form could not read 16 bytes at a time. See contract_stem.cuh.
  */
 #include "contract.h"
+#include "layout.h"
 
 enum { MOST_CHANNELS = 4, TILE_W = 16, WARPS = 4, STATIC_SHARED = 48 << 10 };
 
@@ -78,17 +79,7 @@ static const char *instruction(const struct contraction *c)
                         sm < 80 ? 8 : 16, half ? "f16" : "bf16", half ? "f16" : "bf16");
 }
 
-static void emit_element(const struct contraction *c, const char *name, const char *parameters,
-                         struct value *v, const struct index *const *at)
-{
-    struct emitter *e = c->e;
-    emit_function(e, emit_storage_type(v->type), name, parameters);
-    const char *x = emit_value(e, v, at);
-    emit_line(e, "return %s;", emit_stored(e, v->type, x));
-    emit_function_end(e);
-}
-
-static void emit_loads(const struct contraction *c)
+static void emit_load_x(const struct contraction *c)
 {
     struct emitter *e = c->e;
     const struct index *at[MAX_RANK];
@@ -96,11 +87,50 @@ static void emit_loads(const struct contraction *c)
     at[1] = index_var(e->ix, "c", c->group_in);
     at[2] = index_var(e->ix, "h", c->b->shape[2]);
     at[3] = index_var(e->ix, "w", c->b->shape[3]);
-    emit_element(c, "load_x", "idx_t image, int c, idx_t h, idx_t w", c->b, at);
-    at[0] = index_var(e->ix, "n", c->y->shape[1]);
-    at[2] = index_var(e->ix, "r", c->a->shape[2]);
-    at[3] = index_var(e->ix, "s", c->a->shape[3]);
-    emit_element(c, "load_w", "int n, int c, int r, int s", c->a, at);
+    emit_function(e, emit_storage_type(c->b->type), "load_x",
+                  "idx_t image, int c, idx_t h, idx_t w");
+    const char *x = emit_value(e, c->b, at);
+    emit_line(e, "return %s;", emit_stored(e, c->b->type, x));
+    emit_function_end(e);
+}
+
+/* Filters in the order of memory, or of ONNX where they are computed here. */
+static void emit_load_w(const struct contraction *c, int vector)
+{
+    struct emitter *e = c->e;
+    const struct dim *elements = value_elements(e->g, c->a);
+    emit_function(e, "void", "load_w",
+                  arena_printf(e->g->arena, "int i, %s *to", emit_storage_type(c->a->type)));
+    emit_vector(e, vector);
+    for (int lane = 0; lane < vector; lane++) {
+        const struct index *at[MAX_RANK], *i = lane_index(e, "i", elements, vector, lane);
+        if (emit_is_inner(e, c->a)) {
+            emit_delinear(e, c->a, c->a, i, at);
+        } else { /* element i of memory, as i along its innermost axis */
+            for (int axis = 0; axis < c->a->rank; axis++)
+                at[axis] = index_const(e->ix, 0);
+            at[layout_axis(c->a, c->a->rank - 1)] = i;
+        }
+        const char *w = emit_value(e, c->a, at);
+        emit_line(e, "to[%d] = %s;", lane, emit_stored(e, c->a->type, w));
+    }
+    emit_vector(e, 1);
+    emit_function_end(e);
+}
+
+/* Which of a filter's axes is innermost: its channels, its taps' last, or another (-1: not known to
+ * contract_stem.cuh). */
+static int channels_last(const struct contraction *c)
+{
+    static const int orders[2][4] = {{0, 1, 2, 3}, {0, 2, 3, 1}};
+    for (int order = 0; order < 2; order++) {
+        bool same = true;
+        for (int i = 0; i < 4; i++)
+            same = same && layout_axis(c->a, i) == orders[order][i];
+        if (same)
+            return order;
+    }
+    return -1;
 }
 
 static void emit_store(const struct contraction *c, int vector)
@@ -148,9 +178,11 @@ bool contract_stem(struct contraction *c)
     if (!mma || !suits(c))
         return false;
     const struct stem_tile tile = choose_tile(c);
-    if (!tile.h)
+    if (!tile.h || channels_last(c) < 0)
         return false;
     int vector = dim_divisible(c->y->shape[1], 8) ? 8 : 1;
+    bool whole = !emit_is_inner(e, c->a) && dim_divisible(value_elements(e->g, c->a), 8);
+    int w_vector = whole ? 8 : 1;
     emit_define(e, "ELEMENT", "2");
     emit_define(e, "MMA_SHAPE", "%d", e->target->sm < 80 ? 16 : 32);
     emit_define(e, "MMA", "\"%s\"", mma);
@@ -165,7 +197,10 @@ bool contract_stem(struct contraction *c)
     emit_define(e, "TILE_N", "%d", tile.n);
     emit_define(e, "C_VECTOR", "%d", vector);
     emit_define(e, "VALUE", "%s", emit_storage_type(c->a->type));
-    emit_loads(c);
+    emit_define(e, "W_CHANNELS_LAST", "%d", channels_last(c));
+    emit_define(e, "W_VECTOR", "%d", w_vector);
+    emit_load_x(c);
+    emit_load_w(c, w_vector);
     emit_store(c, vector);
     const struct dim *blocks = dim_mul(dims, c->images, tiles(c, c->y->shape[1], tile.n));
     blocks = dim_mul(dims, blocks, tiles(c, c->y->shape[2], tile.h));

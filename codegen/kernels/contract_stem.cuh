@@ -12,7 +12,9 @@
  *   CHANNELS FILTERS IN_H IN_W OUT_H OUT_W    sizes
  *   TAPS_H TAPS_W STRIDE_H STRIDE_W DILATION_H DILATION_W LOW_H LOW_W
  *   TILE_H TILE_W TILE_N, C_VECTOR, VALUE            the operands' type
- *   load_x(image, c, h, w), load_w(n, c, r, s)       an element each
+ *   W_VECTOR W_CHANNELS_LAST                         how filters lie: taps or channels innermost
+ *   load_x(image, c, h, w)                           an element
+ *   load_w(i, to)                                    the filters' W_VECTOR elements from i * W_VECTOR on
  *   store(image, h, w, n, sum)                       C_VECTOR filters from n * C_VECTOR on
  */
 #define WARPS 4
@@ -39,27 +41,48 @@ union memory {
     line_of_sums out[WARPS];
 };
 
+/* Lines are read from a whole sector on, a pixel a thread. */
 static __device__ __forceinline__ void fill_pixels(PARAMS, operands &to, idx_t image, idx_t first_h,
                                                    idx_t first_w)
 {
-    for (int i = threadIdx.x; i < 4 * SPAN_H * SPAN_W; i += THREADS) {
-        const int c = i / (SPAN_H * SPAN_W), at = i % (SPAN_H * SPAN_W);
-        const idx_t h = first_h + at / SPAN_W, w = first_w + at % SPAN_W;
-        VALUE x = VALUE(0.0f);
-        if (c < CHANNELS && h >= 0 && h < IN_H && w >= 0 && w < IN_W)
-            x = load_x(ARGS, image, c, h, w);
-        to.pixel[at][c] = x;
+    constexpr int sector = 8, line = (SPAN_W + 2 * (sector - 1)) / sector * sector;
+    const int ahead = (int)(first_w & (sector - 1));
+    for (int i = threadIdx.x; i < SPAN_H * line; i += THREADS) {
+        const int row = i / line, column = i % line - ahead;
+        const idx_t h = first_h + row, w = first_w + column;
+        VALUE x[4];
+#pragma unroll
+        for (int c = 0; c < 4; c++)
+            x[c] = VALUE(0.0f);
+        if (h >= 0 && h < IN_H && w >= 0 && w < IN_W)
+#pragma unroll
+            for (int c = 0; c < CHANNELS; c++)
+                x[c] = load_x(ARGS, image, c, h, w);
+        if (column >= 0 && column < SPAN_W)
+#pragma unroll
+            for (int c = 0; c < 4; c++)
+                to.pixel[row * SPAN_W + column][c] = x[c];
     }
 }
 
+/* In the order of memory, W_VECTOR at once; depth that no tap or channel has is 0. */
 static __device__ __forceinline__ void fill_filters(PARAMS, operands &to, int first)
 {
-    for (int i = threadIdx.x; i < TILE_N * DEEP; i += THREADS) {
-        const int n = i / DEEP, k = i % DEEP, tap = k / 4, c = k % 4;
-        VALUE w = VALUE(0.0f);
-        if (c < CHANNELS && tap < TAPS && first + n < FILTERS)
-            w = load_w(ARGS, first + n, c, tap / TAPS_W, tap % TAPS_W);
-        to.filter[n][k] = w;
+    constexpr int depth = CHANNELS * TAPS;
+    for (int i = threadIdx.x; i < TILE_N * DEEP; i += THREADS)
+        if (i % DEEP / 4 >= TAPS || i % 4 >= CHANNELS)
+            to.filter[i / DEEP][i % DEEP] = VALUE(0.0f);
+    for (int i = threadIdx.x; i < TILE_N * depth / W_VECTOR; i += THREADS) {
+        VALUE w[W_VECTOR];
+        if (first * depth + i * W_VECTOR < FILTERS * depth)
+            load_w(ARGS, first * depth / W_VECTOR + i, w);
+#pragma unroll
+        for (int v = 0; v < W_VECTOR; v++) {
+            const int n = (i * W_VECTOR + v) / depth, at = (i * W_VECTOR + v) % depth;
+            const int tap = W_CHANNELS_LAST ? at / CHANNELS : at % TAPS;
+            const int c = W_CHANNELS_LAST ? at % CHANNELS : at / TAPS;
+            to.filter[n][4 * tap + c] = first + n < FILTERS ? w[v] : VALUE(0.0f);
+        }
     }
 }
 
