@@ -378,6 +378,8 @@ bool contract_mma(struct contraction *c)
         .size = {cost_guess(e->g, c->batches), cost_guess(e->g, p.a.rows),
                  cost_guess(e->g, p.b.rows), cost_guess(e->g, c->k)},
         .element = p.element,
+        .operand_bytes = p.element * (cost_guess(e->g, value_elements(e->g, p.a.v)) +
+                                      cost_guess(e->g, value_elements(e->g, p.b.v))),
         .products = p.round == 2 ? 3 : 1,
         .peak = p.peak,
         .most_sums = most_sums(&p),

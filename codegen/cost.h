@@ -50,6 +50,7 @@ struct mma_problem {
     int most_sums;    /* of a warp, that leave it registers enough */
     bool small_warps; /* an operand comes through registers */
     bool copies, may_split;
+    int64_t operand_bytes; /* of both operands in memory, each element once */
 };
 
 /* For tests of all tiles: only those of this size, split into so many parts; 0: any. */

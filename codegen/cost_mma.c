@@ -90,6 +90,14 @@ static int64_t time_of(const struct target *target, const struct mma_problem *x,
     return FIRST_DATA + body + step + reduce + VISIBLE + (share - 1) * 100;
 }
 
+/* Parts are written and read once more: a traffic that must stay small beside the operands'. */
+static bool is_cheap_to_split(const struct mma_problem *x, int parts)
+{
+    enum { SHARE = 4 };
+    int64_t sums = cut(x->size.batches) * cut(x->size.m) * cut(x->size.n);
+    return 2 * parts * 4 * sums <= x->operand_bytes / SHARE;
+}
+
 /* Is there room for more blocks than one a tile? */
 static bool splits(const struct target *target, const struct mma_problem *x,
                    const struct mma_tile *t)
@@ -99,7 +107,7 @@ static bool splits(const struct target *target, const struct mma_problem *x,
     if (cost_mma_only.split)
         return t->split <= tiles_k;
     return t->split == 1 ||
-           (tiles_k / t->split >= LEAST_DEPTH &&
+           (tiles_k / t->split >= LEAST_DEPTH && is_cheap_to_split(x, t->split) &&
             outputs * cut(x->size.batches) * (t->split - 1) < target->multiprocessors);
 }
 
