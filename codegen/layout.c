@@ -17,6 +17,9 @@ bool layout_same(const struct value *a, const struct value *b)
 
 const struct node *layout_concat(const struct value *v, int *operand)
 {
+    /* Constants, which no kernel writes, are in no concat; they may be read all over the graph. */
+    if (!v->def || v->def->kernel == KERNEL_CONSTANT)
+        return NULL;
     for (const struct use *use = v->uses; use; use = use->next)
         if (use->node->kernel == KERNEL_IN_PLACE) {
             *operand = use->operand;

@@ -60,6 +60,29 @@ static void expand_for_constants(struct graph *g, struct node *expand)
     }
 }
 
+/* A repeated number that is read all over the graph: every reader gets its own, which costs it
+ * nothing, where otherwise a kernel would write it to memory for so many. */
+static void expand_for_each(struct graph *g, struct node *expand)
+{
+    enum { FEW = 8 };
+    int64_t elements;
+    int uses = 0;
+    for (const struct use *use = expand->out[0]->uses; use && uses <= FEW; use = use->next)
+        uses++;
+    if (uses <= FEW || expand->in[0]->def == NULL ||
+        expand->in[0]->def->kernel != KERNEL_CONSTANT ||
+        !value_elements_const(expand->in[0], &elements) || elements != 1)
+        return;
+    for (struct use *use = expand->out[0]->uses, *next; use; use = next) {
+        next = use->next;
+        struct node *copy = node_clone(g, expand, use->node);
+        if (!copy)
+            return;
+        copy->order = expand->order;
+        node_set_operand(g, use->node, use->operand, copy->out[0]);
+    }
+}
+
 /* Outputs that are inputs, constants or other outputs get a buffer of their own. Those of a body
  * are copied to where its node wants them. */
 static void copy_outputs(struct graph *g)
@@ -108,8 +131,10 @@ void fusion_begin(struct fusion *f, struct graph *g)
     }
     for (struct node *node = g->last, *before; node; node = before) {
         before = node->prev;
-        if (node->op == OP_expand && node->kernel == KERNEL_UNASSIGNED)
+        if (node->op == OP_expand && node->kernel == KERNEL_UNASSIGNED) {
             expand_for_constants(g, node);
+            expand_for_each(g, node);
+        }
         if (node->kernel == KERNEL_UNASSIGNED && !fuse_is_wanted(g, node->out[0]) &&
             !value_has_uses(node->out[0]) && node->n_out == 1)
             node_remove(g, node);

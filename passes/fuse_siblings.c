@@ -76,13 +76,15 @@ static bool can_merge(struct fusion *f, int a, int b)
  * that this one reads. */
 static void merge_maps(struct fusion *f, int kernel)
 {
+    enum { MOST_USES = 64 }; /* that are looked at: a constant may have one in every node */
     for (int i = 0; i < f->kernels[kernel].n_nodes && !f->kernels[kernel].core; i++) {
         const struct node *node = f->kernels[kernel].nodes[i];
         for (int k = 0; k < node->n_in; k++) {
             const struct value *x = node->in[k];
             if (!x->def || x->def->kernel == kernel || x->def->kernel == KERNEL_CONSTANT)
                 continue;
-            for (const struct use *use = x->uses; use; use = use->next)
+            int uses = 0;
+            for (const struct use *use = x->uses; use && uses < MOST_USES; use = use->next, uses++)
                 if (use->node->kernel >= 0 && can_merge(f, kernel, use->node->kernel))
                     fusion_merge(f, kernel, use->node->kernel);
         }
