@@ -167,9 +167,10 @@ static struct value *integer_product(struct product *p)
     struct value *y = in[0] ? build_tensor(b, p->node->op, 2, in, &attr) : NULL;
     if (y && p->x.zero)
         y = build_binary(b, OP_sub, y, build_binary(b, OP_mul, sums_of_w(p), p->x.zero));
-    if (y && p->w.zero)
-        y = build_binary(b, OP_sub, y,
-                         build_binary(b, OP_mul, sums_of_x(p, &attr), of_result(p, p->w.zero)));
+    if (y && p->w.zero) { /* one after the other: arguments are evaluated in any order */
+        struct value *zero = of_result(p, p->w.zero), *sums = sums_of_x(p, &attr);
+        y = build_binary(b, OP_sub, y, build_binary(b, OP_mul, sums, zero));
+    }
     return y;
 }
 

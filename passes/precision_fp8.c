@@ -33,8 +33,8 @@ static struct value *channel_scales(struct builder *b, struct value *weights, ui
     if (!most)
         return NULL;
     struct value *least = build_float(b, DT_F32, 0x1p-100); /* a channel of zeros */
-    return build_binary(b, OP_mul, build_binary(b, OP_max, most, least),
-                        build_float(b, DT_F32, 1 / MOST_E4M3));
+    struct value *unit = build_float(b, DT_F32, 1 / MOST_E4M3);
+    return build_binary(b, OP_mul, build_binary(b, OP_max, most, least), unit);
 }
 
 /* Weights [M, C, …] have scales [M, 1, …], the result [N, M, …] wants [1, M, 1, …]. */

@@ -62,7 +62,8 @@ static struct value *alternate(struct builder *b, struct value *x, int first)
 /* Numbers 0 … 15 along the last axis, two in a byte. */
 static struct value *pack(struct builder *b, struct value *x)
 {
-    struct value *high = build_binary(b, OP_shl, alternate(b, x, 1), build_int(b, DT_U8, 4));
+    struct value *four = build_int(b, DT_U8, 4);
+    struct value *high = build_binary(b, OP_shl, alternate(b, x, 1), four);
     return build_binary(b, OP_or, alternate(b, x, 0), high);
 }
 
