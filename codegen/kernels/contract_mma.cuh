@@ -181,11 +181,10 @@ static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, in
     u32 reading = 0, writing = (STAGES - 1) * STAGE_BYTES;
 #pragma unroll 1
     for (idx_t tile = 0; tile < my.n_k; tile++) {
-        const bool more = tile + STAGES - 1 < my.n_k;
         if (MOVE_A::early)
-            move_a.fetch(ARGS, writing, more);
+            move_a.fetch(ARGS, writing, tile + STAGES - 1 < my.n_k);
         if (MOVE_B::early)
-            move_b.fetch(ARGS, writing, more);
+            move_b.fetch(ARGS, writing, tile + STAGES - 1 < my.n_k);
 #pragma unroll
         for (int step = 0; step < STEPS; step++) {
             if (step == STEPS - 1) {
@@ -201,9 +200,9 @@ static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, in
             /* The stage that was read before the last barrier is free. */
             if (step == 0) {
                 if (!MOVE_A::early)
-                    move_a.fetch(ARGS, writing, more);
+                    move_a.fetch(ARGS, writing, tile + STAGES - 1 < my.n_k);
                 if (!MOVE_B::early)
-                    move_b.fetch(ARGS, writing, more);
+                    move_b.fetch(ARGS, writing, tile + STAGES - 1 < my.n_k);
                 COMMIT();
             }
             multiply<GROUPS, COLUMNS>(sum, a[step % 2], b[step % 2]);
