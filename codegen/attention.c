@@ -2,10 +2,10 @@
  * Attention: scores, softmax and the sum of values in one kernel, without the scores ever being in
  * memory. Keys are walked once, with the greatest score so far and sums relative to it.
  *
- *   attention_mma.cuh    tiles of queries by tensor cores: f16, bf16
- *   attention_tile.cuh   tiles of queries, sums in f32: the other floats
- *   attention_row.cuh    one query a block, whose keys are spread over its threads: decoding, f64,
- * and heads too long for tiles
+ *   attention_mma.cuh    tiles of queries by tensor cores: f16, bf16, f32 where its math is not
+ * exact attention_tile.cuh   tiles of queries, sums in f32: the other floats attention_row.cuh one
+ * query a block, whose keys are spread over its threads: decoding, f64, and heads too long for
+ * tiles
  */
 #include "attention.h"
 
@@ -66,9 +66,7 @@ void attention_store(const struct attention *a, int width)
         emit_result(e, a->y, at[lane], arena_printf(e->g->arena, "y[%d]", lane));
         lanes[lane] = at[lane];
     }
-    emit_vector(e, width);
     emit_epilogue_lanes(e, width, lanes);
-    emit_vector(e, 1);
     emit_function_end(e);
 }
 

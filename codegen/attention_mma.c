@@ -23,23 +23,6 @@ struct keys_side {
     const struct dim *stride; /* of rows, in elements */
 };
 
-/* The coefficient of a variable that the index depends on in no other way; NULL: it does. */
-static const struct dim *coefficient(struct emitter *e, const struct index *x,
-                                     const struct index *variable)
-{
-    const struct dim *found = dim_const(e->g->dims, 0);
-    if (variable->n_terms == 0)
-        return found;
-    for (int i = 0; i < x->n_terms; i++) {
-        const struct atom *atom = x->terms[i].atom;
-        if (atom == variable->terms[0].atom)
-            found = x->terms[i].coefficient;
-        else if (atom->of && index_depends(atom->of, variable->terms[0].atom))
-            return NULL;
-    }
-    return found;
-}
-
 /* Sees whether rows can be copied: chunks of neighbours, aligned, and rows at a constant distance.
  */
 static void look(struct emitter *e, void *context)
@@ -53,8 +36,8 @@ static void look(struct emitter *e, void *context)
     emit_access(e, s->v, at, &x);
     if (x.kind != ACCESS_VIEWED || x.guard || x.buffer->type != s->v->type)
         return;
-    const struct dim *along = coefficient(e, x.offset, d);
-    const struct dim *stride = coefficient(e, x.offset, row);
+    const struct dim *along = index_coefficient(e->ix, x.offset, d);
+    const struct dim *stride = index_coefficient(e->ix, x.offset, row);
     if (!along || !dim_is(along, 1) || !stride)
         return;
     const struct index *rest = index_sub(e->ix, x.offset, d);

@@ -165,6 +165,30 @@ bool contraction_sticks_out(const struct contraction *c, int axis)
     return (out - 1) * c->stride->v[axis] + (taps - 1) * c->dilation->v[axis] >= in;
 }
 
+const struct dim *contraction_extent(const struct contraction *c, const struct value *v, int axis)
+{
+    return axis < 0 ? dim_const(c->e->g->dims, 1) : v->shape[2 + axis];
+}
+
+void contraction_define_axis(const struct contraction *c, const char *suffix, int axis)
+{
+    struct emitter *e = c->e;
+    const struct dim *zero = dim_const(e->g->dims, 0);
+    struct arena *arena = e->g->arena;
+    emit_define(e, arena_printf(arena, "IN_%s", suffix), "%s",
+                emit_dim(e, contraction_extent(c, c->b, axis)));
+    emit_define(e, arena_printf(arena, "OUT_%s", suffix), "%s",
+                emit_dim(e, contraction_extent(c, c->y, axis)));
+    emit_define(e, arena_printf(arena, "TAPS_%s", suffix), "%s",
+                emit_dim(e, contraction_extent(c, c->a, axis)));
+    emit_define(e, arena_printf(arena, "STRIDE_%s", suffix), "%d",
+                axis < 0 ? 1 : (int)c->stride->v[axis]);
+    emit_define(e, arena_printf(arena, "DILATION_%s", suffix), "%d",
+                axis < 0 ? 1 : (int)c->dilation->v[axis]);
+    emit_define(e, arena_printf(arena, "LOW_%s", suffix), "%s",
+                emit_dim(e, axis < 0 ? zero : c->low->d[axis]));
+}
+
 /* Where output o of a spatial axis finds tap t in the operand. What must hold for it to be inside
  * is added to the guard; the position has then a variable of its own. */
 static const struct index *position(const struct contraction *c, int axis, const struct index *o,
@@ -359,9 +383,7 @@ static void emit_store(const struct contraction *c, int width)
         emit_result(e, c->y, y[lane], arena_printf(e->g->arena, "sum[%d]", lane));
         lanes[lane] = y[lane];
     }
-    emit_vector(e, width);
     emit_epilogue_lanes(e, width, lanes);
-    emit_vector(e, 1);
     emit_function_end(e);
 }
 

@@ -41,6 +41,11 @@ bool contraction_k_is_flat(const struct contraction *c);
 /* Can the convolution's position lie outside the operand along this spatial axis? */
 bool contraction_sticks_out(const struct contraction *c, int axis);
 
+/* Extent of v along a spatial axis; 1 for axis -1, which a signal has in the place of rows. */
+const struct dim *contraction_extent(const struct contraction *c, const struct value *v, int axis);
+/* Defines IN, OUT, TAPS, STRIDE, DILATION and LOW of a spatial axis, or of -1, as IN_H and so on. */
+void contraction_define_axis(const struct contraction *c, const char *suffix, int axis);
+
 /* By the tensor cores (contract_mma.c). False: nothing was printed, since they do not suit. */
 bool contract_mma(struct contraction *c);
 

@@ -20,11 +20,6 @@ static struct plane plane_of(const struct contraction *c)
     return c->spatial == 2 ? (struct plane){0, 1} : (struct plane){-1, 0};
 }
 
-static const struct dim *extent(const struct contraction *c, const struct value *v, int axis)
-{
-    return axis < 0 ? dim_const(c->e->g->dims, 1) : v->shape[2 + axis];
-}
-
 /* The largest strip that leaves enough threads for the device, of those that keep its sums and the
  * row of pixels under it in registers. */
 static struct strip choose_strip(const struct contraction *c, int vector)
@@ -32,13 +27,13 @@ static struct strip choose_strip(const struct contraction *c, int vector)
     enum { THREADS_THAT_HIDE_LATENCY = 512 };
     static const struct strip sizes[] = {{2, 4, 0}, {1, 4, 0}, {1, 2, 0}};
     const struct plane p = plane_of(c);
-    int64_t rows = cost_guess(c->e->g, extent(c, c->y, p.h));
-    int64_t columns = cost_guess(c->e->g, extent(c, c->y, p.w));
+    int64_t rows = cost_guess(c->e->g, contraction_extent(c, c->y, p.h));
+    int64_t columns = cost_guess(c->e->g, contraction_extent(c, c->y, p.w));
     int64_t rest = cost_guess(c->e->g, c->images) * (cost_guess(c->e->g, c->y->shape[1]) / vector);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const struct strip *s = &sizes[i];
-        int64_t bands = (rows + s->rows - 1) / s->rows;
-        int64_t strips = (columns + s->columns - 1) / s->columns;
+        int64_t bands = ceil_div(rows, s->rows);
+        int64_t strips = ceil_div(columns, s->columns);
         if (rows >= s->rows && columns >= s->columns &&
             bands * strips * rest >=
                 (int64_t)c->e->target->multiprocessors * THREADS_THAT_HIDE_LATENCY)
@@ -92,8 +87,8 @@ static void emit_loads(const struct contraction *c, const char *sum, int vector)
         at[0] = channel(c, vector, lane);
         at[1] = index_const(e->ix, 0);
         if (p.h >= 0)
-            at[2 + p.h] = index_var(e->ix, "r", extent(c, c->a, p.h));
-        at[2 + p.w] = index_var(e->ix, "s", extent(c, c->a, p.w));
+            at[2 + p.h] = index_var(e->ix, "r", contraction_extent(c, c->a, p.h));
+        at[2 + p.w] = index_var(e->ix, "s", contraction_extent(c, c->a, p.w));
         emit_line(e, "to[%d] = (%s)%s;", lane, sum, emit_value(e, c->a, at));
     }
     emit_vector(e, 1);
@@ -115,27 +110,8 @@ static void emit_store(const struct contraction *c, const char *sum, int vector)
         emit_result(e, c->y, at[lane], name);
         lanes[lane] = at[lane];
     }
-    emit_vector(e, vector);
     emit_epilogue_lanes(e, vector, lanes);
-    emit_vector(e, 1);
     emit_function_end(e);
-}
-
-static void define_axis(const struct contraction *c, const char *suffix, int axis)
-{
-    struct emitter *e = c->e;
-    const struct dim *zero = dim_const(e->g->dims, 0);
-    struct arena *arena = e->g->arena;
-    emit_define(e, arena_printf(arena, "IN_%s", suffix), "%s", emit_dim(e, extent(c, c->b, axis)));
-    emit_define(e, arena_printf(arena, "OUT_%s", suffix), "%s", emit_dim(e, extent(c, c->y, axis)));
-    emit_define(e, arena_printf(arena, "TAPS_%s", suffix), "%s",
-                emit_dim(e, extent(c, c->a, axis)));
-    emit_define(e, arena_printf(arena, "STRIDE_%s", suffix), "%d",
-                axis < 0 ? 1 : (int)c->stride->v[axis]);
-    emit_define(e, arena_printf(arena, "DILATION_%s", suffix), "%d",
-                axis < 0 ? 1 : (int)c->dilation->v[axis]);
-    emit_define(e, arena_printf(arena, "LOW_%s", suffix), "%s",
-                emit_dim(e, axis < 0 ? zero : c->low->d[axis]));
 }
 
 /* Few taps, all known, so that the loops over them unroll; strides and dilations too. */
@@ -175,8 +151,8 @@ bool contract_depthwise(struct contraction *c)
     const char *sum = sum_type(c->y->type);
     emit_define(e, "IMAGES", "%s", emit_dim(e, c->images));
     emit_define(e, "CHANNELS", "%s", emit_dim(e, c->y->shape[1]));
-    define_axis(c, "H", p.h);
-    define_axis(c, "W", p.w);
+    contraction_define_axis(c, "H", p.h);
+    contraction_define_axis(c, "W", p.w);
     emit_define(e, "STRIP_H", "%d", strip.rows);
     emit_define(e, "STRIP_W", "%d", strip.columns);
     emit_define(e, "VECTOR", "%d", vector);
@@ -187,9 +163,11 @@ bool contract_depthwise(struct contraction *c)
     const struct dim *items =
         dim_mul(dims, c->images, dim_floordiv(dims, c->y->shape[1], dim_const(dims, vector)));
     items =
-        dim_mul(dims, items, dim_ceildiv(dims, extent(c, c->y, p.h), dim_const(dims, strip.rows)));
-    items = dim_mul(dims, items,
-                    dim_ceildiv(dims, extent(c, c->y, p.w), dim_const(dims, strip.columns)));
+        dim_mul(dims, items,
+                dim_ceildiv(dims, contraction_extent(c, c->y, p.h), dim_const(dims, strip.rows)));
+    items = dim_mul(
+        dims, items,
+        dim_ceildiv(dims, contraction_extent(c, c->y, p.w), dim_const(dims, strip.columns)));
     launch_over(e, items, THREADS, THREADS);
     emit_skeleton(e, "contract_depthwise.cuh");
     return true;

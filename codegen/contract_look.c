@@ -98,23 +98,6 @@ const char *side_element(const struct contraction *c, const struct side *s,
 
 /* --- How operands lie in memory -------------------------------------------------------------- */
 
-/* The coefficient of a variable that the index depends on in no other way; NULL: it does. */
-static const struct dim *coefficient(struct emitter *e, const struct index *x,
-                                     const struct index *variable)
-{
-    const struct dim *found = dim_const(e->g->dims, 0);
-    if (variable->n_terms == 0)
-        return found;
-    for (int i = 0; i < x->n_terms; i++) {
-        const struct atom *atom = x->terms[i].atom;
-        if (atom == variable->terms[0].atom)
-            found = x->terms[i].coefficient;
-        else if (atom->of && index_depends(atom->of, variable->terms[0].atom))
-            return NULL;
-    }
-    return found;
-}
-
 static const struct index *without(struct emitter *e, const struct index *x,
                                    const struct index *variable, const struct dim *times)
 {
@@ -180,7 +163,7 @@ static bool chunks_along_rows(struct mma_plan *p, const struct side *s, const st
     emit_access(e, s->v, at, &x);
     if (x.kind != ACCESS_VIEWED || x.guard)
         return false;
-    const struct dim *by = coefficient(e, x.offset, lane);
+    const struct dim *by = index_coefficient(e->ix, x.offset, lane);
     return by && dim_is(by, 1) && divisible(e, without(e, x.offset, lane, by), n);
 }
 
@@ -199,8 +182,8 @@ static void look(struct emitter *e, void *context)
     emit_access(e, s->v, at, &x);
     if (x.kind != ACCESS_VIEWED)
         return;
-    const struct dim *k_stride = coefficient(e, x.offset, k);
-    const struct dim *row_stride = coefficient(e, x.offset, row);
+    const struct dim *k_stride = index_coefficient(e->ix, x.offset, k);
+    const struct dim *row_stride = index_coefficient(e->ix, x.offset, row);
     s->along_k = k_stride && dim_is(k_stride, 1);
     if (x.guard || !k_stride || x.buffer->type != s->v->type)
         return;
@@ -256,7 +239,7 @@ static void look_at_image(struct emitter *e, void *context)
     emit_access(e, s->v, at, &x);
     if (x.kind != ACCESS_VIEWED)
         return;
-    const struct dim *along = coefficient(e, x.offset, channel);
+    const struct dim *along = index_coefficient(e->ix, x.offset, channel);
     s->along_k = along && (dim_is(along, 1) || dim_is(c->group_in, 1));
     if (x.guard || !s->along_k || x.buffer->type != s->v->type || !dim_divisible(c->group_in, n))
         return;
@@ -265,7 +248,7 @@ static void look_at_image(struct emitter *e, void *context)
         return;
     for (int i = 0; i < c->spatial; i++) {
         int64_t taps;
-        s->tap_stride[i] = coefficient(e, x.offset, position[i]);
+        s->tap_stride[i] = index_coefficient(e->ix, x.offset, position[i]);
         if (!s->tap_stride[i] || !dim_is_const(c->depth[1 + i], &taps) || taps > MOST_TAPS)
             return;
     }

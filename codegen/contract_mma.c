@@ -233,9 +233,7 @@ static void emit_store(const struct mma_plan *p)
         emit_result(e, c->y, y[lane], arena_printf(e->g->arena, "sum[%d]", lane));
         lanes[lane] = y[lane];
     }
-    emit_vector(e, width);
     emit_epilogue_lanes(e, width, lanes);
-    emit_vector(e, 1);
     emit_function_end(e);
 }
 
@@ -354,11 +352,6 @@ static int most_sums(const struct mma_plan *p)
     return p->round == 1 ? 64 * 32 : 64 * 64;
 }
 
-static bool is_known(const struct dim *d)
-{
-    return dim_is_const(d, NULL);
-}
-
 bool contract_mma(struct contraction *c)
 {
     struct mma_plan p = {.c = c};
@@ -385,7 +378,8 @@ bool contract_mma(struct contraction *c)
         .most_sums = most_sums(&p),
         .small_warps = p.a.way == WAY_CARRIED || p.b.way == WAY_CARRIED,
         .copies = p.a.way != WAY_CARRIED || p.b.way != WAY_CARRIED,
-        .may_split = is_known(c->batches) && is_known(c->m) && is_known(c->n) && is_known(c->k),
+        .may_split = dim_is_const(c->batches, NULL) && dim_is_const(c->m, NULL) &&
+                     dim_is_const(c->n, NULL) && dim_is_const(c->k, NULL),
     };
     p.tile = cost_mma_tile(e->target, &x);
     if (p.tile.m == 0) {

@@ -119,7 +119,7 @@ static int64_t blocks_of(const struct skinny *s)
 {
     struct graph *g = s->c->e->g;
     int64_t per_block = (int64_t)s->columns * s->lanes_many * s->warps_many;
-    int64_t blocks = (cost_guess(g, s->many) + per_block - 1) / per_block;
+    int64_t blocks = ceil_div(cost_guess(g, s->many), per_block);
     return blocks * cost_guess(g, s->c->batches);
 }
 

@@ -41,8 +41,7 @@ static struct stem_tile choose_tile(const struct contraction *c)
     int64_t h = cost_guess(c->e->g, c->y->shape[2]), w = cost_guess(c->e->g, c->y->shape[3]);
     for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
         const struct stem_tile t = tiles[i];
-        int64_t blocks = (h + t.h - 1) / t.h * ((w + TILE_W - 1) / TILE_W) *
-                         ((filters + t.n - 1) / t.n) * images;
+        int64_t blocks = ceil_div(h, t.h) * ceil_div(w, TILE_W) * ceil_div(filters, t.n) * images;
         if (shared_bytes(c, t) > STATIC_SHARED || (t.n > filters && t.n > 16))
             continue;
         best = t;
@@ -147,22 +146,8 @@ static void emit_store(const struct contraction *c, int vector)
         emit_result(e, c->y, at[lane], arena_printf(e->g->arena, "sum[%d]", lane));
         lanes[lane] = at[lane];
     }
-    emit_vector(e, vector);
     emit_epilogue_lanes(e, vector, lanes);
-    emit_vector(e, 1);
     emit_function_end(e);
-}
-
-static void define_axis(const struct contraction *c, const char *suffix, int axis)
-{
-    struct emitter *e = c->e;
-    struct arena *arena = e->g->arena;
-    emit_define(e, arena_printf(arena, "IN_%s", suffix), "%s", emit_dim(e, c->b->shape[2 + axis]));
-    emit_define(e, arena_printf(arena, "OUT_%s", suffix), "%s", emit_dim(e, c->y->shape[2 + axis]));
-    emit_define(e, arena_printf(arena, "TAPS_%s", suffix), "%d", (int)known(c->a->shape[2 + axis]));
-    emit_define(e, arena_printf(arena, "STRIDE_%s", suffix), "%d", (int)c->stride->v[axis]);
-    emit_define(e, arena_printf(arena, "DILATION_%s", suffix), "%d", (int)c->dilation->v[axis]);
-    emit_define(e, arena_printf(arena, "LOW_%s", suffix), "%s", emit_dim(e, c->low->d[axis]));
 }
 
 static const struct dim *tiles(const struct contraction *c, const struct dim *extent, int tile)
@@ -190,8 +175,8 @@ bool contract_stem(struct contraction *c)
     emit_define(e, "ROUND", "0");
     emit_define(e, "CHANNELS", "%d", (int)known(c->group_in));
     emit_define(e, "FILTERS", "%d", (int)known(c->y->shape[1]));
-    define_axis(c, "H", 0);
-    define_axis(c, "W", 1);
+    contraction_define_axis(c, "H", 0);
+    contraction_define_axis(c, "W", 1);
     emit_define(e, "TILE_H", "%d", tile.h);
     emit_define(e, "TILE_W", "%d", TILE_W);
     emit_define(e, "TILE_N", "%d", tile.n);

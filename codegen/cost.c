@@ -31,11 +31,6 @@ static int64_t at_most(int64_t value, int64_t limit)
     return value < limit ? value : limit;
 }
 
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* Shared memory of a block of contract.cuh that all launches may have, and what the tile takes of
  * it: two tiles of each operand, and afterwards all slices' sums. */
 enum { SHARED_BYTES = 48 << 10, TILE_PAD = 4 };

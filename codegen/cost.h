@@ -7,6 +7,12 @@
 
 #include "kernel.h"
 
+/* a / b, rounded up; a is not negative, b is positive. */
+static inline int64_t ceil_div(int64_t a, int64_t b)
+{
+    return a / b + (a % b != 0);
+}
+
 /* A tile of contract.cuh. */
 struct tile {
     int m, n, k;            /* results and depth of a block's tile */

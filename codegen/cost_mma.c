@@ -45,11 +45,6 @@ enum { INTAKE = 51, CACHE = 35 };
 
 struct mma_only cost_mma_only;
 
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static int64_t larger(int64_t a, int64_t b)
 {
     return a > b ? a : b;

@@ -123,6 +123,8 @@ void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const
 {
     struct epilogue p = {.lanes = width};
     const struct group *group = e->group;
+    int vector = e->state->vector;
+    emit_vector(e, width);
     p.at = ARENA_ARRAY(e->g->arena, (size_t)group->n_nodes + (size_t)group->core->n_out,
                        struct behind);
     for (int n = 0; n < group->n_nodes; n++) {
@@ -143,6 +145,7 @@ void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const
         else
             emit_unsupported(e, group->outputs[i]->def, "is a result in front of a core");
     }
+    emit_vector(e, vector);
 }
 
 void emit_epilogue(struct emitter *e, const struct index *const *index)

@@ -85,9 +85,6 @@ void emit_store_lanes(struct emitter *e, int width, struct value *v, struct valu
 /* The body of a map: computes n values of one element count and stores each into its target. */
 void emit_map(struct emitter *e, int n, struct value *const *v, struct value *const *target);
 
-/* Whether an index depends on the atom. */
-bool index_depends(const struct index *a, const struct atom *on);
-
 /* The prelude sections that text mentions, in the prelude's order. */
 void prelude_append(struct text *out, const char *const *texts, int n);
 

@@ -15,16 +15,6 @@ struct source {
 
 /* --- Index text ----------------------------------------------------------------------------- */
 
-bool index_depends(const struct index *a, const struct atom *on)
-{
-    for (int i = 0; i < a->n_terms; i++) {
-        const struct atom *atom = a->terms[i].atom;
-        if (atom == on || (atom->of && index_depends(atom->of, on)))
-            return true;
-    }
-    return false;
-}
-
 /* The variable that holds the atom; quotients and remainders get one where they are first used. */
 static const char *atom_name(struct emitter *e, const struct atom *atom)
 {

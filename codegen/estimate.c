@@ -175,11 +175,6 @@ static int64_t rate(const struct peak *peak, enum unit unit)
     return rates[unit] ? rates[unit] : peak->fp32;
 }
 
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return a / b + (a % b != 0);
-}
-
 /* So much longer it takes than if the work were spread evenly over all SMs: of 1000. */
 static int64_t spread(const struct target *target, int64_t blocks)
 {

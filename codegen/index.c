@@ -220,6 +220,32 @@ const struct index *index_mul(struct index_table *t, const struct index *a, cons
     return sum_end(t, &s);
 }
 
+bool index_depends(const struct index *a, const struct atom *on)
+{
+    for (int i = 0; i < a->n_terms; i++) {
+        const struct atom *atom = a->terms[i].atom;
+        if (atom == on || (atom->of && index_depends(atom->of, on)))
+            return true;
+    }
+    return false;
+}
+
+const struct dim *index_coefficient(struct index_table *t, const struct index *a,
+                                    const struct index *variable)
+{
+    const struct dim *found = dim_const(t->dims, 0);
+    if (variable->n_terms == 0)
+        return found;
+    for (int i = 0; i < a->n_terms; i++) {
+        const struct atom *atom = a->terms[i].atom;
+        if (atom == variable->terms[0].atom)
+            found = a->terms[i].coefficient;
+        else if (atom->of && index_depends(atom->of, variable->terms[0].atom))
+            return NULL;
+    }
+    return found;
+}
+
 /* --- Ranges --------------------------------------------------------------------------------- */
 
 static void range(struct index_table *t, const struct index *a, const struct dim **low,

@@ -58,6 +58,12 @@ bool index_below(struct index_table *t, const struct index *a, const struct dim 
 /* Provably a multiple of n for every value of the variables, the constant left out. */
 bool index_terms_divisible(struct index_table *t, const struct index *a, int64_t n);
 
+/* Whether the atom is in a, or in what a divides. */
+bool index_depends(const struct index *a, const struct atom *on);
+/* The coefficient of a variable that a depends on in no other way (0: not at all); NULL: it does. */
+const struct dim *index_coefficient(struct index_table *t, const struct index *a,
+                                    const struct index *variable);
+
 /* Row-major: Σ index[i] * Π shape[i+1 …]. */
 const struct index *index_linear(struct index_table *t, int rank, const struct dim *const *shape,
                                  const struct index *const *index);

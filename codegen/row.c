@@ -63,9 +63,7 @@ static void emit_store(struct emitter *e, const struct axes *axes, struct value 
         emit_result(e, y, at[lane], arena_printf(e->g->arena, "y[%d]", lane));
         lanes[lane] = at[lane];
     }
-    emit_vector(e, width);
     emit_epilogue_lanes(e, width, lanes);
-    emit_vector(e, 1);
     emit_function_end(e);
 }
 
