@@ -2,9 +2,15 @@
  * Matmul and convolution. Floats accumulate in double, integers in 64 bits. Loops are cut so that
  * what is read again is still in the cache; each result's terms are added in the same order anyway.
  */
-#include "eval_array.h"
+#include "eval_product.h"
 
-enum { ROWS = 8, PLANE_BLOCK = 2048 /* elements of a plane that stay in the cache */ };
+#include <math.h>
+
+enum {
+    ROWS = 8,
+    PLANE_BLOCK = 2048,   /* elements of a plane that stay in the cache */
+    MOST_PLACES = 1 << 25 /* of a table of all taps under all positions */
+};
 
 /* a[m,k] x b[k,n]; the innermost loop runs along rows of b and of the result. */
 #define DEFINE_MATMUL(name, T, WIDE)                                                               \
@@ -31,8 +37,16 @@ bool eval_op_matmul(struct eval_call *c)
     int64_t batch = span(out, 0, rank - 2), total = array_elements(out);
     if (dtype_is_float(a->type)) {
         double *x = array_reals(c, a), *y = array_reals(c, b), *to = scratch_reals(c, total);
-        for (int64_t i = 0; i < batch; i++)
-            matmul_reals(to + i * m * n, x + i * m * k, y + i * k * n, m, k, n);
+        struct product p = {.m = m, .k = k, .n = n, .panel = product_panel(c)};
+        for (int64_t i = 0; i < batch; i++) {
+            p.to = to + i * m * n;
+            p.a = x + i * m * k;
+            p.b = y + i * k * n;
+            if (m >= PRODUCT_ROWS)
+                product_add(&p);
+            else
+                matmul_reals(p.to, p.a, p.b, m, k, n);
+        }
         store_reals(out->data, out->type, to, total, true);
     } else {
         int64_t *x = array_ints(c, a), *y = array_ints(c, b), *to = scratch_ints(c, total);
@@ -191,6 +205,62 @@ static void all_planes(const struct conv *v, const struct tap *taps)
             add_channels(v, taps, n, m);
 }
 
+/* ---- As products of matrices --------------------------------------------------------------- */
+
+/* Where each tap lies under each position of the result, in a plane of x; -1: beside it. */
+static int64_t *tap_places(struct eval_call *c, const struct conv *v, const struct tap *taps)
+{
+    int64_t n = v->y_plane, *at = scratch_ints(c, v->taps * n + 1);
+    for (int64_t i = 0; i < v->taps * n; i++)
+        at[i] = -1;
+    for (int64_t i = 0; i < v->taps; i++)
+        for (int64_t j = 0; j < n; j++) {
+            const struct tap *t = &taps[i];
+            int64_t rest = j, from = t->from_at;
+            bool inside = true;
+            for (int axis = t->rank - 1; axis >= 0; axis--) {
+                int64_t extent = v->rank ? v->y_shape[axis] : 1, p = rest % extent;
+                rest /= extent;
+                inside = inside && p >= t->first[axis] && p < t->end[axis];
+                from += p * t->from_step[axis];
+            }
+            if (inside)
+                at[i * n + j] = from;
+        }
+    return at;
+}
+
+/* Zeros beside the image change no sum, where weights are finite. */
+static bool is_product(const struct conv *v)
+{
+    if (v->transposed || v->filters / v->group < PRODUCT_ROWS || v->y_plane < 1 ||
+        v->taps > MOST_PLACES / v->y_plane)
+        return false;
+    int64_t n = v->filters * (v->channels / v->group) * v->taps;
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(v->w_real[i]))
+            return false;
+    return true;
+}
+
+static void multiply_groups(struct eval_call *c, const struct conv *v, const struct tap *taps)
+{
+    int64_t in_group = v->channels / v->group, out_group = v->filters / v->group;
+    struct product p = {.m = out_group,
+                        .k = in_group * v->taps,
+                        .n = v->y_plane,
+                        .at = tap_places(c, v, taps),
+                        .taps = v->taps,
+                        .plane = v->x_plane,
+                        .panel = product_panel(c)};
+    for (int64_t i = 0; i < v->n * v->group; i++) {
+        p.to = v->y_real + i * out_group * v->y_plane;
+        p.a = v->w_real + i % v->group * out_group * p.k;
+        p.b = v->x_real + i * in_group * v->x_plane;
+        product_add(&p);
+    }
+}
+
 static bool run_conv(struct eval_call *c, struct conv *v, struct dims low)
 {
     const struct array *x = &c->in[0], *w = &c->in[1], *y = &c->out[0];
@@ -213,7 +283,11 @@ static bool run_conv(struct eval_call *c, struct conv *v, struct dims low)
         v->x_real = array_reals(c, x);
         v->w_real = array_reals(c, w);
         v->y_real = scratch_reals(c, total);
-        all_planes(v, make_taps(c, v));
+        const struct tap *taps = make_taps(c, v);
+        if (is_product(v))
+            multiply_groups(c, v, taps);
+        else
+            all_planes(v, taps);
         store_reals(y->data, y->type, v->y_real, total, true);
     } else {
         v->x_int = array_ints(c, x);

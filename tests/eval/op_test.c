@@ -155,6 +155,53 @@ static void convolution_has_all_its_options(void **state)
                   "%9 = conv %0, %1 {to=f32, group=2, stride=[1, 1], dilation=[1, 1], low=[0, 0], "
                   "high=[0, 0]}",
                   "31 42 705 806");
+    assert_values("%0 = constant {type=f32, shape=[1, 1, 2], data=[1, 2]}\n"
+                  "%1 = constant {type=f32, shape=[4, 1, 2], data=[1, 2, inf, 1, 1, 1, 0, 1]}\n"
+                  "%9 = conv %0, %1 {to=f32, group=1, stride=[1], dilation=[1], low=[1], high=[0]}",
+                  "2 5 1 inf 1 3 1 2");
+}
+
+/* Floats are multiplied in blocks, integers one after the other. */
+static void blocks_of_a_product_change_nothing(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "%5 = reshape %3 {shape=[5, 351]}\n%6 = reshape %4 {shape=[351, 13]}\n"
+        "%7 = matmul %5, %6 {to=f32}\n",
+        "%5 = reshape %3 {shape=[2, 30, 5, 6]}\n%6 = reshape %4 {shape=[13, 30, 3, 3]}\n"
+        "%7 = conv %5, %6 {to=f32, group=1, stride=[1, 1], dilation=[1, 1], low=[1, 1], "
+        "high=[1, 1]}\n",
+        "%5 = reshape %3 {shape=[1, 4, 18, 25]}\n%6 = reshape %4 {shape=[10, 2, 1, 3]}\n"
+        "%7 = conv %5, %6 {to=f32, group=2, stride=[2, 3], dilation=[1, 2], low=[-1, 2], "
+        "high=[3, 4]}\n"};
+    static const int elements[][2] = {{1755, 4563}, {1800, 3510}, {1800, 60}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *product = rows[i];
+        char lines[4096], exact[1024];
+        size_t length = 0; /* the same of integers: %10 and on, to i32 */
+        for (const char *at = product; *at && length + 2 < sizeof(exact); at++) {
+            exact[length++] = *at;
+            if (*at == '%')
+                exact[length++] = '1';
+        }
+        exact[length] = 0;
+        char *to = strstr(exact, "to=f32");
+        assert_non_null(to);
+        memcpy(to, "to=i32", 6);
+        snprintf(lines, sizeof(lines),
+                 "%%0 = constant {type=f32, shape=[1], data=[17]}\n"
+                 "%%1 = iota {type=f32, shape=[%d], axis=0}\n"
+                 "%%2 = iota {type=f32, shape=[%d], axis=0}\n"
+                 "%%20 = expand %%0 {shape=[%d]}\n%%21 = expand %%0 {shape=[%d]}\n"
+                 "%%3 = mod %%1, %%20\n%%4 = mod %%2, %%21\n"
+                 "%%13 = cast %%3 {to=i8, saturate=false}\n"
+                 "%%14 = cast %%4 {to=i8, saturate=false}\n%s%s"
+                 "%%18 = cast %%17 {to=f32, saturate=false}\n%%19 = sub %%7, %%18\n"
+                 "%%22 = abs %%19\n%%9 = reduce_max %%22 {axes=%s}",
+                 elements[i][0], elements[i][1], elements[i][0], elements[i][1], product, exact,
+                 i ? "[0, 1, 2, 3]" : "[0, 1]");
+        assert_values(lines, "0");
+    }
 }
 
 static void transposed_convolution_spreads(void **state)
@@ -290,6 +337,7 @@ int main(void)
         cmocka_unit_test(rows_normalize),
         cmocka_unit_test(matmul_batches),
         cmocka_unit_test(convolution_has_all_its_options),
+        cmocka_unit_test(blocks_of_a_product_change_nothing),
         cmocka_unit_test(transposed_convolution_spreads),
         cmocka_unit_test(windows_slide),
         cmocka_unit_test(scans_accumulate),
