@@ -336,26 +336,18 @@ static bool fold_return(struct graph *g, struct node *node)
     return true;
 }
 
-static bool fold_graph(struct graph *g)
+static bool fold(struct graph *g, struct node *node)
 {
-    bool changed = false;
-    const char *origin = g->origin;
-    for (struct node *node = g->first, *next; node; node = next) {
-        next = node->next;
-        g->origin = node->origin;
-        if (node->op == OP_cast)
-            changed |= fold_return(g, node);
-        else if (op_info[node->op].class == OC_CONTRACT)
-            changed |= fold_contraction(g, node) ||
-                       (node->op == OP_matmul && quantized_pack_weights(g, node));
-    }
-    g->origin = origin;
-    return changed;
+    if (node->op == OP_cast)
+        return fold_return(g, node);
+    if (op_info[node->op].class != OC_CONTRACT)
+        return false;
+    return fold_contraction(g, node) || (node->op == OP_matmul && quantized_pack_weights(g, node));
 }
 
 bool pass_fold_quantization(struct graph *g)
 {
-    if (!pass_each_graph(g, fold_graph))
+    if (!pass_each_node(g, fold))
         return false;
     pass_fold_constants(g);
     pass_remove_dead(g);

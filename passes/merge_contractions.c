@@ -343,20 +343,13 @@ static bool merge_with(struct graph *g, struct node *first)
     return f.n >= 2 && f.at[0].node == first && merge(&f);
 }
 
-static bool merge_in(struct graph *g)
+static bool merge_at(struct graph *g, struct node *node)
 {
-    bool changed = false;
-    const char *origin = g->origin;
-    for (struct node *node = g->first, *next; node; node = next) {
-        next = node->next;
-        changed |= (node->op == OP_matmul || node->op == OP_conv) && is_candidate(node) &&
-                   merge_with(g, node);
-    }
-    g->origin = origin;
-    return changed;
+    return (node->op == OP_matmul || node->op == OP_conv) && is_candidate(node) &&
+           merge_with(g, node);
 }
 
 bool pass_merge_contractions(struct graph *g)
 {
-    return pass_each_graph(g, merge_in) && (pass_remove_dead(g), true);
+    return pass_each_node(g, merge_at) && (pass_remove_dead(g), true);
 }

@@ -22,6 +22,10 @@ bool passes_run(struct graph *g, const struct pass_options *options);
  * like any other. */
 bool pass_each_graph(struct graph *g, bool (*run)(struct graph *g));
 
+/* Calls visit for each node of g and of the bodies in it, with g->origin at the node's. It may remove
+ * the node, and build others in front of it. */
+bool pass_each_node(struct graph *g, bool (*visit)(struct graph *g, struct node *node));
+
 /* No attribute of the node holds a dim that is known only when the plan runs. */
 bool pass_knows_attributes(const struct node *node);
 

@@ -61,6 +61,23 @@ bool pass_each_graph(struct graph *g, bool (*run)(struct graph *g))
     return changed;
 }
 
+bool pass_each_node(struct graph *g, bool (*visit)(struct graph *g, struct node *node))
+{
+    bool changed = false;
+    const char *origin = g->origin;
+    for (struct node *node = g->first, *next; node; node = next) {
+        next = node->next;
+        g->origin = node->origin;
+        changed |= visit(g, node);
+    }
+    g->origin = origin;
+    for (struct node *node = g->first; node; node = node->next)
+        for (int i = 0; i < 2; i++)
+            if (node->body[i])
+                changed |= pass_each_node(node->body[i], visit);
+    return changed;
+}
+
 bool pass_knows_attributes(const struct node *node)
 {
     const struct op_info *info = &op_info[node->op];

@@ -245,7 +245,6 @@ static bool recognize_sigmoid(struct graph *g, struct node *node)
 {
     struct builder b = {g, node};
     double number;
-    g->origin = node->origin;
     if (!dtype_is_float(node->out[0]->type))
         return false;
     struct value *z = logistic_operand(&b, node->in[node->op == OP_div]);
@@ -259,22 +258,13 @@ static bool recognize_sigmoid(struct graph *g, struct node *node)
     return true;
 }
 
-static bool recognize_in(struct graph *g)
+static bool recognize(struct graph *g, struct node *node)
 {
-    bool changed = false;
-    const char *origin = g->origin;
-    for (struct node *node = g->first, *next; node; node = next) {
-        next = node->next;
-        if (node->op == OP_div || node->op == OP_recip)
-            changed |= recognize_sigmoid(g, node);
-        else
-            changed |= recognize_gate(g, node);
-    }
-    g->origin = origin;
-    return changed;
+    bool quotient = node->op == OP_div || node->op == OP_recip;
+    return quotient ? recognize_sigmoid(g, node) : recognize_gate(g, node);
 }
 
 bool pass_recognize_activations(struct graph *g)
 {
-    return pass_each_graph(g, recognize_in) && (pass_remove_dead(g), true);
+    return pass_each_node(g, recognize) && (pass_remove_dead(g), true);
 }

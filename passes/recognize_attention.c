@@ -268,6 +268,8 @@ static bool goes_along(const struct spelling *t)
 
 static bool recognize(struct graph *g, struct node *softmax)
 {
+    if (softmax->op != OP_softmax)
+        return false;
     struct value *x = softmax->in[0];
     struct spelling t = {.softmax = softmax, .top = x};
     if (x->rank < 2 || softmax->attr.softmax.axes != UINT32_C(1) << (x->rank - 1))
@@ -303,22 +305,9 @@ static bool recognize(struct graph *g, struct node *softmax)
     return true;
 }
 
-static bool recognize_in(struct graph *g)
-{
-    bool changed = false;
-    const char *origin = g->origin;
-    for (struct node *node = g->first, *next; node; node = next) {
-        next = node->next;
-        if (node->op == OP_softmax)
-            changed |= recognize(g, node);
-    }
-    g->origin = origin;
-    return changed;
-}
-
 bool pass_recognize_attention(struct graph *g)
 {
-    bool changed = pass_each_graph(g, recognize_in);
+    bool changed = pass_each_node(g, recognize);
     pass_remove_dead(g); /* also what was made before it was clear that it is no attention */
     return changed && (pass_simplify(g), pass_remove_dead(g), true);
 }

@@ -365,10 +365,9 @@ static bool recognize_log_softmax(struct builder *b, struct node *node)
            sum->attr.reduce_sum.axes == axes && replace_softmax(b, node, x, axes, true);
 }
 
-static bool recognize_row(struct graph *g, struct node *node)
+static bool recognize(struct graph *g, struct node *node)
 {
     struct builder b = {g, node};
-    g->origin = node->origin;
     if (op_info[node->op].class != OC_SCALAR || !dtype_is_float(node->out[0]->type))
         return false;
     switch (node->op) {
@@ -380,19 +379,7 @@ static bool recognize_row(struct graph *g, struct node *node)
     }
 }
 
-static bool recognize_in(struct graph *g)
-{
-    bool changed = false;
-    const char *origin = g->origin;
-    for (struct node *node = g->first, *next; node; node = next) {
-        next = node->next;
-        changed |= recognize_row(g, node);
-    }
-    g->origin = origin;
-    return changed;
-}
-
 bool pass_recognize_normalize(struct graph *g)
 {
-    return pass_each_graph(g, recognize_in) && (pass_remove_dead(g), true);
+    return pass_each_node(g, recognize) && (pass_remove_dead(g), true);
 }

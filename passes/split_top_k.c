@@ -129,6 +129,8 @@ static bool is_long(const struct node *node)
 
 static bool split(struct graph *g, struct node *node)
 {
+    if (node->op != OP_top_k)
+        return false;
     struct builder b = {g, node};
     int axis = (int)node->attr.top_k.axis;
     bool largest = node->attr.top_k.largest;
@@ -156,20 +158,7 @@ static bool split(struct graph *g, struct node *node)
     return true;
 }
 
-static bool split_graph(struct graph *g)
-{
-    bool changed = false;
-    const char *origin = g->origin;
-    for (struct node *node = g->first, *next; node; node = next) {
-        next = node->next;
-        g->origin = node->origin;
-        changed |= node->op == OP_top_k && split(g, node);
-    }
-    g->origin = origin;
-    return changed;
-}
-
 bool pass_split_top_k(struct graph *g)
 {
-    return pass_each_graph(g, split_graph);
+    return pass_each_node(g, split);
 }
