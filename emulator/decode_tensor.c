@@ -15,6 +15,22 @@ static const struct operand *elements(struct decoder *d, const struct operand *o
     return o->kind == OPERAND_VECTOR ? o->elements : o;
 }
 
+/* An instruction that all lanes execute together, on n slots for the caller to fill. NULL where
+ * decoding has failed. */
+static struct insn *emit_aligned(struct decoder *d, const struct form *f, uint32_t n,
+                                 uint32_t **slots)
+{
+    *slots = d->failed ? NULL : arena_alloc(&d->k->arena, n, sizeof **slots);
+    if (!*slots) {
+        decode_fail(d, "out of memory"); /* counts only if nothing failed before */
+        return NULL;
+    }
+    struct insn *in = emit(d, handler(d, f), KIND_ALIGNED);
+    in->mod = f->mod;
+    in->v = *slots;
+    return in;
+}
+
 /* Operands: letter of a register, then registers of D, of A, of B, and of C if not as many as of D.
  */
 void decode_mma(struct decoder *d, const struct instance *at, const struct form *f)
@@ -33,22 +49,19 @@ void decode_mma(struct decoder *d, const struct instance *at, const struct form 
             regs[n++] = i ? source(d, at, &e[k], s[0]) : destination(d, at, &e[k], s[0]);
         }
     }
-    uint32_t *v = d->failed ? NULL : arena_alloc(&d->k->arena, n, sizeof *v);
-    if (!v) {
-        decode_fail(d, "out of memory");
+    uint32_t *slots;
+    struct insn *in = emit_aligned(d, f, n, &slots);
+    if (!in) {
         return;
     }
-    struct insn *in = emit(d, handler(d, f), KIND_ALIGNED);
-    in->mod = f->mod;
-    in->v = v;
     in->n = (uint8_t)counts[0];
     in->size = (uint8_t)counts[1];
     in->width = (uint8_t)counts[2];
     for (uint32_t i = counts[0]; i < n; i++) {
-        refer(d, FIELD_V, regs[i], false, &v[i]);
+        refer(d, FIELD_V, regs[i], false, &slots[i]);
     }
     for (uint32_t i = 0; i < counts[0]; i++) {
-        refer(d, FIELD_V, regs[i], true, &v[i]);
+        refer(d, FIELD_V, regs[i], true, &slots[i]);
     }
 }
 
@@ -69,20 +82,17 @@ void decode_matrix(struct decoder *d, const struct instance *at, const struct fo
     if (!space_fits(SPACE_SHARED, a.space)) {
         decode_fail(d, "the variable is in another space");
     }
-    uint32_t *v = d->failed ? NULL : arena_alloc(&d->k->arena, n, sizeof *v);
-    if (!v) {
-        decode_fail(d, "out of memory");
+    uint32_t *slots;
+    struct insn *in = emit_aligned(d, f, n, &slots);
+    if (!in) {
         return;
     }
-    struct insn *in = emit(d, handler(d, f), KIND_ALIGNED);
-    in->mod = f->mod;
-    in->v = v;
     in->n = (uint8_t)n;
     in->imm = a.offset;
     in->address32 = a.bits32;
     refer(d, FIELD_A, a.reg, false, NULL);
     for (uint32_t i = 0; i < n; i++) {
-        refer(d, FIELD_V, regs[i], load, &v[i]);
+        refer(d, FIELD_V, regs[i], load, &slots[i]);
     }
 }
 
