@@ -344,10 +344,14 @@ static void emit_plan(struct mma_plan *p)
     emit_skeleton(e, "contract_mma.cuh");
 }
 
-/* The sums of a warp that leave it registers for fragments, offsets and what else it needs. */
+/* The sums of a warp that leave it registers for fragments, offsets and what else it needs. Between
+ * sm_90 and sm_120 the tensor cores take bytes of floats by wgmma only: mma is made of two for f16,
+ * and of its operands unpacked. */
 static int most_sums(const struct mma_plan *p)
 {
-    if (p->round == 2)
+    int sm = p->c->e->target->sm;
+    bool unpacked = dtype_is_float(p->a.v->type) && p->element == 1 && sm >= 90 && sm < 120;
+    if (p->round == 2 || unpacked)
         return 32 * 32;
     return p->round == 1 ? 64 * 32 : 64 * 64;
 }

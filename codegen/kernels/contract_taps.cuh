@@ -25,11 +25,14 @@ template <class SIDE> struct tapped {
     static constexpr bool one_tap = SIDE::channels % tile::depth == 0;
 
     const type *image, *from;
-    u32 mask;                           /* of rows, for this tile */
-    u32 to, rows;                       /* bit i: the row of pass i exists */
-    u64 inside[SIDE::axes];             /* bit 8 * tap + i: along an axis, this tap is inside */
-    idx_t offset[part::passes];         /* not negative */
-    idx_t channel, tap[SIDE::axes];     /* of the next tile, or of this thread's chunk of it */
+    u32 mask;                   /* of rows, for this tile */
+    u32 to, rows;               /* bit i: the row of pass i exists */
+    u64 inside[SIDE::axes];     /* bit 8 * tap + i: along an axis, this tap is inside */
+    idx_t offset[part::passes]; /* not negative */
+    /* Of the next tile, or of this thread's chunk of it: the channel, 8 * tap along each axis, and
+     * how far it is from the first tap's channel 0. */
+    idx_t channel, at;
+    u32 tap[SIDE::axes];
     idx_t k;
 
     __device__ __forceinline__ void begin(PARAMS, u32 base, idx_t batch, idx_t row, idx_t first_k)
@@ -57,7 +60,7 @@ template <class SIDE> struct tapped {
                 }
         }
         k = first_k + (one_tap ? 0 : own);
-        find_tap();
+        find_tap(ARGS);
         aim(ARGS);
     }
 
@@ -66,28 +69,35 @@ template <class SIDE> struct tapped {
         return sizeof(idx_t) == 4 ? (u64)(u32)at : (u64)at;
     }
 
-    __device__ __forceinline__ void find_tap()
+    __device__ __forceinline__ void find_tap(PARAMS)
     {
         idx_t number = k / SIDE::channels;
-        channel = k % SIDE::channels;
+        at = channel = k % SIDE::channels;
 #pragma unroll
         for (int x = SIDE::axes - 1; x >= 0; x--) {
-            tap[x] = x > 0 ? number % SIDE::taps(x) : number;
+            const idx_t own = x > 0 ? number % SIDE::taps(x) : number;
+            at += own * SIDE::tap_stride(ARGS, x);
+            tap[x] = 8 * (u32)own;
             number /= SIDE::taps(x);
         }
+    }
+
+    /* Shifted as far as it may be: to 0 by 64 and more, where C leaves the result open. */
+    static __device__ __forceinline__ u32 shifted(u64 bits, u32 by)
+    {
+        u64 low;
+        asm("shr.u64 %0, %1, %2;" : "=l"(low) : "l"(bits), "r"(by));
+        return (u32)low;
     }
 
     /* What the rows share of this tile: where it is, and whose tap is inside. */
     __device__ __forceinline__ void aim(PARAMS)
     {
-        idx_t at = channel;
         mask = !SIDE::guard_k || one_tap || k < SIDE::depth(ARGS) ? rows : 0;
+        if (SIDE::padded)
 #pragma unroll
-        for (int x = 0; x < SIDE::axes; x++) {
-            at += tap[x] * SIDE::tap_stride(ARGS, x);
-            if (SIDE::padded)
-                mask &= (u32)(inside[x] >> (8 * (int)tap[x] & 63));
-        }
+            for (int x = 0; x < SIDE::axes; x++)
+                mask &= shifted(inside[x], tap[x]);
         from = image + widened(at);
         /* The sum is made here, once for all rows. */
         asm volatile("" : "+l"(from), "+r"(mask));
@@ -97,24 +107,27 @@ template <class SIDE> struct tapped {
     {
         k += tile::depth;
         if (one_tap)
-            step();
+            step(ARGS);
         else
-            find_tap();
+            find_tap(ARGS);
         aim(ARGS);
     }
 
-    __device__ __forceinline__ void step()
+    __device__ __forceinline__ void step(PARAMS)
     {
         channel += tile::depth;
+        at += tile::depth;
         if (channel < SIDE::channels)
             return;
         channel = 0;
-        tap[SIDE::axes - 1]++;
+        at += SIDE::tap_stride(ARGS, SIDE::axes - 1) - SIDE::channels;
+        tap[SIDE::axes - 1] += 8;
 #pragma unroll
         for (int x = SIDE::axes - 1; x > 0; x--)
-            if (tap[x] == SIDE::taps(x)) {
+            if (tap[x] == 8 * SIDE::taps(x)) {
                 tap[x] = 0;
-                tap[x - 1]++;
+                tap[x - 1] += 8;
+                at += SIDE::tap_stride(ARGS, x - 1) - SIDE::taps(x) * SIDE::tap_stride(ARGS, x);
             }
     }
 

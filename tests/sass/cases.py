@@ -16,12 +16,14 @@ class Case:
         return self.name, self.target, "x".join(map(str, self.tile)) or "-"
 
 
-def matmul(kind, to, along_k, math=""):
-    """along_k: B has its depth innermost, as A has."""
-    b = '%1 = input "b" : {0}[512, 512]\n'
-    if along_k:
+def matmul(kind, to, a_along_k, b_along_k, math=""):
+    """Which operands have their depth innermost."""
+    a, b = ('%0 = input "a" : {0}[512, 512]\n', '%1 = input "b" : {0}[512, 512]\n')
+    if not a_along_k:
+        a = '%4 = input "a" : {0}[512, 512]\n%0 = transpose %4 {{perm=[1, 0]}}\n'
+    if b_along_k:
         b = '%3 = input "b" : {0}[512, 512]\n%1 = transpose %3 {{perm=[1, 0]}}\n'
-    return ('%0 = input "a" : {0}[512, 512]\n' + b +
+    return (a + b +
             '%2 = matmul %0, %1 {{to={1}}}{2}\noutput "y" = %2\n').format(kind, to, math)
 
 
@@ -67,18 +69,20 @@ def all_cases():
         rows.extend(Case(name, text, target, (*tile, parts) if tile else ())
                     for target in targets.split() for tile in tiles)
 
-    f16 = matmul("f16", "f16", True)
+    f16 = matmul("f16", "f16", True, True)
     add("matmul f16", f16, "sm_80", TILES)
     add("matmul f16", f16, "sm_86 sm_89 sm_90a sm_120", SOME)
     add("matmul f16", f16, "sm_75", [(64, 64), (32, 32)])
     add("matmul f16", f16, "sm_80", SOME, parts=2)
-    add("matmul f16, b along n", matmul("f16", "f16", False), "sm_80", [*LARGE, (32, 32)])
-    add("matmul bf16", matmul("bf16", "bf16", True), "sm_80 sm_90a", SOME)
-    add("matmul tf32", matmul("f32", "f32", True, " math(tf32)"), "sm_80", [(128, 64), (64, 64)])
-    add("matmul f32x3", matmul("f32", "f32", True, " math(f32x3)"), "sm_80", [(64, 64)])
-    add("matmul i8", matmul("i8", "i32", True), "sm_80", LARGE)
-    add("matmul i8", matmul("i8", "i32", True), "sm_75", [(64, 64)])
-    add("matmul f8", matmul("f8e4m3fn", "f32", True), "sm_89 sm_90a", SOME)
+    add("matmul f16, b along n", matmul("f16", "f16", True, False), "sm_80", [*LARGE, (32, 32)])
+    add("matmul f16, both along rows", matmul("f16", "f16", False, False), "sm_80", [(128, 256)])
+    add("matmul bf16", matmul("bf16", "bf16", True, True), "sm_80 sm_90a", SOME)
+    add("matmul tf32", matmul("f32", "f32", True, True, " math(tf32)"), "sm_80", [(128, 64), (64, 64)])
+    add("matmul f32x3", matmul("f32", "f32", True, True, " math(f32x3)"), "sm_80", [(64, 64)])
+    add("matmul i8", matmul("i8", "i32", True, True), "sm_80", LARGE)
+    add("matmul i8", matmul("i8", "i32", True, True), "sm_75", [(64, 64)])
+    add("matmul f8", matmul("f8e4m3fn", "f32", True, True), "sm_89", SOME)
+    add("matmul f8", matmul("f8e4m3fn", "f32", True, True), "sm_90a sm_100a sm_120", [(64, 64), (64, 32)])
     add("conv 3x3 f16", conv("f16", "f16", 3), "sm_80", [*LARGE, (128, 64), (32, 32)])
     add("conv 3x3 f16", conv("f16", "f16", 3), "sm_75 sm_90a", [(64, 64)])
     add("conv 1x1 f16", conv("f16", "f16", 1), "sm_80", SOME)

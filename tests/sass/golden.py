@@ -87,6 +87,14 @@ def complaints(row, golden, library):
     return found
 
 
+def beside(row, library):
+    """Our figures and a library's, and what ours may be."""
+    most = float(library["ratio"]) * MOST_ABOVE_LIBRARY
+    name = ", ".join(row[column] for column in COLUMNS[:3])
+    return (f"{name}: {row['ratio']} instructions each, the library's {library['ratio']}, at most {most:.2f}; "
+            f"run {row['run']}, at most {library['run']}")
+
+
 def nvrtc_version(build):
     text = subprocess.run([build / "bin" / "gpucc", "--version"], capture_output=True, text=True,
                           check=True).stdout
@@ -123,6 +131,8 @@ def main():
             except Failed as failure:
                 wrong = [str(failure)]
             bad += bool(wrong)
+            if not wrong and case.key in library:
+                print(beside(row, library[case.key]))
             for text in wrong:
                 print(f"{', '.join(case.key)}: {text}")
     if options.bless:
