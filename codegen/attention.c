@@ -130,9 +130,10 @@ static int power_of_two(int n)
 
 /*
  * Into how many blocks' parts the keys of a query go, where queries alone leave multiprocessors
- * idle: as many as save more time than joining the parts takes. Model estimates.
+ * idle: as many as save more time than joining the parts takes. Sizes that are not known are
+ * reckoned with when the plan runs. Model estimates.
  */
-static int choose_split(const struct attention *a)
+static const struct dim *choose_split(const struct attention *a, const struct dim *rows)
 {
     enum {
         INTAKE = 60 /* bytes per ns of a multiprocessor */,
@@ -140,28 +141,38 @@ static int choose_split(const struct attention *a)
         MOST_PARTS = 16,
         LEAST_KEYS = 128
     };
-    const struct graph *g = a->e->g;
-    int64_t keys = cost_guess(g, a->keys), size = (int64_t)dtype_size(a->k->type);
-    int64_t blocks = cost_guess(g, a->planes) * cost_guess(g, a->queries);
-    int64_t split = a->e->target->multiprocessors / blocks, most = keys / LEAST_KEYS;
-    split = split < most ? split : most;
-    split = split < MOST_PARTS ? split : MOST_PARTS;
-    int64_t alone = keys * (a->depth + a->width) * size / INTAKE;
-    return a->q->type != DT_F64 && split > 1 && alone - alone / split > JOIN ? (int)split : 1;
+    struct dim_table *t = a->e->g->dims;
+    const struct dim *zero = dim_const(t, 0), *one = dim_const(t, 1);
+    int64_t bytes = (int64_t)(a->depth + a->width) * (int64_t)dtype_size(a->k->type);
+    const struct dim *idle =
+        dim_floordiv(t, dim_const(t, a->e->target->multiprocessors), dim_max(t, rows, one));
+    const struct dim *most =
+        dim_min(t, dim_const(t, MOST_PARTS), dim_floordiv(t, a->keys, dim_const(t, LEAST_KEYS)));
+    const struct dim *parts = dim_max(t, dim_min(t, idle, most), one);
+    /* keys * bytes / INTAKE * (1 - 1 / parts) > JOIN */
+    const struct dim *more = dim_sub(t, parts, one);
+    const struct dim *saved = dim_mul(t, dim_mul(t, a->keys, dim_const(t, bytes)), more);
+    const struct dim *spent = dim_mul(t, dim_const(t, (int64_t)INTAKE * JOIN), parts);
+    const struct dim *gains = dim_min(t, dim_max(t, dim_sub(t, saved, spent), zero), one);
+    return a->q->type == DT_F64 ? one : dim_add(t, one, dim_mul(t, gains, more));
 }
 
-/* Where the parts are left, and how many of a query have come. */
-static void define_parts(const struct attention *a, const struct dim *rows, int split)
+/* Where the parts are left, and how many of a query have come. More than one part there are only
+ * where all parts of all queries are at most one for each multiprocessor. */
+static void define_parts(const struct attention *a, const struct dim *split)
 {
     struct emitter *e = a->e;
-    emit_define(e, "SPLIT", "%d", split);
-    if (split == 1)
+    int64_t least, most, blocks = e->target->multiprocessors;
+    dim_bounds(split, &least, &most);
+    emit_define(e, "SPLIT", "%s", emit_dim(e, split));
+    emit_define(e, "SPLITS", "%d", most > 1);
+    if (most <= 1)
         return;
-    const struct dim *n =
-        dim_mul(e->g->dims, rows, dim_const(e->g->dims, (int64_t)split * (a->width + 2)));
+    const struct dim *n = dim_const(e->g->dims, blocks * (a->width + 2));
     emit_define(e, "PARTS", "%s", emit_buffer(e, emit_workspace(a->c, e->group, DT_F32, n), true));
+    n = dim_const(e->g->dims, blocks);
     emit_define(e, "COUNTERS", "%s",
-                emit_buffer(e, emit_workspace_zeroed(a->c, e->group, DT_U32, rows), true));
+                emit_buffer(e, emit_workspace_zeroed(a->c, e->group, DT_U32, n), true));
 }
 
 static bool by_rows(struct attention *a)
@@ -190,10 +201,10 @@ static bool by_rows(struct attention *a)
         emit_unsupported(e, a->core, "heads of %d elements", a->width);
         return emit_finish(e);
     }
-    int split = choose_split(a);
     const struct dim *rows = dim_mul(e->g->dims, a->planes, a->queries);
-    define_parts(a, rows, split);
-    emit_launch(e, dim_mul(e->g->dims, rows, dim_const(e->g->dims, split)), threads, (int)bytes);
+    const struct dim *split = choose_split(a, rows);
+    define_parts(a, split);
+    emit_launch(e, dim_mul(e->g->dims, rows, split), threads, (int)bytes);
     emit_skeleton(e, "attention.cuh");
     emit_skeleton(e, "attention_row.cuh");
     return emit_finish(e);

@@ -1,17 +1,16 @@
 /*
- * Attention by tensor cores: prints what attention_mma.cuh wants to know. Keys and values are
- * copied to shared memory without passing by the registers where they lie in memory as they are
- * wanted, with rows at a constant distance; a view of a merged product does. Otherwise they are
- * loaded like any value.
+ * Attention by tensor cores: f16, bf16, and f32 that may be rounded to tf32 or split into two.
+ * Prints what attention_mma.cuh wants to know. Keys and values are copied to shared memory without
+ * passing by the registers where they lie in memory as they are wanted, with rows at a constant
+ * distance; a view of a merged product does. Otherwise they are loaded like any value.
  */
 #include "attention.h"
 #include "emit_state.h"
 
 #include <string.h>
 
-enum { CHUNK = 8 };      /* elements moved at once */
-enum { TILE_KEYS = 64 }; /* keys at a time */
-enum { MOST_DEPTH = 128 };
+enum { CHUNK = 16 }; /* bytes moved at once */
+enum { MOST_DEPTH = 128, LONG_DEPTH = 64 };
 
 /* Keys or values. */
 struct keys_side {
@@ -22,6 +21,12 @@ struct keys_side {
     struct value *buffer;
     const struct dim *stride; /* of rows, in elements */
 };
+
+/* Elements moved at once. */
+static int chunk_of(const struct value *v)
+{
+    return CHUNK / (int)dtype_size(v->type);
+}
 
 /* Sees whether rows can be copied: chunks of neighbours, aligned, and rows at a constant distance.
  */
@@ -41,8 +46,9 @@ static void look(struct emitter *e, void *context)
     if (!along || !dim_is(along, 1) || !stride)
         return;
     const struct index *rest = index_sub(e->ix, x.offset, d);
-    const struct dim *chunk = dim_const(e->g->dims, CHUNK);
-    if (!index_terms_divisible(e->ix, rest, CHUNK) ||
+    int elements = chunk_of(s->v);
+    const struct dim *chunk = dim_const(e->g->dims, elements);
+    if (!index_terms_divisible(e->ix, rest, elements) ||
         !dim_is(dim_mod(e->g->dims, rest->constant, chunk), 0))
         return;
     s->copied = true;
@@ -59,7 +65,7 @@ static void emit_side(struct keys_side *s)
     emit_probe(e, 2, lane, look, s);
     emit_define(e, arena_printf(arena, "%c_COPIED", upper), "%d", s->copied);
     if (!s->copied) {
-        attention_load(s->a, s->letter, CHUNK, emit_storage_type(s->v->type));
+        attention_load(s->a, s->letter, chunk_of(s->v), emit_storage_type(s->v->type));
         return;
     }
     const struct index *at[MAX_RANK];
@@ -73,23 +79,30 @@ static void emit_side(struct keys_side *s)
     emit_function_end(e);
 }
 
-static int padded(int extent)
+/* How a block goes about its queries. */
+struct query_tile {
+    int warps, keys, stages; /* keys at a time; so many tiles of them in shared memory */
+    int bytes;               /* of shared memory */
+};
+
+static int padded(int extent, int multiple)
 {
-    return (extent + 15) / 16 * 16;
+    return (extent + multiple - 1) / multiple * multiple;
 }
 
 /* Bytes of a line of so many elements in shared memory: an odd number of chunks, so that the same
  * chunk of 8 lines lies in all the banks. */
-static int pitch(int extent)
+static int pitch(int extent, int chunk)
 {
-    return (padded(extent) / CHUNK | 1) * 16;
+    return (extent / chunk | 1) * CHUNK;
 }
 
-static int shared_of(const struct attention *a, int warps, int stages)
+static int shared_of(const struct attention *a, const struct query_tile *t)
 {
-    int lines =
-        16 * warps * pitch(a->depth) + stages * TILE_KEYS * (pitch(a->depth) + pitch(a->width));
-    int results = 16 * warps * (padded(a->width) + 8) * 4;
+    int chunk = chunk_of(a->q), width = padded(a->width, 16);
+    int depth_pitch = pitch(padded(a->depth, 2 * chunk), chunk), width_pitch = pitch(width, chunk);
+    int lines = 16 * t->warps * depth_pitch + t->stages * t->keys * (depth_pitch + width_pitch);
+    int results = 16 * t->warps * (width + 8) * 4;
     return lines > results ? lines : results;
 }
 
@@ -105,48 +118,73 @@ static int choose_warps(const struct attention *a)
     return warps;
 }
 
+static bool choose_tile(const struct attention *a, struct query_tile *t)
+{
+    bool is_long = a->depth > LONG_DEPTH || a->width > LONG_DEPTH, f32 = a->q->type == DT_F32;
+    t->keys = is_long && f32 ? 32 : 64;
+    t->stages = is_long || (f32 && (a->depth > 32 || a->width > 32)) ? 2 : 3;
+    for (t->warps = choose_warps(a); t->warps > 0; t->warps /= 2) {
+        t->bytes = shared_of(a, t);
+        if (t->bytes <= a->e->target->shared_bytes)
+            return true;
+    }
+    return false;
+}
+
 static bool suits(const struct attention *a)
 {
     enum dtype type = a->q->type;
-    return a->e->target->sm >= 80 && (type == DT_F16 || type == DT_BF16) && a->v->type == type &&
-           a->depth % CHUNK == 0 && a->width % CHUNK == 0 && a->depth <= MOST_DEPTH &&
-           a->width <= MOST_DEPTH && a->y->type != DT_F64;
+    bool types =
+        type == DT_F16 || type == DT_BF16 || (type == DT_F32 && a->core->math != MATH_EXACT);
+    return a->e->target->sm >= 80 && types && a->v->type == type &&
+           a->depth % chunk_of(a->q) == 0 && a->width % chunk_of(a->q) == 0 &&
+           a->depth <= MOST_DEPTH && a->width <= MOST_DEPTH && a->y->type != DT_F64;
+}
+
+/* What mma.cuh wants to know. */
+static void define_instruction(const struct attention *a)
+{
+    struct emitter *e = a->e;
+    enum dtype type = a->q->type;
+    const char *name = type == DT_F16 ? "f16" : type == DT_BF16 ? "bf16" : "tf32";
+    int round = type != DT_F32 ? 0 : a->core->math == MATH_TF32 ? 1 : 2;
+    emit_define(e, "ELEMENT", "%d", (int)dtype_size(type));
+    emit_define(e, "MMA_SHAPE", "32");
+    emit_define(e, "SUM", "float");
+    emit_define(e, "ROUND", "%d", round);
+    emit_define(e, "TYPE", "%s", emit_storage_type(type));
+    emit_define(e, "MMA", "\"mma.sync.aligned.m16n8k%d.row.col.f32.%s.%s.f32\"", 2 * chunk_of(a->q),
+                name, name);
+    if (type != DT_F32)
+        emit_define(e, "PACK", "\"cvt.rn.%sx2.f32\"", name);
 }
 
 bool attention_mma(struct attention *a)
 {
     struct emitter *e = a->e;
     struct dim_table *dims = e->g->dims;
-    if (!suits(a))
+    struct query_tile t;
+    if (!suits(a) || !choose_tile(a, &t))
         return false;
-    int warps = choose_warps(a), stages = a->depth > 64 || a->width > 64 ? 2 : 3;
-    int bytes = shared_of(a, warps, stages);
-    if (bytes > e->target->shared_bytes)
-        return false;
-    const char *name = a->q->type == DT_F16 ? "f16" : "bf16";
+    int chunk = chunk_of(a->q);
     struct keys_side k = {.a = a, .v = a->k, .letter = 'k'}, v = {.a = a, .v = a->v, .letter = 'v'};
     attention_define(a, "float");
-    emit_define(e, "ELEMENT", "2");
-    emit_define(e, "MMA_SHAPE", "32");
-    emit_define(e, "SUM", "float");
-    emit_define(e, "ROUND", "0");
-    emit_define(e, "TYPE", "%s", emit_storage_type(a->q->type));
-    emit_define(e, "MMA", "\"mma.sync.aligned.m16n8k16.row.col.f32.%s.%s.f32\"", name, name);
-    emit_define(e, "PACK", "\"cvt.rn.%sx2.f32\"", name);
-    emit_define(e, "WARPS", "%d", warps);
-    emit_define(e, "STAGES", "%d", stages);
-    emit_define(e, "TILE_KEYS", "%d", TILE_KEYS);
-    emit_define(e, "GUARD_KEYS", "%d", !dim_divisible(a->keys, TILE_KEYS));
+    define_instruction(a);
+    emit_define(e, "WARPS", "%d", t.warps);
+    emit_define(e, "STAGES", "%d", t.stages);
+    emit_define(e, "TILE_KEYS", "%d", t.keys);
+    emit_define(e, "GUARD_KEYS", "%d", !dim_divisible(a->keys, t.keys));
     /* The scale goes into the exponent where nothing comes between. */
     emit_define(e, "PLAIN", "%d", !a->bias && a->attr->softcap == 0 && a->attr->scale > 0);
-    attention_load(a, 'q', CHUNK, emit_storage_type(a->q->type));
+    attention_load(a, 'q', chunk, emit_storage_type(a->q->type));
     emit_side(&k);
     emit_side(&v);
-    attention_store(a, CHUNK);
-    const struct dim *tiles = dim_ceildiv(dims, a->queries, dim_const(dims, 16 * warps));
-    emit_launch(e, dim_mul(dims, a->planes, tiles), warps * 32, bytes);
+    attention_store(a, chunk);
+    const struct dim *tiles = dim_ceildiv(dims, a->queries, dim_const(dims, 16 * t.warps));
+    emit_launch(e, dim_mul(dims, a->planes, tiles), t.warps * 32, t.bytes);
     emit_skeleton(e, "mma.cuh");
     emit_skeleton(e, "attention.cuh");
+    emit_skeleton(e, "attention_move.cuh");
     emit_skeleton(e, "attention_mma.cuh");
     return true;
 }

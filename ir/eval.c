@@ -100,11 +100,13 @@ static const struct array *array_of(const struct eval *e, const struct slot *slo
     return e->trial && slot->trial.buffer ? &slot->trial : &slot->a;
 }
 
-/* Products in tf32 are of rounded operands; three of split ones are as good as f32's. */
+/* Products in tf32 are of rounded operands; three of split ones are as good as f32's. The bias of
+ * attention is not multiplied. */
 static void round_operands(struct eval_call *c)
 {
     const struct eval_hook *hook = c->eval->hook;
-    for (int i = 0; c->node->math == MATH_TF32 && i < c->node->n_in; i++)
+    enum { FACTORS = 3 };
+    for (int i = 0; c->node->math == MATH_TF32 && i < c->node->n_in && i < FACTORS; i++)
         if (c->in[i].type == DT_F32)
             array_round(c, &c->in[i], ROUND_TF32);
     for (int i = 0; hook && i < c->node->n_in; i++)

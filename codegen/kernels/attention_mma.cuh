@@ -1,176 +1,43 @@
 /*
  * Tiles of queries by tensor cores: a warp owns 16 queries, whose scores, powers and sums stay in
  * registers. Tiles of keys and values come to shared memory ahead of time, STAGES of them. The result of
- * the first product lies in registers as the second one wants its left operand.
+ * the first product lies in registers as the second one wants its left operand; of 32-bit elements it
+ * does when each 8 keys are taken in another order, which sums do not see.
  *
  * What keeps the loop short: one base register for all addresses in shared memory, one barrier per tile
  * of keys, the scale inside the exponent (PLAIN), and sums that are only rescaled when a greatest score
  * has risen by more than 8 powers of two: until then powers are at most 256, which halves hold.
  *
  * The generator prints before this file
- *   TYPE PACK WARPS STAGES TILE_KEYS PLAIN
- *   GUARD_KEYS            there may be no whole tiles of keys
- *   K_COPIED V_COPIED     rows are copied: K_ORIGIN, K_STRIDE and row_k(plane, row); else load_k(…)
+ *   PACK                  of two floats to halves
+ *   PLAIN                 products become scores by the scale alone
  */
-constexpr int threads = 32 * WARPS, tile_queries = 16 * WARPS;
-
-/* Rows of EXTENT elements in shared memory: padded to whole steps of 16, and to an odd number of chunks,
- * so that the same chunk of 8 lines lies in all the banks. */
-template <int EXTENT> struct lines {
-    static constexpr int chunks = EXTENT / 8, padded = (EXTENT + 15) / 16 * 16;
-    static constexpr int pitch = (padded / 8 | 1) * 16; /* bytes */
-
-    static __device__ __forceinline__ void clear_padding(char *to, int count)
-    {
-        if (padded > EXTENT)
-            for (int i = threadIdx.x; i < count; i += threads)
-                *reinterpret_cast<uint4 *>(to + i * pitch + chunks * 16) = uint4{};
-    }
-};
-typedef lines<DEPTH> k_lines;
-typedef lines<WIDTH> v_lines;
-
-constexpr int q_bytes = tile_queries * k_lines::pitch, k_bytes = TILE_KEYS * k_lines::pitch;
-constexpr int stage_bytes = k_bytes + TILE_KEYS * v_lines::pitch;
 constexpr int scores = TILE_KEYS / 8, results = v_lines::padded / 8; /* tiles of 8 columns */
 constexpr int result_pitch = v_lines::padded + 8;                    /* floats */
-
-/* --- Keys and values ------------------------------------------------------------------------- */
-
-#if K_COPIED
-struct side_k {
-    static __device__ __forceinline__ const TYPE *origin(PARAMS, idx_t plane)
-    {
-        return K_ORIGIN + row_k(ARGS, plane, 0);
-    }
-    static __device__ __forceinline__ idx_t stride(PARAMS) { return K_STRIDE; }
-};
-#else
-struct side_k {
-    static __device__ __forceinline__ void load(PARAMS, idx_t plane, idx_t row, int chunk, TYPE *to)
-    {
-        load_k(ARGS, plane, row, chunk, to);
-    }
-};
-#endif
-#if V_COPIED
-struct side_v {
-    static __device__ __forceinline__ const TYPE *origin(PARAMS, idx_t plane)
-    {
-        return V_ORIGIN + row_v(ARGS, plane, 0);
-    }
-    static __device__ __forceinline__ idx_t stride(PARAMS) { return V_STRIDE; }
-};
-#else
-struct side_v {
-    static __device__ __forceinline__ void load(PARAMS, idx_t plane, idx_t row, int chunk, TYPE *to)
-    {
-        load_v(ARGS, plane, row, chunk, to);
-    }
-};
-#endif
-
-static __device__ __forceinline__ void copy_chunk(u32 to, const TYPE *from)
-{
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from));
-}
-
-/* Every thread copies one chunk of a line, and the same chunk of every so many lines after it. */
-template <class SIDE, class LINES> struct copied {
-    static constexpr int per_pass = threads / LINES::chunks;
-    static constexpr int passes = (TILE_KEYS + per_pass - 1) / per_pass;
-
-    const TYPE *next;
-    idx_t left;                             /* keys from this thread's first row on */
-    u32 to;
-    int row;
-
-    __device__ __forceinline__ copied(PARAMS, idx_t plane, char *, u32 base)
-    {
-        const int chunk = threadIdx.x % LINES::chunks;
-        row = threadIdx.x / LINES::chunks;
-        next = SIDE::origin(ARGS, plane) + row * SIDE::stride(ARGS) + chunk * 8;
-        left = KEYS - row;
-        to = base + row * LINES::pitch + chunk * 16;
-    }
-
-    __device__ __forceinline__ void fetch(PARAMS, u32 stage)
-    {
-        const idx_t stride = SIDE::stride(ARGS);
-        if (threads % LINES::chunks != 0 && row >= per_pass)
-            return;
-        if (!GUARD_KEYS || left >= TILE_KEYS - row) {
-#pragma unroll
-            for (int i = 0; i < passes; i++)
-                if (TILE_KEYS % per_pass == 0 || row + i * per_pass < TILE_KEYS)
-                    copy_chunk(to + stage + i * per_pass * LINES::pitch, next + i * per_pass * stride);
-        } else {
-#pragma unroll
-            for (int i = 0; i < passes; i++)
-                if (TILE_KEYS % per_pass == 0 || row + i * per_pass < TILE_KEYS)
-                    copy_async<16>(to + stage + i * per_pass * LINES::pitch,
-                                   next + i * per_pass * stride, i * per_pass < left);
-        }
-        next += TILE_KEYS * stride;
-        left -= TILE_KEYS;
-    }
-};
-
-/* What is computed, or lies badly in memory, passes through registers. */
-template <class SIDE, class LINES> struct carried {
-    idx_t plane, first;
-    char *to;
-
-    __device__ __forceinline__ carried(PARAMS, idx_t plane, char *base, u32)
-        : plane(plane), first(0), to(base)
-    {
-    }
-
-    __device__ __forceinline__ void fetch(PARAMS, u32 stage)
-    {
-#pragma unroll 2
-        for (int i = threadIdx.x; i < TILE_KEYS * LINES::chunks; i += threads) {
-            const int row = i / LINES::chunks, chunk = i % LINES::chunks;
-            vec<TYPE, 8> x{};
-            if (first + row < KEYS)
-                SIDE::load(ARGS, plane, first + row, chunk, x.at);
-            store<TYPE, 8>(reinterpret_cast<TYPE *>(to + stage + row * LINES::pitch + chunk * 16), x);
-        }
-        first += TILE_KEYS;
-    }
-};
-
-#if K_COPIED
-typedef copied<side_k, k_lines> k_mover;
-#else
-typedef carried<side_k, k_lines> k_mover;
-#endif
-#if V_COPIED
-typedef copied<side_v, v_lines> v_mover;
-#else
-typedef carried<side_v, v_lines> v_mover;
-#endif
-
-static __device__ __forceinline__ void fetch_queries(PARAMS, idx_t plane, idx_t first, char *to)
-{
-#pragma unroll 2
-    for (int i = threadIdx.x; i < tile_queries * k_lines::chunks; i += threads) {
-        const int row = i / k_lines::chunks, chunk = i % k_lines::chunks;
-        vec<TYPE, 8> x{};
-        if (first + row < QUERIES)
-            load_q(ARGS, plane, first + row, chunk, x.at);
-        store<TYPE, 8>(reinterpret_cast<TYPE *>(to + row * k_lines::pitch + chunk * 16), x);
-    }
-    k_lines::clear_padding(to, tile_queries);
-}
+constexpr int depth_steps = k_lines::padded / step_size;
+/* Tiles of results whose columns alternate, so that a thread reads as many neighbouring values. */
+constexpr int woven = ELEMENT == 2 ? 1 : results % 4 == 0 ? 4 : 2;
 
 /* --- A warp ---------------------------------------------------------------------------------- */
 
+#if ELEMENT == 2
 static __device__ __forceinline__ u32 pack(float low, float high)
 {
     u32 both;
     asm(PACK " %0, %2, %1;" : "=r"(both) : "f"(low), "f"(high));
     return both;
+}
+#endif
+
+/* sum += a * b, where `low` is what rounding took from a and b. */
+static __device__ __forceinline__ void add_product(float *sum, const u32 *a, const u32 *low_a,
+                                                   const u32 *b, const u32 *low_b)
+{
+    if (ROUND == 2) {
+        mma(sum, low_a, b);
+        mma(sum, a, low_b);
+    }
+    mma(sum, a, b);
 }
 
 struct warp {
@@ -178,7 +45,7 @@ struct warp {
 
     idx_t plane, row[2], end[2];            /* queries of this thread, and the keys that they see */
     idx_t least, most;                      /* keys that all queries of the warp see; that any does */
-    u32 q[k_lines::padded / 16][4], k_from, v_from;
+    u32 q[ELEMENT == 2 ? depth_steps : 1][4], q_from, k_from, v_from; /* q: halves stay in registers */
     float y[results][4], greatest[2], sum[2];
 
     __device__ __forceinline__ warp(PARAMS, idx_t plane, idx_t first, u32 stages) : plane(plane)
@@ -196,7 +63,8 @@ struct warp {
             sum[h] = 0;
         }
         k_from = stages + ((lane & 7) + (lane >> 4 << 3)) * k_lines::pitch + (lane >> 3 & 1) * 16;
-        v_from = stages + k_bytes + (lane & 15) * v_lines::pitch + (lane >> 4) * 16;
+        v_from = k_bytes + (ELEMENT == 2 ? stages + (lane & 15) * v_lines::pitch + (lane >> 4) * 16
+                                         : lane % 4 * 2 * v_lines::pitch + lane / 4 * woven * 4);
 #pragma unroll
         for (int j = 0; j < results; j++)
 #pragma unroll
@@ -207,26 +75,34 @@ struct warp {
     __device__ __forceinline__ void load_queries(u32 at)
     {
         const int lane = threadIdx.x % 32;
-        at += (threadIdx.x / 32 * 16 + (lane & 15)) * k_lines::pitch + (lane >> 4) * 16;
+        q_from = at + (threadIdx.x / 32 * 16 + (lane & 15)) * k_lines::pitch + (lane >> 4) * 16;
 #pragma unroll
-        for (int k = 0; k < k_lines::padded / 16; k++)
-            load_matrices(q[k], at + k * 32);
+        for (int k = 0; ELEMENT == 2 && k < depth_steps; k++)
+            load_matrices(q[k], q_from + k * 32);
     }
 
-    __device__ __forceinline__ void multiply(u32 stage, float (*s)[4]) const
+    __device__ __forceinline__ void multiply(u32 stage, float (*s)[4])
     {
 #pragma unroll
         for (int j = 0; j < scores; j++)
             s[j][0] = s[j][1] = s[j][2] = s[j][3] = 0;
 #pragma unroll
-        for (int k = 0; k < k_lines::padded / 16; k++)
+        for (int k = 0; k < depth_steps; k++) {
+            u32 *const a = q[ELEMENT == 2 ? k : 0], low_a[4];
+            if (ELEMENT == 4)
+                load_matrices(a, q_from + k * 32);
+            if (ROUND && !rounds_early)
+                round_tf32<4>(a, low_a);
 #pragma unroll
             for (int j = 0; j < scores; j += 2) {
-                u32 b[4];
+                u32 b[4], low_b[4];
                 load_matrices(b, k_from + stage + j * 8 * k_lines::pitch + k * 32);
-                mma(s[j], q[k], b);
-                mma(s[j + 1], q[k], b + 2);
+                if (ROUND && !rounds_early)
+                    round_tf32<4>(b, low_b);
+                add_product(s[j], a, low_a, b, low_b);
+                add_product(s[j + 1], a, low_a, b + 2, low_b + 2);
             }
+        }
     }
 
     /* From products to scores; what is hidden is LOWEST. */
@@ -292,7 +168,8 @@ struct warp {
             }
     }
 
-    __device__ __forceinline__ void add_values(u32 stage, float (*s)[4])
+#if ELEMENT == 2
+    __device__ __forceinline__ void add_values(const char *, u32 stage, float (*s)[4])
     {
 #pragma unroll
         for (int k = 0; k < TILE_KEYS / 16; k++) {
@@ -308,8 +185,35 @@ struct warp {
             }
         }
     }
+#else
+    /* Powers of 8 keys: a thread has those of two neighbouring keys, and takes these for the two that
+     * the instruction means. */
+    __device__ __forceinline__ void add_values(const char *stages, u32 stage, float (*s)[4])
+    {
+#pragma unroll
+        for (int k = 0; k < TILE_KEYS / 8; k++) {
+            u32 low_p[4], p[4] = {__float_as_uint(s[k][0]), __float_as_uint(s[k][2]),
+                                  __float_as_uint(s[k][1]), __float_as_uint(s[k][3])};
+            round_tf32<4>(p, low_p);
+#pragma unroll
+            for (int j = 0; j < results; j += woven) {
+                const char *const at = stages + v_from + stage + k * 8 * v_lines::pitch + j * 32;
+                const vec<u32, woven> even = load<woven>(reinterpret_cast<const u32 *>(at));
+                const vec<u32, woven> odd =
+                    load<woven>(reinterpret_cast<const u32 *>(at + v_lines::pitch));
+#pragma unroll
+                for (int w = 0; w < woven; w++) {
+                    u32 b[2] = {even.at[w], odd.at[w]}, low_b[2];
+                    if (!rounds_early)
+                        round_tf32<2>(b, low_b);
+                    add_product(y[j + w], p, low_p, b, low_b);
+                }
+            }
+        }
+    }
+#endif
 
-    __device__ __forceinline__ void take(PARAMS, u32 stage, idx_t first)
+    __device__ __forceinline__ void take(PARAMS, const char *stages, u32 stage, idx_t first)
     {
         float s[scores][4];
         if (CAUSAL && first >= most)
@@ -317,7 +221,7 @@ struct warp {
         multiply(stage, s);
         judge(ARGS, first, s);
         exponentiate(s);
-        add_values(stage, s);
+        add_values(stages, stage, s);
     }
 
     /* Results change lanes in shared memory, so that each stores whole chunks. */
@@ -332,21 +236,27 @@ struct warp {
             sum[h] += __shfl_xor_sync(~0u, sum[h], 2);
             const float share = share_of(ARGS, sum[h]);
 #pragma unroll
-            for (int j = 0; j < results; j++)
-                store<float, 2>(&to[(lane / 4 + 8 * h) * result_pitch + j * 8 + lane % 4 * 2],
-                                {y[j][2 * h] * share, y[j][2 * h + 1] * share});
+            for (int j = 0; j < results; j += woven) {
+                vec<float, 2 * woven> x; /* neighbours: two columns of each tile that is woven */
+#pragma unroll
+                for (int i = 0; i < 2 * woven; i++)
+                    x.at[i] = y[j + i % woven][2 * h + i / woven] * share;
+                store<float, 2 * woven>(
+                    &to[(lane / 4 + 8 * h) * result_pitch + j * 8 + lane % 4 * 2 * woven], x);
+            }
         }
         __syncwarp();
 #pragma unroll 2
         for (int i = lane; i < 16 * v_lines::chunks; i += 32) {
             const int own = i / v_lines::chunks, chunk = i % v_lines::chunks;
-            float x[8];
+            float x[chunk_size];
 #pragma unroll
-            for (int half = 0; half < 2; half++) {
-                const vec<float, 4> piece = load<4>(&to[own * result_pitch + chunk * 8 + half * 4]);
+            for (int part = 0; part < chunk_size; part += 4) {
+                const vec<float, 4> piece =
+                    load<4>(&to[own * result_pitch + chunk * chunk_size + part]);
 #pragma unroll
                 for (int j = 0; j < 4; j++)
-                    x[half * 4 + j] = piece.at[j];
+                    x[part + j] = piece.at[j];
             }
             if (first + own < QUERIES)
                 ::store(ARGS, plane, first + own, chunk, x);
@@ -354,7 +264,8 @@ struct warp {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(threads) KERNEL(PARAMS)
+/* One block at least: the compiler then spills nothing to make room for more. */
+extern "C" __global__ void __launch_bounds__(threads, 1) KERNEL(PARAMS)
 {
     extern __shared__ __align__(128) char memory[];
     const u32 base = (u32)__cvta_generic_to_shared(memory);
@@ -389,13 +300,17 @@ extern "C" __global__ void __launch_bounds__(threads) KERNEL(PARAMS)
 #pragma unroll 1
     for (idx_t i = 0; i < n; i++) {
         copy_wait<STAGES - 2>();
+        if (rounds_early) {
+            k.round(reading);
+            v.round(reading);
+        }
         __syncthreads(); /* tile i has come, tile i - 1 has been read by all */
         if (i + STAGES - 1 < n) {
             k.fetch(ARGS, writing);
             v.fetch(ARGS, writing);
         }
         copy_commit();
-        my.take(ARGS, reading, i * TILE_KEYS);
+        my.take(ARGS, memory + q_bytes, reading, i * TILE_KEYS);
         reading = reading == (STAGES - 1) * stage_bytes ? 0 : reading + stage_bytes;
         writing = writing == (STAGES - 1) * stage_bytes ? 0 : writing + stage_bytes;
     }

@@ -3,7 +3,7 @@
  * the sums of their keys' values; what the groups of threads have is joined at the end. Every group
  * has a greatest score of its own until then.
  *
- * SPLIT blocks share the keys of a query. Each leaves its sums, its greatest score and its sum of powers in
+ * SPLIT blocks share the keys of a query; SPLITS: these may be more than one. Then each leaves its sums, its greatest score and its sum of powers in
  * PARTS; the last one to arrive, by COUNTERS, joins them in the order of the parts. Counters are 0 between
  * launches.
  */
@@ -109,7 +109,7 @@ struct query {
     }
 };
 
-#if SPLIT > 1
+#if SPLITS
 /* What another multiprocessor wrote: not from this one's cache. */
 static __device__ __forceinline__ float load_part(const float *from)
 {
@@ -119,7 +119,7 @@ static __device__ __forceinline__ float load_part(const float *from)
 }
 
 /* True for the block that comes last, which then sees what all left. */
-static __device__ __forceinline__ bool is_last(PARAMS, idx_t number)
+static __device__ __forceinline__ bool is_last(PARAMS, idx_t number, idx_t split)
 {
     __shared__ unsigned ticket;
     __threadfence();
@@ -127,12 +127,60 @@ static __device__ __forceinline__ bool is_last(PARAMS, idx_t number)
     if (threadIdx.x == 0)
         ticket = atomicAdd(COUNTERS + number, 1);
     __syncthreads();
-    if (ticket != SPLIT - 1)
+    if (ticket != split - 1)
         return false;
     __threadfence();
     if (threadIdx.x == 0)
         COUNTERS[number] = 0;
     return true;
+}
+
+/* What a block leaves: WIDTH sums, relative to the greatest score; that; and the sum of powers. */
+constexpr int part_length = WIDTH + 2;
+
+static __device__ __forceinline__ void leave_part(float *to, const float (*sums)[WIDTH],
+                                                  float greatest, float sum)
+{
+    for (int i = threadIdx.x; i < WIDTH; i += THREADS) {
+        float y = 0;
+#pragma unroll
+        for (int w = 0; w < warps; w++)
+            y += sums[w][i];
+        to[i] = y;
+    }
+    if (threadIdx.x == 0) {
+        to[WIDTH] = greatest;
+        to[WIDTH + 1] = sum;
+    }
+}
+
+static __device__ __forceinline__ void join_parts(PARAMS, const float *parts, idx_t split,
+                                                  idx_t plane, idx_t row)
+{
+    float most = LOWEST, sum = 0;
+#pragma unroll 8
+    for (idx_t i = 0; i < split; i++)
+        most = greater_of(most, load_part(parts + i * part_length + WIDTH));
+    const float base = base_of(most);
+#pragma unroll 8
+    for (idx_t i = 0; i < split; i++)
+        sum += power_of(load_part(parts + i * part_length + WIDTH) - base) *
+               load_part(parts + i * part_length + WIDTH + 1);
+    const float share = share_of(ARGS, sum);
+    for (int vector = threadIdx.x; vector < v_vectors; vector += THREADS) {
+        float y[V_VECTOR] = {};
+#pragma unroll 4
+        for (idx_t i = 0; i < split; i++) {
+            const float factor = power_of(load_part(parts + i * part_length + WIDTH) - base);
+#pragma unroll
+            for (int j = 0; j < V_VECTOR; j++)
+                y[j] += factor * load_part(parts + i * part_length + vector * V_VECTOR + j);
+        }
+#pragma unroll
+        for (int j = 0; j < V_VECTOR; j++)
+            y[j] *= share;
+        store(ARGS, plane, row, vector, y);
+    }
 }
 #endif
 
@@ -143,12 +191,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
     STAT(&sums)[warps][WIDTH] = *reinterpret_cast<STAT(*)[warps][WIDTH]>(memory);
     const int warp = threadIdx.x / 32;
 
-    const idx_t number = blockIdx.x / SPLIT;
+    const idx_t split = SPLITS ? SPLIT : 1, number = blockIdx.x / split;
     query my(ARGS, number);
     const idx_t keys = keys_before(ARGS, my.row), step = groups * BATCH;
-    const idx_t share_keys = (keys + SPLIT * step - 1) / (SPLIT * step) * step;
-    const idx_t from = SPLIT == 1 ? 0 : blockIdx.x % SPLIT * share_keys;
-    const idx_t end = SPLIT == 1 || from + share_keys > keys ? keys : from + share_keys;
+    const idx_t share_keys = (keys + split * step - 1) / (split * step) * step;
+    const idx_t from = blockIdx.x % split * share_keys;
+    const idx_t end = from + share_keys > keys ? keys : from + share_keys;
     for (idx_t first = from; first < end; first += step)
         my.take(ARGS, first, end);
 
@@ -181,35 +229,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
 #pragma unroll
     for (int i = 0; i < warps; i++)
         sum += of_warp[1][i];
-#if SPLIT > 1
-    constexpr int length = WIDTH + 2;
-    float *const parts = PARTS + (long long)number * (SPLIT * length);
-    float *const own = parts + blockIdx.x % SPLIT * length;
-    for (int i = threadIdx.x; i < WIDTH; i += THREADS) {
-        STAT y = 0;
-#pragma unroll
-        for (int w = 0; w < warps; w++)
-            y += sums[w][i];
-        own[i] = y;
-    }
-    if (threadIdx.x == 0) {
-        own[WIDTH] = most;
-        own[WIDTH + 1] = sum;
-    }
-    if (!is_last(ARGS, number))
+#if SPLITS
+    if (split > 1) {
+        float *const parts = PARTS + (long long)number * split * part_length;
+        leave_part(parts + blockIdx.x % split * part_length, sums, most, sum);
+        if (is_last(ARGS, number, split))
+            join_parts(ARGS, parts, split, my.plane, my.row);
         return;
-    STAT factor[SPLIT];
-    most = LOWEST;
-#pragma unroll
-    for (int i = 0; i < SPLIT; i++) {
-        factor[i] = load_part(parts + i * length + WIDTH);
-        most = greater_of(most, factor[i]);
-    }
-    sum = 0;
-#pragma unroll
-    for (int i = 0; i < SPLIT; i++) {
-        factor[i] = power_of(factor[i] - base_of(most));
-        sum += factor[i] * load_part(parts + i * length + WIDTH + 1);
     }
 #endif
     const STAT share = share_of(ARGS, sum);
@@ -218,15 +244,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
 #pragma unroll
         for (int j = 0; j < V_VECTOR; j++) {
             y[j] = 0;
-#if SPLIT > 1
-#pragma unroll
-            for (int i = 0; i < SPLIT; i++)
-                y[j] += factor[i] * load_part(parts + i * length + vector * V_VECTOR + j);
-#else
 #pragma unroll
             for (int i = 0; i < warps; i++)
                 y[j] += sums[i][vector * V_VECTOR + j];
-#endif
             y[j] *= share;
         }
         store(ARGS, my.plane, my.row, vector, y);

@@ -69,7 +69,7 @@ static bool check_output(struct gpucc_context *context, const struct graph_case 
     bool good =
         found.data && (gpucc_context_read_output(context, i, found.data, found.size) == GPUCC_OK ||
                        runtime_failed("reading an output"));
-    good = good && case_compare(&c->expected[i], &found, c->g->output_names[i]);
+    good = good && case_compare(c->g, &c->expected[i], &found, c->g->output_names[i]);
     free(found.data);
     return good;
 }

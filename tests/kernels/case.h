@@ -24,8 +24,9 @@ void case_free(struct graph_case *c);
 /* Type, shape and size of v for the symbols' values; no data. */
 bool case_shape(const struct graph_case *c, const struct value *v, struct tensor *t);
 
-/* Says on stderr what differs by more than the type's tolerance. */
-bool case_compare(const struct tensor *expected, const struct tensor *found, const char *name);
+/* Says on stderr what differs by more than the tolerance of the type, and of the graph's math. */
+bool case_compare(const struct graph *g, const struct tensor *expected, const struct tensor *found,
+                  const char *name);
 
 bool case_read_file(const char *path, struct text *text); /* false also when it is empty */
 void case_print_diag(const struct diag *diag);

@@ -252,7 +252,7 @@ static bool check_outputs(struct run *r)
         found.data = malloc(found.size + 1);
         if (found.size && r->driver->to_host(found.data, b->pointer, found.size, NULL) != 0)
             ok = false;
-        ok = ok && case_compare(&r->c.expected[i], &found, r->c.g->output_names[i]);
+        ok = ok && case_compare(r->c.g, &r->c.expected[i], &found, r->c.g->output_names[i]);
         free(found.data);
     }
     return ok;

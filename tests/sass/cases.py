@@ -10,6 +10,7 @@ class Case:
     text: str    # of the graph
     target: str
     tile: tuple  # rows, columns, parts of the depth; () where the kernel has but one
+    fused: bool = False  # fused multiply-adds are counted, not instructions of the tensor cores
 
     @property
     def key(self):
@@ -40,12 +41,12 @@ def conv(kind, to, size):
             f'%5 = pool_max %4 {image}\noutput "y" = %5\n')
 
 
-def attention(kind, size, causal, bias=False):
-    extra = '%3 = input "bias" : f32[1, 8, 512, 512]\n' if bias else ""
-    return ("".join(f'%{i} = input "{name}" : {kind}[1, 8, 512, {size}]\n'
-                    for i, name in enumerate("qkv")) + extra +
+def attention(kind, size, causal=False, bias=False, math="", queries=512):
+    extra = f'%3 = input "bias" : f32[1, 8, {queries}, 512]\n' if bias else ""
+    return ("".join(f'%{i} = input "{name}" : {kind}[1, 8, {rows}, {size}]\n'
+                    for i, (name, rows) in enumerate(zip("qkv", (queries, 512, 512)))) + extra +
             f"%4 = attention %0, %1, %2{', %3' if bias else ''} {{to={kind}, scale=0.125, softcap=0, "
-            f"causal={'true' if causal else 'false'}, offset=0, zero=false}}\n"
+            f"causal={'true' if causal else 'false'}, offset=0, zero=false}}{math}\n"
             'output "y" = %4\n')
 
 
@@ -65,8 +66,8 @@ SOME = [(128, 128), (64, 64)]
 def all_cases():
     rows = []
 
-    def add(name, text, targets, tiles, parts=1):
-        rows.extend(Case(name, text, target, (*tile, parts) if tile else ())
+    def add(name, text, targets, tiles, parts=1, fused=False):
+        rows.extend(Case(name, text, target, (*tile, parts) if tile else (), fused)
                     for target in targets.split() for tile in tiles)
 
     f16 = matmul("f16", "f16", True, True)
@@ -89,8 +90,22 @@ def all_cases():
     add("conv 3x3 i8", conv("i8", "i32", 3), "sm_80", SOME)
     add("conv 7x7 of 3 channels f16", FIRST_LAYER, "sm_80", [()])
     for size in 32, 64, 128:
-        add(f"attention {size} f16", attention("f16", size, False), "sm_80 sm_90a", [()])
+        add(f"attention {size} f16", attention("f16", size), "sm_80 sm_90a", [()])
     add("attention 64 f16, causal", attention("f16", 64, True), "sm_80", [()])
     add("attention 64 f16, bias", attention("f16", 64, False, True), "sm_80", [()])
-    add("attention 64 bf16", attention("bf16", 64, False), "sm_80", [()])
+    add("attention 64 bf16", attention("bf16", 64), "sm_80", [()])
+    for size in 32, 64, 128:
+        add(f"attention {size} tf32", attention("f32", size, math=" math(tf32)"), "sm_80", [()])
+    add("attention 64 tf32, causal", attention("f32", 64, True, math=" math(tf32)"), "sm_80", [()])
+    add("attention 64 tf32, bias", attention("f32", 64, False, True, " math(tf32)"), "sm_80", [()])
+    add("attention 64 tf32, many queries", attention("f32", 64, math=" math(tf32)", queries=2048),
+        "sm_80", [()])
+    add("attention 64 f32x3", attention("f32", 64, math=" math(f32x3)"), "sm_80", [()])
+    for size in 32, 64, 128:
+        add(f"attention {size} f32", attention("f32", size), "sm_80", [()], fused=True)
+    add("attention 64 f32, causal", attention("f32", 64, True), "sm_80", [()], fused=True)
+    add("attention 64 f32, bias", attention("f32", 64, False, True), "sm_80", [()], fused=True)
+    for kind in "f16", "f32":
+        add(f"attention 64 {kind}, one query", attention(kind, 64, queries=1), "sm_80", [()],
+            fused=True)
     return rows

@@ -44,11 +44,12 @@ def measure(build, nvdisasm, case):
         found = []
         for line in done.stdout.splitlines():
             kernel, registers = line.split()
-            figures = sass.figures(sass.disassemble(nvdisasm, f"{folder}/{kernel}.cubin"))
+            figures = sass.figures(sass.disassemble(nvdisasm, f"{folder}/{kernel}.cubin"),
+                                   sass.FUSED if case.fused else sass.TENSOR)
             if figures:
                 found.append((figures, registers))
     if len(found) != 1:
-        raise Failed(f"{len(found)} kernels use the tensor cores")
+        raise Failed(f"{len(found)} kernels use the tensor cores, or what stands for them")
     figures, registers = found[0]
     return dict(zip(COLUMNS, [*case.key, registers, str(figures.spills), str(figures.tensor),
                               str(figures.instructions), f"{figures.ratio:.2f}", str(figures.run)]))

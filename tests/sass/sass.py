@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 TENSOR = re.compile(r"(?:[HIQDBO]G?MMA|UTC[A-Z]*MMA)\b")
+FUSED = re.compile(r"FFMA\b")  # what kernels work with that do without tensor cores
 SPILL = re.compile(r"(?:LDL|STL)\b")
 LABEL = re.compile(r"(\.L_x_\w+):")
 INSTRUCTION = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)\s*([^;]*);")
@@ -36,10 +37,7 @@ def disassemble(nvdisasm, cubin):
 class Instruction:
     opcode: str
     target: str | None  # label that a branch goes to
-
-    @property
-    def tensor(self):
-        return TENSOR.match(self.opcode) is not None
+    tensor: bool        # what the kernel is there for
 
 
 @dataclasses.dataclass
@@ -54,7 +52,7 @@ class Figures:
         return self.instructions / self.tensor
 
 
-def parse(text):
+def parse(text, unit=TENSOR):
     """Instructions in order, and the index of the instruction that follows each label."""
     code, labels = [], {}
     for line in text.splitlines():
@@ -65,7 +63,8 @@ def parse(text):
         found = INSTRUCTION.search(line)
         if found:
             target = TARGET.search(found[3]) if BRANCH.match(found[2]) else None
-            code.append(Instruction(found[2], target[1] if target else None))
+            code.append(Instruction(found[2], target[1] if target else None,
+                                    unit.match(found[2]) is not None))
     return code, labels
 
 
@@ -86,11 +85,11 @@ def longest_run(body):
     return longest
 
 
-def figures(text):
-    """Of a kernel; None if it does not use the tensor cores. The main loop is, of the innermost loops
+def figures(text, unit=TENSOR):
+    """Of a kernel; None if it does not use the tensor cores, or what stands for them. The main loop is, of the innermost loops
     that do, the one that does most; of several ways back to its start, the longest. Where no loop
     does, all is unrolled: then what lies between the first and the last such instruction counts."""
-    code, labels = parse(text)
+    code, labels = parse(text, unit)
     ends = {}
     for first, last in loops(code, labels):
         if any(i.tensor for i in code[first:last + 1]):
