@@ -508,8 +508,13 @@ static void emit_contraction(struct contraction *c)
     struct extents x = {cost_guess(e->g, c->batches), cost_guess(e->g, c->m),
                         cost_guess(e->g, c->n), cost_guess(e->g, c->k)};
     bool direct = dim_is(c->k, 0) || cost_prefers_direct(&x);
-    if (contract_depthwise(c) || contract_skinny(c) || contract_stem(c) ||
-        (!direct && contract_mma(c)))
+    if (contract_depthwise(c) || contract_skinny(c))
+        return;
+    if (contraction_normalization(c)) {
+        emit_unsupported(e, c->core, "has a normalization in front and too many rows");
+        return;
+    }
+    if (contract_stem(c) || (!direct && contract_mma(c)))
         return;
     if (direct || !is_float(c->a) || !is_float(c->b) || !is_float(c->y)) {
         emit_direct(c);

@@ -311,14 +311,21 @@ bool contract_skinny(struct contraction *c)
     choose_reading(&s);
     choose_fours(&s);
     choose_shares(&s);
+    const bool staged = contraction_normalization(c) != NULL;
     define(&s);
     emit_load_w(&s);
-    emit_load_x(&s);
+    if (staged)
+        contraction_stage_rows(c, s.rows, s.warps_many * s.warps_k, s.along_k ? s.width : 1);
+    else
+        emit_load_x(&s);
     emit_store(&s);
     const struct dim *blocks = dim_ceildiv(
         dims, s.many, dim_const(dims, (int64_t)s.columns * s.lanes_many * s.warps_many));
     blocks = dim_mul(dims, blocks, dim_ceildiv(dims, s.few, dim_const(dims, s.rows)));
     emit_launch(e, dim_mul(dims, blocks, c->batches), LANES * s.warps_many * s.warps_k, 0);
+    emit_define(e, "STAGE_ROWS", "%d", staged);
+    if (staged)
+        emit_skeleton(e, "contract_rows.cuh");
     emit_skeleton(e, "contract_skinny.cuh");
     return true;
 }

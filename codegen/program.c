@@ -79,8 +79,8 @@ static struct group *collect_groups(struct graph *g)
             continue;
         struct group *group = &groups[n->kernel];
         group->nodes[group->n_nodes++] = n;
-        if (is_core(n) && !group->core)
-            group->core = n;
+        if (is_core(n) && (!group->core || group->core->op == OP_normalize))
+            group->core = n; /* what a normalization shares a kernel with has it in front */
     }
     for (int i = 0; i < g->n_kernels; i++) {
         struct group *group = &groups[i];

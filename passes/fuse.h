@@ -1,7 +1,7 @@
 /*
  * Shared by the files of fuse_kernels: fuse_begin.c (constants, outputs), fuse_cost.c (estimates),
- * fuse_epilogue.c (what goes behind cores), fuse_kernels.c (all else that goes together) and
- * fuse_order.c (what depends on what).
+ * fuse_epilogue.c (what goes behind cores), fuse_normalize.c (normalizations in front of products),
+ * fuse_kernels.c (all else that goes together) and fuse_order.c (what depends on what).
  */
 #ifndef GPUCC_PASSES_FUSE_H
 #define GPUCC_PASSES_FUSE_H
@@ -54,6 +54,7 @@ struct value *fuse_narrow_source(const struct node *node);
 /* Operations that an element of the node's result takes. */
 int64_t fuse_cost_of(const struct node *node);
 int64_t fuse_multiply(int64_t a, int64_t b); /* INT64_MAX where it overflows */
+int64_t fuse_size(const struct fusion *f, const struct dim *d); /* what it is taken for, at least 1 */
 int64_t fuse_elements(const struct fusion *f, const struct value *v);
 /* How often a core's kernel reads each element of its operand, about. */
 int64_t fuse_core_reads(const struct fusion *f, const struct node *core, int operand);
@@ -70,6 +71,16 @@ bool fuse_is_wanted(const struct graph *g, const struct value *v);
  * common. */
 void fuse_sibling_reductions(struct fusion *f);
 void fuse_sibling_maps(struct fusion *f);
+
+/* -- fuse_normalize.c -- */
+
+/* Could all that reads the normalization be products that make its rows by themselves? */
+bool fuse_may_go_into_products(const struct fusion *f, const struct node *norm);
+/* Puts a copy of it, and of the maps behind it, into each of their kernels, now that maps behind cores
+ * have theirs. False: that does not pay. */
+bool fuse_put_into_products(struct fusion *f, struct node *norm);
+/* Is the node such a copy? */
+bool fuse_is_in_front(const struct fusion *f, const struct node *node);
 
 /* -- fuse_epilogue.c -- */
 

@@ -26,7 +26,7 @@ int64_t fuse_multiply(int64_t a, int64_t b)
     return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
 }
 
-static int64_t size_estimate(const struct fusion *f, const struct dim *d)
+int64_t fuse_size(const struct fusion *f, const struct dim *d)
 {
     int64_t size;
     return dim_eval(d, f->typical, &size) && size > 0 ? size : 1;
@@ -36,7 +36,7 @@ int64_t fuse_elements(const struct fusion *f, const struct value *v)
 {
     int64_t n = 1;
     for (int i = 0; i < v->rank; i++)
-        n = fuse_multiply(n, size_estimate(f, v->shape[i]));
+        n = fuse_multiply(n, fuse_size(f, v->shape[i]));
     return n;
 }
 
@@ -55,21 +55,21 @@ int64_t fuse_core_reads(const struct fusion *f, const struct node *core, int ope
         other = core->in[1 - operand];
         reads = fuse_elements(f, y);
         if (core->op == OP_matmul)
-            reads = size_estimate(f, y->shape[operand == 0 ? y->rank - 1 : y->rank - 2]);
+            reads = fuse_size(f, y->shape[operand == 0 ? y->rank - 1 : y->rank - 2]);
         else
-            reads = fuse_multiply(fuse_elements(f, other), 1) / size_estimate(f, other->shape[1]);
+            reads = fuse_multiply(fuse_elements(f, other), 1) / fuse_size(f, other->shape[1]);
         if (core->op == OP_conv) /* a window meets an element once in so many steps */
             for (int i = 0; i < core->attr.conv.stride.n && reads > 0; i++)
                 reads /= core->attr.conv.stride.v[i] > 0 ? core->attr.conv.stride.v[i] : 1;
         if (core->op != OP_matmul && operand == 1)
-            reads = fuse_elements(f, y) / size_estimate(f, y->shape[1]);
+            reads = fuse_elements(f, y) / fuse_size(f, y->shape[1]);
         return (reads + TILE - 1) / TILE;
     case OC_ATTENTION:
         if (operand == 0 || operand == 3)
             return 1;
-        reads = (size_estimate(f, y->shape[2]) + TILE - 1) / TILE;
-        return fuse_multiply(reads, size_estimate(f, y->shape[1])) /
-               size_estimate(f, core->in[operand]->shape[1]);
+        reads = (fuse_size(f, y->shape[2]) + TILE - 1) / TILE;
+        return fuse_multiply(reads, fuse_size(f, y->shape[1])) /
+               fuse_size(f, core->in[operand]->shape[1]);
     case OC_WINDOW:
         reads = fuse_multiply(fuse_elements(f, y), 1);
         return 1 + reads / fuse_elements(f, core->in[0]);

@@ -7,7 +7,8 @@
  * 1. What depends on constants alone is computed while the plan is written (KERNEL_CONSTANT).
  * 2. Every core gets a kernel, but reductions that go over one operand in the same way, which share
  *    one. From the last core to the first, it takes the scalar maps behind it (its epilogue)
- *    as long as they stay in its index space.
+ *    as long as they stay in its index space. Normalizations of few rows have no kernel of their
+ * own but stand in front of the products that read them (fuse_normalize.c).
  * 3. The rest is visited backwards: a node goes into the kernels that read it, as a copy in each
  *    (their prologue), where that is cheaper than a launch and a trip through memory; otherwise it
  *    becomes the result of a map kernel, joining one that reads it if that can be.
@@ -55,7 +56,7 @@ static void find_readers(const struct fusion *f, const struct node *node, struct
             r->same_space[i] = false;
             r->n++;
         }
-        bool core = fuse_is_core(by);
+        bool core = fuse_is_core(by) && !fuse_is_in_front(f, by);
         int64_t n = core ? fuse_multiply(fuse_elements(f, node->out[0]),
                                          fuse_core_reads(f, by, use->operand))
                          : fuse_note_of(by->out[0])->evaluations;
@@ -229,21 +230,39 @@ static void place(struct fusion *f, struct node *node)
 
 /* --- The pass ------------------------------------------------------------------------------- */
 
+static int new_core(struct fusion *f, struct node *node)
+{
+    int kernel = fusion_new_kernel(f, node);
+    f->kernels[kernel].core = node;
+    if (node->body[0])
+        fusion_await(f, kernel);
+    return kernel;
+}
+
+/* Those without a kernel go in front of products, or get one where that does not pay. */
+static void place_normalizations(struct fusion *f)
+{
+    for (struct node *node = f->g->last, *before; node; node = before) {
+        before = node->prev;
+        if (node->op == OP_normalize && node->kernel == KERNEL_UNASSIGNED &&
+            !fuse_put_into_products(f, node))
+            fuse_take_epilogue(f, new_core(f, node));
+    }
+}
+
 static bool fuse_graph(struct graph *g)
 {
     struct fusion f = {0};
     fusion_begin(&f, g);
     for (struct node *node = g->last; node; node = node->prev)
-        if (node->kernel == KERNEL_UNASSIGNED && fuse_is_core(node)) {
-            int kernel = fusion_new_kernel(&f, node);
-            f.kernels[kernel].core = node;
-            if (node->body[0])
-                fusion_await(&f, kernel);
-        }
+        if (node->kernel == KERNEL_UNASSIGNED && fuse_is_core(node) &&
+            !(node->op == OP_normalize && fuse_may_go_into_products(&f, node)))
+            new_core(&f, node);
     fuse_sibling_reductions(&f);
     for (int i = 0; i < f.n; i++)
         if (f.kernels[i].n_nodes > 0)
             fuse_take_epilogue(&f, i);
+    place_normalizations(&f);
     for (struct node *node = g->last, *before; node; node = before) {
         before = node->prev;
         if (node->kernel == KERNEL_UNASSIGNED)

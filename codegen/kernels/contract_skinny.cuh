@@ -16,6 +16,7 @@
  *   load_w(batch, many, k, to)     vector k of row `many`; not ALONG_K: vector `many` of depth k
  *   load_x(batch, few, k, to)      a step of row `few`
  *   store(batch, few, many, sum)
+ *   STAGE_ROWS                     1: x is made by contract_rows.cuh, which then stands before this
  */
 #define THREADS    (32 * WARPS_MANY * WARPS_K)
 #define LANES_K    (32 / LANES_MANY)
@@ -46,6 +47,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
     const idx_t batch = BATCHES == 1 ? 0 : (idx_t)blockIdx.x / groups / passes;
     const int mine = (warp_many * LANES_MANY + lane_many) * COLUMNS;
 
+#if STAGE_ROWS
+    stage_rows(ARGS);
+#endif
     SUM sum[ROWS][COLUMNS];
 #pragma unroll
     for (int i = 0; i < ROWS; i++)
