@@ -48,9 +48,9 @@ static struct value *choose(struct call *c, const struct dim *condition, struct 
     if (axis < 0)
         return NULL;
     const struct dim *zero = d_const(c, 0), *other = D(sub, d_const(c, 1), condition);
-    struct value *part[2] = {
-        build_slice_axis(c->b, a, axis, zero, D(mul, condition, a->shape[axis])),
-        build_slice_axis(c->b, b, axis, zero, D(mul, other, b->shape[axis]))};
+    struct value *part[2];
+    part[0] = build_slice_axis(c->b, a, axis, zero, D(mul, condition, a->shape[axis]));
+    part[1] = build_slice_axis(c->b, b, axis, zero, D(mul, other, b->shape[axis]));
     return part[0] && part[1] ? build_concat(c->b, 2, part, axis) : NULL;
 }
 

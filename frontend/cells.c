@@ -95,18 +95,25 @@ static struct value *activate(struct call *c, const struct activation *a, struct
     case TANH: return build_unary(b, OP_tanh, x);
     case SIGMOID: return build_unary(b, OP_sigmoid, x);
     case AFFINE: return v_add_number(c, v_mul_number(c, x, a->alpha), a->beta);
-    case LEAKY_RELU: return build_select(b, negative(c, x), v_mul_number(c, x, a->alpha), x);
-    case THRESHOLDED_RELU:
-        return build_select(b, v_lt(c, v_number(c, x, a->alpha), x), x, v_number(c, x, 0));
+    case LEAKY_RELU: {
+        struct value *bent = v_mul_number(c, x, a->alpha);
+        return build_select(b, negative(c, x), bent, x);
+    }
+    case THRESHOLDED_RELU: {
+        struct value *zero = v_number(c, x, 0);
+        return build_select(b, v_lt(c, v_number(c, x, a->alpha), x), x, zero);
+    }
     case SCALED_TANH:
         return v_mul_number(c, build_unary(b, OP_tanh, v_mul_number(c, x, a->beta)), a->alpha);
     case HARD_SIGMOID: {
         struct value *v = v_add_number(c, v_mul_number(c, x, a->alpha), a->beta);
-        return v_min(c, v_max(c, v, v_number(c, x, 0)), v_number(c, x, 1));
+        struct value *one = v_number(c, x, 1);
+        return v_min(c, v_max(c, v, v_number(c, x, 0)), one);
     }
-    case ELU:
-        return build_select(b, negative(c, x),
-                            v_mul_number(c, build_unary(b, OP_expm1, x), a->alpha), x);
+    case ELU: {
+        struct value *bent = v_mul_number(c, build_unary(b, OP_expm1, x), a->alpha);
+        return build_select(b, negative(c, x), bent, x);
+    }
     case SOFTSIGN: return v_div(c, x, v_add_number(c, build_unary(b, OP_abs, x), 1));
     case SOFTPLUS: return build_unary(b, OP_softplus, x);
     }
@@ -131,8 +138,10 @@ static struct value *function(struct call *c, const struct recurrence *r, int wh
 /* The same for a gate: clipped before. */
 static struct value *shaped(struct call *c, const struct recurrence *r, int which, struct value *x)
 {
-    if (r->clips)
-        x = v_min(c, v_max(c, x, v_number(c, x, -r->clip)), v_number(c, x, r->clip));
+    if (r->clips) {
+        struct value *most = v_number(c, x, r->clip);
+        x = v_min(c, v_max(c, x, v_number(c, x, -r->clip)), most);
+    }
     return function(c, r, which, x);
 }
 
@@ -175,8 +184,10 @@ static void gru_step(struct call *c, const struct recurrence *r, struct step *s)
     /* The candidate's product is made of what the reset gate leaves, or reset itself. */
     struct value *weights = r->linear_before_reset ? s->r : gates(c, r, s->r, 0, 2);
     struct value *hr = product(c, r, s->h, weights);
-    struct value *update = shaped(c, r, 0, v_add(c, gate(c, r, s->x, 0), gate(c, r, hr, 0)));
-    struct value *reset = shaped(c, r, 0, v_add(c, gate(c, r, s->x, 1), gate(c, r, hr, 1)));
+    struct value *update_h = gate(c, r, hr, 0);
+    struct value *update = shaped(c, r, 0, v_add(c, gate(c, r, s->x, 0), update_h));
+    struct value *reset_h = gate(c, r, hr, 1);
+    struct value *reset = shaped(c, r, 0, v_add(c, gate(c, r, s->x, 1), reset_h));
     if (r->linear_before_reset) {
         candidate = gate(c, r, hr, 2);
         if (s->reset_bias)
@@ -187,7 +198,8 @@ static void gru_step(struct call *c, const struct recurrence *r, struct step *s)
         candidate = product(c, r, left, gate(c, r, s->r, 2));
     }
     candidate = shaped(c, r, 1, v_add(c, gate(c, r, s->x, 2), candidate));
-    s->h = v_add(c, v_mul(c, one_minus(c, update), candidate), v_mul(c, update, h));
+    struct value *kept = v_mul(c, update, h);
+    s->h = v_add(c, v_mul(c, one_minus(c, update), candidate), kept);
 }
 
 /* v plus the cell's state weighted by row `which` (i, o, f) of the peepholes. */
@@ -210,7 +222,8 @@ static void lstm_step(struct call *c, const struct recurrence *r, struct step *s
                                ? one_minus(c, in)
                                : shaped(c, r, 0, peep(c, r, s, gate(c, r, sum, 2), 2, s->c));
     struct value *candidate = shaped(c, r, 1, gate(c, r, sum, 3));
-    s->c = v_add(c, v_mul(c, forget, s->c), v_mul(c, in, candidate));
+    struct value *added = v_mul(c, in, candidate);
+    s->c = v_add(c, v_mul(c, forget, s->c), added);
     struct value *out = shaped(c, r, 0, peep(c, r, s, gate(c, r, sum, 1), 1, s->c));
     s->h = v_mul(c, out, function(c, r, 2, s->c));
 }

@@ -28,7 +28,8 @@ bool lower_leaky_relu(struct call *c)
 {
     struct value *x = v_widen(c, c->in[0]);
     double alpha = attr_float(c, "alpha", (double)0.01f);
-    return activation(c, build_select(c->b, is_negative(c, x), v_mul_number(c, x, alpha), x));
+    struct value *bent = v_mul_number(c, x, alpha);
+    return activation(c, build_select(c->b, is_negative(c, x), bent, x));
 }
 
 /* The slope broadcasts to x; before opset 7 a slope of rank 1 belonged to the channels. */
@@ -37,21 +38,24 @@ bool lower_prelu(struct call *c)
     struct value *x = c->in[0], *slope = c->in[1];
     if (c->opset < 7 && slope->rank == 1 && x->rank > 2)
         slope = build_unsqueeze(c->b, slope, ((1u << (x->rank - 2)) - 1) << 1);
-    return call_result(c, build_select(c->b, is_negative(c, x), v_mul(c, x, slope), x));
+    struct value *bent = v_mul(c, x, slope);
+    return call_result(c, build_select(c->b, is_negative(c, x), bent, x));
 }
 
 bool lower_thresholded_relu(struct call *c)
 {
     struct value *x = v_widen(c, c->in[0]);
     struct value *alpha = v_number(c, x, attr_float(c, "alpha", 1));
-    return activation(c, build_select(c->b, v_lt(c, alpha, x), x, zero_of(c, x)));
+    struct value *zero = zero_of(c, x);
+    return activation(c, build_select(c->b, v_lt(c, alpha, x), x, zero));
 }
 
 /* x < 0 ? a * (exp(x) - 1) : b * x */
 static struct value *exponential_unit(struct call *c, struct value *x, double a, double b)
 {
     struct value *bent = v_mul_number(c, build_unary(c->b, OP_expm1, x), a);
-    return build_select(c->b, is_negative(c, x), bent, b == 1 ? x : v_mul_number(c, x, b));
+    struct value *straight = b == 1 ? x : v_mul_number(c, x, b);
+    return build_select(c->b, is_negative(c, x), bent, straight);
 }
 
 bool lower_elu(struct call *c)
@@ -72,7 +76,8 @@ bool lower_celu(struct call *c)
     struct value *x = v_widen(c, c->in[0]);
     double alpha = attr_float(c, "alpha", 1);
     struct value *bent = build_unary(c->b, OP_expm1, v_mul_number(c, x, 1 / alpha));
-    return activation(c, build_select(c->b, is_negative(c, x), v_mul_number(c, bent, alpha), x));
+    struct value *scaled = v_mul_number(c, bent, alpha);
+    return activation(c, build_select(c->b, is_negative(c, x), scaled, x));
 }
 
 static struct value *gelu(struct call *c, struct value *x, bool by_tanh)
@@ -85,7 +90,8 @@ static struct value *gelu(struct call *c, struct value *x, bool by_tanh)
     } else {
         inner = build_unary(c->b, OP_erf, v_mul_number(c, x, M_SQRT1_2));
     }
-    return v_mul(c, v_mul_number(c, x, 0.5), v_add_number(c, inner, 1));
+    struct value *gate = v_add_number(c, inner, 1);
+    return v_mul(c, v_mul_number(c, x, 0.5), gate);
 }
 
 bool lower_gelu(struct call *c)
@@ -106,7 +112,8 @@ bool lower_bias_gelu(struct call *c)
 static struct value *hard_sigmoid(struct call *c, struct value *x, double alpha, double beta)
 {
     struct value *v = v_add_number(c, v_mul_number(c, x, alpha), beta);
-    return v_min(c, v_max(c, v, v_number(c, x, 0)), v_number(c, x, 1));
+    struct value *one = v_number(c, x, 1);
+    return v_min(c, v_max(c, v, v_number(c, x, 0)), one);
 }
 
 bool lower_hard_sigmoid(struct call *c)
@@ -143,7 +150,8 @@ bool lower_swish(struct call *c)
 
 bool lower_swiglu(struct call *c)
 {
-    return activation(c, v_mul(c, swish(c), v_widen(c, c->in[1])));
+    struct value *factor = v_widen(c, c->in[1]);
+    return activation(c, v_mul(c, swish(c), factor));
 }
 
 bool lower_softsign(struct call *c)
@@ -161,7 +169,8 @@ bool lower_shrink(struct call *c)
     double lambda = attr_float(c, "lambd", 0.5), bias = attr_float(c, "bias", 0);
     struct value *below = v_lt(c, x, v_number(c, x, -lambda));
     struct value *above = v_lt(c, v_number(c, x, lambda), x);
-    struct value *inner = build_select(c->b, above, v_add_number(c, x, -bias), v_number(c, x, 0));
+    struct value *zero = v_number(c, x, 0);
+    struct value *inner = build_select(c->b, above, v_add_number(c, x, -bias), zero);
     return activation(c, build_select(c->b, below, v_add_number(c, x, bias), inner));
 }
 
@@ -192,8 +201,8 @@ bool lower_clip(struct call *c)
     for (int i = 1; i < c->n_in; i++)
         if (c->in[i] && c->in[i]->type != c->in[0]->type)
             return call_error(c, "input %d is of another type than the first", i);
-    return call_result(
-        c, lower_clip_values(c, c->in[0], scalar_input(c, c->in[1]), scalar_input(c, c->in[2])));
+    struct value *high = scalar_input(c, c->in[2]);
+    return call_result(c, lower_clip_values(c, c->in[0], scalar_input(c, c->in[1]), high));
 }
 
 bool lower_identity(struct call *c)

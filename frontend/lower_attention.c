@@ -164,8 +164,8 @@ bool lower_attention(struct call *c)
         c->out[3] = build_cast(c->b, report, type);
 
     enum dtype v_type = v->type;
-    struct value *y =
-        build_matmul(c->b, build_cast(c->b, score, v_type), repeat_heads(c, v, q->shape[1]), type);
+    struct value *values = repeat_heads(c, v, q->shape[1]);
+    struct value *y = build_matmul(c->b, build_cast(c->b, score, v_type), values, type);
     return call_result(c, c->in[QUERY]->rank == 3 ? merge_heads(c, y) : y);
 }
 
@@ -206,8 +206,10 @@ struct value *rotate(struct call *c, struct value *x, struct value *cosine, stru
     struct value *a = last_axis(c, wide, zero, interleaved ? 2 : 1, half);
     struct value *b =
         last_axis(c, wide, interleaved ? d_const(c, 1) : half, interleaved ? 2 : 1, half);
-    struct value *pair[2] = {v_sub(c, v_mul(c, cosine, a), v_mul(c, sine, b)),
-                             v_add(c, v_mul(c, sine, a), v_mul(c, cosine, b))};
+    struct value *pair[2] = {v_mul(c, cosine, a)};
+    pair[0] = v_sub(c, pair[0], v_mul(c, sine, b));
+    pair[1] = v_mul(c, sine, a);
+    pair[1] = v_add(c, pair[1], v_mul(c, cosine, b));
     const struct dim *d[4] = {x->shape[0], x->shape[1], x->shape[2], size};
     for (int i = 0; i < 2 && interleaved; i++)
         pair[i] = build_unsqueeze(c->b, pair[i], 1u << 4);
@@ -234,8 +236,9 @@ bool lower_rotary_embedding(struct call *c)
     if (!x || x->rank != 4)
         return !x ? false : call_error(c, "its operand has rank %d", x->rank);
     enum dtype type = x->type == DT_F64 ? DT_F64 : DT_F32;
+    struct value *sine = rotary_cache(c, c->in[2], axis, type);
     struct value *y =
-        rotate(c, x, rotary_cache(c, c->in[1], axis, type), rotary_cache(c, c->in[2], axis, type),
+        rotate(c, x, rotary_cache(c, c->in[1], axis, type), sine,
                turned > 0 ? d_const(c, turned) : x->shape[3], attr_int(c, "interleaved", 0) != 0);
     return call_result(c, build_reshape(c->b, y, c->in[0]->rank, c->in[0]->shape));
 }
@@ -278,11 +281,10 @@ bool lower_packed_attention(struct call *c)
         struct value *seen = v_lt(c, v_number(c, mask, 0), mask);
         score = keep_where(c, build_unsqueeze(c->b, seen, 6), score);
     }
-    if (attr_int(c, "unidirectional", 0))
-        score = keep_where(
-            c,
-            v_le(c, build_iota(c->b, DT_I64, 2, plane, 1), build_iota(c->b, DT_I64, 2, plane, 0)),
-            score);
+    if (attr_int(c, "unidirectional", 0)) {
+        struct value *row = build_iota(c->b, DT_I64, 2, plane, 0);
+        score = keep_where(c, v_le(c, build_iota(c->b, DT_I64, 2, plane, 1), row), score);
+    }
     score = score ? build_cast(c->b, build_softmax(c->b, score, 1u << 3, false), x->type) : NULL;
     return call_result(c, merge_heads(c, build_matmul(c->b, score, v, x->type)));
 }
@@ -350,7 +352,8 @@ bool lower_group_query_attention(struct call *c)
     const struct dim *row_shape[1] = {batch};
     struct value *last =
         build_cast(c->b, build_reshape(c->b, c->in[GQA_LAST], 1, row_shape), DT_I64);
-    struct value *past = v_sub(c, v_add_number(c, last, 1), build_dim(c->b, queries));
+    struct value *count = build_dim(c->b, queries);
+    struct value *past = v_sub(c, v_add_number(c, last, 1), count);
     past = build_unsqueeze(c->b, v_max(c, past, v_number(c, past, 0)), 14);
     const struct dim *place_shape[4] = {batch, d_const(c, 1), queries, d_const(c, 1)};
     struct value *place = v_add(c, build_iota(c->b, DT_I64, 4, place_shape, 2), past);
@@ -379,8 +382,8 @@ bool lower_group_query_attention(struct call *c)
     if (window > 0)
         score = keep_where(c, v_lt(c, v_add_number(c, place, -(double)window), column), score);
     score = score ? build_softmax(c->b, score, 1u << 3, false) : NULL;
-    struct value *y = build_matmul(c->b, build_cast(c->b, score, v->type),
-                                   repeat_heads(c, v, d_const(c, heads)), v->type);
+    struct value *values = repeat_heads(c, v, d_const(c, heads));
+    struct value *y = build_matmul(c->b, build_cast(c->b, score, v->type), values, v->type);
     return call_result(c, merge_heads(c, y));
 }
 

@@ -47,9 +47,10 @@ static bool choose(struct call *c, const struct body *body)
             return false;
     }
     struct value *condition = build_reshape(c->b, c->in[0], 0, NULL);
-    for (int k = 0; k < c->n_out; k++)
-        c->out[k] =
-            build_select(c->b, condition, handed_on(c, &body[0], k), handed_on(c, &body[1], k));
+    for (int k = 0; k < c->n_out; k++) {
+        struct value *otherwise = handed_on(c, &body[1], k);
+        c->out[k] = build_select(c->b, condition, handed_on(c, &body[0], k), otherwise);
+    }
     return true;
 }
 

@@ -78,8 +78,8 @@ static void take_diagonals(struct call *c, struct labelled *t)
                 continue;
             const struct dim *shape[MAX_RANK];
             memcpy(shape, t->v->shape, (size_t)t->rank * sizeof *shape);
-            struct value *on = v_eq(c, build_iota(c->b, DT_I64, t->rank, shape, i),
-                                    build_iota(c->b, DT_I64, t->rank, shape, j));
+            struct value *column = build_iota(c->b, DT_I64, t->rank, shape, j);
+            struct value *on = v_eq(c, build_iota(c->b, DT_I64, t->rank, shape, i), column);
             struct value *diagonal = build_select(c->b, on, t->v, v_number(c, t->v, 0));
             t->v = build_reduce(c->b, OP_reduce_sum, diagonal, 1u << j, false);
             drop_axis(t, j);
@@ -168,7 +168,8 @@ static bool multiply(struct call *c, struct labelled *x, struct labelled *y, con
     for (int i = 0; i < k.n_right; i++)
         out.label[out.rank++] = k.right[i];
     if (k.n_sum == 0) {
-        out.v = v_mul(c, arrange(c, x, out.rank, out.label), arrange(c, y, out.rank, out.label));
+        struct value *other = arrange(c, y, out.rank, out.label);
+        out.v = v_mul(c, arrange(c, x, out.rank, out.label), other);
         *x = out;
         return x->v;
     }
@@ -181,8 +182,8 @@ static bool multiply(struct call *c, struct labelled *x, struct labelled *y, con
     memcpy(right + k.n_batch, k.sum, MAX_RANK);
     memcpy(right + k.n_batch + k.n_sum, k.right, (size_t)k.n_right);
     struct value *a = arrange(c, x, n_left, left), *b = arrange(c, y, n_right, right);
-    struct value *v = build_matmul(c->b, join_axes(c, a, k.n_batch, k.n_left),
-                                   join_axes(c, b, k.n_batch, k.n_sum), x->v->type);
+    b = join_axes(c, b, k.n_batch, k.n_sum);
+    struct value *v = build_matmul(c->b, join_axes(c, a, k.n_batch, k.n_left), b, x->v->type);
     if (!v)
         return false;
     const struct dim *d[MAX_RANK];

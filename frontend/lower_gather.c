@@ -131,11 +131,12 @@ bool lower_one_hot(struct call *c)
     for (int i = 0; i < rank; i++)
         shape[i] = i == axis ? d[0] : index->shape[i - (i > axis)];
     struct value *count = build_dim(c->b, d[0]), *zero = build_int(c->b, DT_I64, 0);
-    index = build_select(c->b, v_lt(c, index, zero), v_add(c, index, count), index);
-    struct value *hot = v_eq(c, build_iota(c->b, DT_I64, rank, shape, axis),
-                             build_unsqueeze(c->b, index, 1u << axis));
+    struct value *wrapped = v_add(c, index, count);
+    index = build_select(c->b, v_lt(c, index, zero), wrapped, index);
+    struct value *wanted = build_unsqueeze(c->b, index, 1u << axis);
+    struct value *hot = v_eq(c, build_iota(c->b, DT_I64, rank, shape, axis), wanted);
     struct value *off = build_slice_axis(c->b, values, 0, d_const(c, 0), d_const(c, 1));
     struct value *on = build_slice_axis(c->b, values, 0, d_const(c, 1), d_const(c, 1));
-    return call_result(c, build_select(c->b, hot, build_reshape(c->b, on, 0, NULL),
-                                       build_reshape(c->b, off, 0, NULL)));
+    off = build_reshape(c->b, off, 0, NULL);
+    return call_result(c, build_select(c->b, hot, build_reshape(c->b, on, 0, NULL), off));
 }

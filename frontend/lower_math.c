@@ -70,8 +70,8 @@ bool lower_pow(struct call *c)
         return false;
     bool mixed = dtype_is_float(y->type) && !dtype_is_float(x->type);
     enum dtype type = mixed ? DT_F64 : x->type;
-    struct value *power =
-        build_binary(c->b, OP_pow, build_cast(c->b, x, type), build_cast(c->b, y, type));
+    struct value *exponent = build_cast(c->b, y, type);
+    struct value *power = build_binary(c->b, OP_pow, build_cast(c->b, x, type), exponent);
     return call_result(c, build_cast(c->b, mixed ? truncate_near(c, power) : power, x->type));
 }
 

@@ -106,7 +106,8 @@ static struct value *eliminate(struct call *c, struct value *m, struct value **d
     struct value *exchanged = build_select(c->b, is_pivot, head(c, m, 1), m);
     struct value *below = tail(c, exchanged, 1);
     struct value *factor = v_div(c, below ? head(c, below, 2) : NULL, divisor);
-    return v_sub(c, tail(c, below, 2), v_mul(c, factor, tail(c, pivot_row, 2)));
+    struct value *product = v_mul(c, factor, tail(c, pivot_row, 2));
+    return v_sub(c, tail(c, below, 2), product);
 }
 
 static struct value *large_determinant(struct call *c, int n)

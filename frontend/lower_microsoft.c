@@ -112,8 +112,10 @@ static struct value *angles(struct call *c, struct value *cache, const struct di
 {
     const struct dim *shape[2] = {batch, length};
     struct value *place = build_cast(c->b, c->in[1], DT_I64);
-    if (place && place->rank == 1)
-        place = v_add(c, build_iota(c->b, DT_I64, 2, shape, 1), build_unsqueeze(c->b, place, 2));
+    if (place && place->rank == 1) {
+        place = build_unsqueeze(c->b, place, 2);
+        place = v_add(c, build_iota(c->b, DT_I64, 2, shape, 1), place);
+    }
     struct value *v = build_gather(c->b, cache, place, 0);
     return build_cast(c->b, build_unsqueeze(c->b, v, 1u << axis), DT_F32);
 }
@@ -140,9 +142,9 @@ bool lower_rotary_embedding_at(struct call *c)
     if (!x)
         return false;
     const struct dim *length = x->shape[apart ? 2 : 1];
-    struct value *y = rotate(c, x, angles(c, cosine, x->shape[0], length, apart ? 1 : 2),
-                             angles(c, c->in[3], x->shape[0], length, apart ? 1 : 2), width,
-                             attr_int(c, "interleaved", 0) != 0);
+    struct value *sine = angles(c, c->in[3], x->shape[0], length, apart ? 1 : 2);
+    struct value *y = rotate(c, x, angles(c, cosine, x->shape[0], length, apart ? 1 : 2), sine,
+                             width, attr_int(c, "interleaved", 0) != 0);
     return call_result(c, build_reshape(c->b, y, c->in[0]->rank, c->in[0]->shape));
 }
 
@@ -178,6 +180,18 @@ bool lower_fused_matmul(struct call *c)
     return y && call_result(c, v_mul_number(c, y, attr_float(c, "alpha", 1)));
 }
 
+static struct value *leaky_relu(struct call *c, struct value *x, double slope)
+{
+    struct value *bent = v_mul_number(c, x, slope);
+    return build_select(c->b, v_lt(c, x, v_number(c, x, 0)), bent, x);
+}
+
+static struct value *clip(struct call *c, struct value *x, double low, double high)
+{
+    struct value *most = v_number(c, x, high);
+    return lower_clip_values(c, x, v_number(c, x, low), most);
+}
+
 /* What attribute `activation` names, with its two numbers, of x. */
 static struct value *activated(struct call *c, struct value *x, double a, double b)
 {
@@ -191,12 +205,11 @@ static struct value *activated(struct call *c, struct value *x, double a, double
     if (!strcmp(name, "Sigmoid"))
         return build_unary(c->b, OP_sigmoid, x);
     if (!strcmp(name, "LeakyRelu"))
-        return build_select(c->b, v_lt(c, x, v_number(c, x, 0)), v_mul_number(c, x, a), x);
+        return leaky_relu(c, x, a);
     if (!strcmp(name, "Clip"))
-        return lower_clip_values(c, x, v_number(c, x, a), v_number(c, x, b));
+        return clip(c, x, a, b);
     if (!strcmp(name, "HardSigmoid"))
-        return lower_clip_values(c, v_add_number(c, v_mul_number(c, x, a), b), v_number(c, x, 0),
-                                 v_number(c, x, 1));
+        return clip(c, v_add_number(c, v_mul_number(c, x, a), b), 0, 1);
     return call_unsupported(c, "activation '%s'", name), NULL;
 }
 

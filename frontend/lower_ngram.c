@@ -71,8 +71,8 @@ static struct value *count_grams(struct call *c, const struct pool *p, struct va
         D(max, D(sub, x->shape[1], d_const(c, skip * (size - 1))), d_const(c, 0));
     for (int k = 0; k < size; k++) {
         struct value *tokens = build_slice_axis(c->b, x, 1, d_const(c, k * skip), places);
-        struct value *hit =
-            v_eq(c, build_unsqueeze(c->b, tokens, 4), pool_column(c, p, size, k, x->type));
+        struct value *gram = pool_column(c, p, size, k, x->type);
+        struct value *hit = v_eq(c, build_unsqueeze(c->b, tokens, 4), gram);
         hits = k ? v_and(c, hits, hit) : hit;
     }
     return build_reduce(c->b, OP_reduce_sum, build_cast(c->b, hits, DT_F32), 2, false);

@@ -36,8 +36,8 @@ static struct value *running(struct call *c, struct value *old, struct value *no
         return NULL;
     enum dtype type = old->type;
     now = build_squeeze(c->b, now, axes);
-    struct value *v = v_add(c, v_mul_number(c, f32_or_wider(c, old), momentum),
-                            v_mul_number(c, now, 1 - momentum));
+    struct value *fresh = v_mul_number(c, now, 1 - momentum);
+    struct value *v = v_add(c, v_mul_number(c, f32_or_wider(c, old), momentum), fresh);
     return build_cast(c->b, v, type);
 }
 
@@ -179,7 +179,8 @@ bool lower_lp_norm(struct call *c)
     if (p == 2)
         norm = build_unary(c->b, OP_sqrt, norm);
     struct value *zero = v_number(c, x, 0);
-    struct value *y = build_select(c->b, v_eq(c, norm, zero), zero, v_div(c, x, norm));
+    struct value *quotient = v_div(c, x, norm);
+    struct value *y = build_select(c->b, v_eq(c, norm, zero), zero, quotient);
     return call_result(c, build_cast(c->b, y, c->in[0]->type));
 }
 
@@ -194,7 +195,8 @@ bool lower_mean_variance(struct call *c)
         return false;
     struct value *mean = build_mean(c->b, x, axes, true);
     struct value *deviation = build_unary(c->b, OP_sqrt, variance_of(c, x, mean, axes));
-    struct value *y = v_div(c, v_sub(c, x, mean), v_add_number(c, deviation, 1e-9));
+    struct value *scale = v_add_number(c, deviation, 1e-9);
+    struct value *y = v_div(c, v_sub(c, x, mean), scale);
     return call_result(c, build_cast(c->b, y, c->in[0]->type));
 }
 

@@ -108,8 +108,8 @@ bool lower_global_lp(struct call *c)
         return false;
     struct value *x = v_widen(c, c->in[0]);
     double p = (double)attr_int(c, "p", 2);
-    struct value *power =
-        build_binary(c->b, OP_pow, build_unary(c->b, OP_abs, x), v_number(c, x, p));
+    struct value *exponent = v_number(c, x, p);
+    struct value *power = build_binary(c->b, OP_pow, build_unary(c->b, OP_abs, x), exponent);
     struct value *sum = build_reduce(c->b, OP_reduce_sum, power, axes, true);
     struct value *root = build_binary(c->b, OP_pow, sum, v_number(c, x, 1 / p));
     return call_result(c, build_cast(c->b, root, c->in[0]->type));

@@ -57,7 +57,8 @@ static struct value *to_quantized(struct call *c, struct value *y, struct value 
     y = build_unary(c->b, OP_round, y);
     if (y && zero)
         y = v_add(c, y, build_cast(c->b, zero, y->type));
-    y = lower_clip_values(c, y, v_number(c, y, low), v_number(c, y, high));
+    struct value *highest = v_number(c, y, high);
+    y = lower_clip_values(c, y, v_number(c, y, low), highest);
     return build_cast(c->b, y, type);
 }
 
@@ -97,8 +98,8 @@ bool lower_dequantize(struct call *c)
         y = build_cast(c->b, y, DT_F32);
     if (zero)
         y = v_sub(c, y, build_cast(c->b, spread(c, zero, x, axis, block), y->type));
-    y = v_mul(c, build_cast(c->b, y, DT_F32),
-              build_cast(c->b, spread(c, scale, x, axis, block), DT_F32));
+    struct value *factor = build_cast(c->b, spread(c, scale, x, axis, block), DT_F32);
+    y = v_mul(c, build_cast(c->b, y, DT_F32), factor);
     return call_result(c, build_cast(c->b, y, to));
 }
 
@@ -109,7 +110,8 @@ static void quantize_dynamically(struct call *c, struct value *x, struct value *
     uint32_t all = (1u << x->rank) - 1;
     struct value *most = v_max(c, build_reduce(c->b, OP_reduce_max, x, all, false), zero);
     struct value *least = v_min(c, build_reduce(c->b, OP_reduce_min, x, all, false), zero);
-    struct value *scale = v_div(c, v_sub(c, most, least), v_number(c, x, 255));
+    struct value *steps = v_number(c, x, 255);
+    struct value *scale = v_div(c, v_sub(c, most, least), steps);
     struct value *at = v_div(c, v_sub(c, zero, least), scale);
     /* An operand of zeros has scale 0; its zero point is 0, not NaN. */
     struct value *flat = v_eq(c, scale, zero);
@@ -150,8 +152,8 @@ bool lower_matmul_integer(struct call *c)
 
 bool lower_conv_integer(struct call *c)
 {
-    return call_result(c, convolve(c, centered(c, c->in[0], c->in[2], 0),
-                                   centered(c, c->in[1], c->in[3], 0), DT_I32));
+    struct value *filter = centered(c, c->in[1], c->in[3], 0);
+    return call_result(c, convolve(c, centered(c, c->in[0], c->in[2], 0), filter, DT_I32));
 }
 
 /* Inputs of QLinear*: x, its scale and zero point, the same of w, then scale and zero of the
@@ -160,13 +162,13 @@ bool lower_qlinear_matmul(struct call *c)
 {
     struct value *x = c->in[0], *w = c->in[3];
     int row = x->rank > 1 ? x->rank - 2 : 0;
-    struct value *y = build_matmul(c->b, centered(c, x, c->in[2], row),
-                                   centered(c, w, c->in[5], w->rank - 1), DT_I32);
+    struct value *right = centered(c, w, c->in[5], w->rank - 1);
+    struct value *y = build_matmul(c->b, centered(c, x, c->in[2], row), right, DT_I32);
     struct value *xs = c->in[1]->rank > 1 ? c->in[1] : spread(c, c->in[1], x, row, 0);
     struct value *ws = c->in[4]->rank > 1 ? c->in[4] : spread(c, c->in[4], w, w->rank - 1, 0);
-    struct value *factor =
-        v_div(c, v_mul(c, build_cast(c->b, xs, DT_F32), build_cast(c->b, ws, DT_F32)),
-              build_cast(c->b, spread(c, c->in[6], x, row, 0), DT_F32));
+    struct value *result_scale = build_cast(c->b, spread(c, c->in[6], x, row, 0), DT_F32);
+    struct value *w_scale = build_cast(c->b, ws, DT_F32);
+    struct value *factor = v_div(c, v_mul(c, build_cast(c->b, xs, DT_F32), w_scale), result_scale);
     struct value *real = v_mul(c, build_cast(c->b, y, DT_F32), factor);
     return call_result(c, to_quantized(c, real, spread(c, c->in[7], x, row, 0), c->in[7]->type));
 }
@@ -174,14 +176,15 @@ bool lower_qlinear_matmul(struct call *c)
 bool lower_qlinear_conv(struct call *c)
 {
     struct value *x = c->in[0], *w = c->in[3];
-    struct value *y = convolve(c, centered(c, x, c->in[2], 0), centered(c, w, c->in[5], 0), DT_I32);
+    struct value *filter = centered(c, w, c->in[5], 0);
+    struct value *y = convolve(c, centered(c, x, c->in[2], 0), filter, DT_I32);
     if (!y)
         return false;
     if (c->in[8])
         y = v_add(c, y, spread(c, c->in[8], x, 1, 0));
-    struct value *factor =
-        v_div(c, v_mul(c, spread(c, c->in[1], x, 1, 0), spread(c, c->in[4], x, 1, 0)),
-              spread(c, c->in[6], x, 1, 0));
+    struct value *result_scale = spread(c, c->in[6], x, 1, 0);
+    struct value *w_scale = spread(c, c->in[4], x, 1, 0);
+    struct value *factor = v_div(c, v_mul(c, spread(c, c->in[1], x, 1, 0), w_scale), result_scale);
     struct value *real = v_mul(c, build_cast(c->b, y, DT_F32), factor);
     return call_result(c, to_quantized(c, real, spread(c, c->in[7], x, 1, 0), c->in[7]->type));
 }
@@ -190,7 +193,8 @@ bool lower_qlinear_conv(struct call *c)
 static struct value *real_input(struct call *c, int i, int axis)
 {
     struct value *x = c->in[i], *wide = centered(c, x, c->in[i + 2], axis);
-    return v_mul(c, build_cast(c->b, wide, DT_F32), spread(c, c->in[i + 1], x, axis, 0));
+    struct value *scale = spread(c, c->in[i + 1], x, axis, 0);
+    return v_mul(c, build_cast(c->b, wide, DT_F32), scale);
 }
 
 /* y to the type of the zero point in input i + 1, with the scale in input i. */
@@ -205,8 +209,8 @@ static bool quantized_result(struct call *c, struct value *y, int i)
 /* ONNX Runtime's elementwise operators on quantized numbers: x + y and x * y. */
 bool lower_qlinear_binary(struct call *c)
 {
-    return quantized_result(
-        c, build_binary(c->b, c->row->variant, real_input(c, 0, 0), real_input(c, 3, 0)), 6);
+    struct value *other = real_input(c, 3, 0);
+    return quantized_result(c, build_binary(c->b, c->row->variant, real_input(c, 0, 0), other), 6);
 }
 
 bool lower_qlinear_global_average(struct call *c)
@@ -232,7 +236,8 @@ bool lower_qgemm(struct call *c)
     y = build_matmul(c->b, a, b, DT_I32);
     if (c->in[6])
         y = v_add(c, y, c->in[6]);
-    struct value *factor = v_mul(c, spread(c, c->in[1], x, 1, 0), spread(c, c->in[4], x, 1, 0));
+    struct value *b_scale = spread(c, c->in[4], x, 1, 0);
+    struct value *factor = v_mul(c, spread(c, c->in[1], x, 1, 0), b_scale);
     y = v_mul(c, build_cast(c->b, y, DT_F32), factor);
     y = v_mul_number(c, y, attr_float(c, "alpha", 1));
     return c->in[7] ? quantized_result(c, y, 7) : call_result(c, y);
@@ -252,7 +257,8 @@ static struct value *unpack_nibbles(struct call *c, struct value *v)
     flat[rank - 1] = D(mul, flat[rank - 1], pairs[rank]);
     struct value *shift = build_constant(c->b, DT_U8, 1, (const int64_t[]){2}, shifts, NULL);
     v = build_expand(c->b, build_unsqueeze(c->b, v, 1u << rank), rank + 1, pairs);
-    v = v_and(c, build_binary(c->b, OP_shr, v, shift), build_int(c->b, DT_U8, 15));
+    struct value *mask = build_int(c->b, DT_U8, 15);
+    v = v_and(c, build_binary(c->b, OP_shr, v, shift), mask);
     return build_reshape(c->b, v, rank, flat);
 }
 
@@ -334,10 +340,10 @@ static bool scaled_product(struct call *c, struct value *a, struct value *a_scal
     struct value *b = c->in[1];
     if (!a || a->rank < 1 || b->rank < 2)
         return a && call_error(c, "operands of rank %d and %d", a->rank, b->rank);
-    struct value *y = build_matmul(c->b, centered(c, a, a_zero, a->rank - 1),
-                                   centered(c, b, b_zero, b->rank - 1), DT_I32);
-    struct value *factor =
-        v_mul(c, build_reshape(c->b, a_scale, 0, NULL), spread(c, b_scale, b, b->rank - 1, 0));
+    struct value *right = centered(c, b, b_zero, b->rank - 1);
+    struct value *y = build_matmul(c->b, centered(c, a, a_zero, a->rank - 1), right, DT_I32);
+    struct value *by_column = spread(c, b_scale, b, b->rank - 1, 0);
+    struct value *factor = v_mul(c, build_reshape(c->b, a_scale, 0, NULL), by_column);
     y = v_mul(c, build_cast(c->b, y, DT_F32), factor);
     return call_result(c, bias ? v_add(c, y, bias) : y);
 }

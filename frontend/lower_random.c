@@ -49,8 +49,8 @@ static struct value *normal(struct call *c, enum dtype type, int rank,
         return NULL;
     struct value *above_0 = build_binary(c->b, OP_sub, v_number(c, u, 1), u);
     struct value *square = v_mul_number(c, build_unary(c->b, OP_log, above_0), -2);
-    return v_mul(c, build_unary(c->b, OP_sqrt, square),
-                 build_unary(c->b, OP_cos, v_mul_number(c, angle, 6.283185307179586)));
+    struct value *wave = build_unary(c->b, OP_cos, v_mul_number(c, angle, 6.283185307179586));
+    return v_mul(c, build_unary(c->b, OP_sqrt, square), wave);
 }
 
 /* The type to compute in. */

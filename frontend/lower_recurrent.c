@@ -113,8 +113,8 @@ static struct value *turn_order(struct call *c, const struct recurrence *r)
     struct value *length = build_cast(c->b, r->lengths, DT_I64);
     struct value *mirrored = v_add_number(c, v_sub(c, length, step), -1);
     struct value *from = build_select(c->b, v_lt(c, step, length), mirrored, step);
-    return v_add(c, v_mul(c, from, build_dim(c->b, r->batch)),
-                 build_iota(c->b, DT_I64, 2, shape, 1));
+    struct value *column = build_iota(c->b, DT_I64, 2, shape, 1);
+    return v_add(c, v_mul(c, from, build_dim(c->b, r->batch)), column);
 }
 
 /* x [steps, batch, …] with its steps backwards. */
@@ -221,7 +221,8 @@ static struct value *final_state(struct call *c, const struct recurrence *r, str
     v = build_cast(c->b, v, r->type);
     if (r->lengths) {
         struct value *ran = v_lt(c, v_number(c, r->lengths, 0), r->lengths);
-        v = build_select(c->b, build_unsqueeze(c->b, ran, 1u | 1u << 2), v, v_number(c, v, 0));
+        struct value *zero = v_number(c, v, 0);
+        v = build_select(c->b, build_unsqueeze(c->b, ran, 1u | 1u << 2), v, zero);
     }
     return r->batch_first ? swapped(c, v) : v;
 }

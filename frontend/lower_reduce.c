@@ -61,7 +61,8 @@ static bool plan_reduction(struct call *c, int n, const struct dim *const *given
 static struct value *log_sum_exp(struct call *c, struct value *x, uint32_t axes)
 {
     struct value *most = build_reduce(c->b, OP_reduce_max, x, axes, true);
-    most = build_select(c->b, build_unary(c->b, OP_is_inf, most), v_number(c, x, 0), most);
+    struct value *zero = v_number(c, x, 0);
+    most = build_select(c->b, build_unary(c->b, OP_is_inf, most), zero, most);
     struct value *sum =
         build_reduce(c->b, OP_reduce_sum, build_unary(c->b, OP_exp, v_sub(c, x, most)), axes, true);
     return v_add(c, build_unary(c->b, OP_log, sum), most);

@@ -127,7 +127,8 @@ static struct value *into_image(struct call *c, struct value *at, const struct d
                                 struct value **inside)
 {
     struct value *n = f32_size(c, size), *zero = v_number(c, at, 0);
-    *inside = v_and(c, v_le(c, v_number(c, at, -1), at), v_le(c, at, n));
+    struct value *below = v_le(c, at, n);
+    *inside = v_and(c, v_le(c, v_number(c, at, -1), at), below);
     return v_max(c, v_min(c, at, v_add_number(c, n, -1)), zero);
 }
 

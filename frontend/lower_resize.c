@@ -57,13 +57,16 @@ static struct value *source_positions(struct call *c, const struct resize *r,
     struct value *one = build_float(b, DT_F32, 1), *at, *single = v_eq(c, width, one);
     switch (r->coordinates) {
     case ASYMMETRIC: return v_div(c, x, a->scale);
-    case ALIGN_CORNERS:
-        at = v_div(c, v_mul(c, x, v_sub(c, in, one)), v_sub(c, width, one));
+    case ALIGN_CORNERS: {
+        struct value *steps = v_sub(c, width, one);
+        at = v_div(c, v_mul(c, x, v_sub(c, in, one)), steps);
         return build_select(b, single, v_number(c, width, 0), at);
+    }
     case TF_CROP_AND_RESIZE: {
         struct value *last = v_sub(c, in, one);
         struct value *span = v_mul(c, v_sub(c, a->to, a->from), last);
-        at = v_div(c, v_mul(c, x, span), v_sub(c, width, one));
+        struct value *steps = v_sub(c, width, one);
+        at = v_div(c, v_mul(c, x, span), steps);
         at = build_select(b, single, v_mul_number(c, span, 0.5), at);
         return v_add(c, at, v_mul(c, a->from, last));
     }
@@ -86,7 +89,8 @@ static struct value *take(struct call *c, struct value *x, const struct resample
 {
     struct value *index = build_cast(c->b, position, DT_I64);
     struct value *last = v_add_number(c, build_dim(c->b, a->in), -1);
-    index = v_max(c, v_min(c, index, last), v_number(c, last, 0));
+    struct value *zero = v_number(c, last, 0);
+    index = v_max(c, v_min(c, index, last), zero);
     return x && index ? build_gather(c->b, x, index, a->axis) : NULL;
 }
 
@@ -115,7 +119,8 @@ static struct value *kernel_weight(struct call *c, const struct resize *r, struc
     struct value *d = build_unary(c->b, OP_abs, distance);
     if (r->mode == CUBIC)
         return cubic_weight(c, r, d);
-    return v_max(c, v_sub(c, v_number(c, d, 1), d), v_number(c, d, 0));
+    struct value *zero = v_number(c, d, 0);
+    return v_max(c, v_sub(c, v_number(c, d, 1), d), zero);
 }
 
 static struct value *nearest(struct call *c, const struct resize *r, struct value *x,
@@ -143,11 +148,13 @@ static struct value *blend(struct call *c, const struct resize *r, struct value 
         struct value *position = v_add_number(c, base, t);
         struct value *weight = kernel_weight(c, r, v_sub(c, at, position));
         if (r->exclude_outside) {
-            struct value *inside = v_and(c, v_le(c, zero, position), v_lt(c, position, in));
+            struct value *below = v_lt(c, position, in);
+            struct value *inside = v_and(c, v_le(c, zero, position), below);
             weight = build_select(c->b, inside, weight, zero);
             weights = weights ? v_add(c, weights, weight) : weight;
         }
-        struct value *tap = v_mul(c, take(c, x, a, position), along(c, weight, x, a->axis));
+        struct value *share = along(c, weight, x, a->axis);
+        struct value *tap = v_mul(c, take(c, x, a, position), share);
         sum = sum ? v_add(c, sum, tap) : tap;
         if (!sum)
             return NULL;
@@ -182,8 +189,8 @@ static struct value *blend_widened(struct call *c, const struct resize *r, struc
     for (int i = 0; i <= last; i++)
         perm[i] = i == a->axis ? last : i == last ? a->axis : i;
     struct value *padded = build_pad(c->b, x, low, high, PAD_EDGE, NULL);
-    struct value *y = build_matmul(c->b, build_transpose(c->b, padded, perm),
-                                   build_transpose(c->b, weight, (int[]){1, 0}), DT_F32);
+    struct value *weights = build_transpose(c->b, weight, (int[]){1, 0});
+    struct value *y = build_matmul(c->b, build_transpose(c->b, padded, perm), weights, DT_F32);
     return build_transpose(c->b, y, perm);
 }
 
@@ -200,8 +207,10 @@ static struct value *resample(struct call *c, const struct resize *r, struct val
     if (r->coordinates != TF_CROP_AND_RESIZE || !y)
         return y;
     struct value *last = v_add_number(c, f32_of(c, a->in), -1);
-    struct value *outside = v_or(c, v_lt(c, at, v_number(c, at, 0)), v_lt(c, last, at));
-    return build_select(c->b, along(c, outside, x, a->axis), v_number(c, y, r->extrapolation), y);
+    struct value *above = v_lt(c, last, at);
+    struct value *outside = v_or(c, v_lt(c, at, v_number(c, at, 0)), above);
+    struct value *fill = v_number(c, y, r->extrapolation);
+    return build_select(c->b, along(c, outside, x, a->axis), fill, y);
 }
 
 /* floor(d * scale), where scale is a binary fraction of a few bits; else NULL. */
@@ -254,7 +263,8 @@ static bool sizes_as_given(struct call *c, int input, int n, struct resampled *a
         return given < 0 ? false : call_error(c, "%d sizes for %d axes", given, n);
     for (int i = 0; i < n; i++) {
         a[i].out = d[i];
-        a[i].scale = v_div(c, f32_of(c, d[i]), f32_of(c, a[i].in));
+        struct value *before = f32_of(c, a[i].in);
+        a[i].scale = v_div(c, f32_of(c, d[i]), before);
     }
     if (aspect == STRETCH)
         return true;

@@ -23,7 +23,8 @@ static struct value *corner(struct call *c, const struct regions *r, int i)
 {
     struct value *v = v_mul_number(c, column(c, r, i), r->scale);
     struct value *size = v_add_number(c, build_unary(c->b, OP_abs, v), 0.5);
-    return v_mul(c, build_unary(c->b, OP_sign, v), build_unary(c->b, OP_floor, size));
+    struct value *magnitude = build_unary(c->b, OP_floor, size);
+    return v_mul(c, build_unary(c->b, OP_sign, v), magnitude);
 }
 
 /* bool [regions, bins, size]: the places of an axis that belong to a bin. first: the column of the
@@ -43,8 +44,8 @@ static struct value *membership(struct call *c, const struct regions *r, int fir
     struct value *from = v_add(c, build_unary(c->b, OP_floor, v_mul(c, bin, step)), start);
     struct value *to = v_mul(c, v_add_number(c, bin, 1), step);
     to = v_add(c, build_unary(c->b, OP_ceil, to), start);
-    return v_and(c, v_le(c, build_unsqueeze(c->b, from, 1u << 2), place),
-                 v_lt(c, place, build_unsqueeze(c->b, to, 1u << 2)));
+    struct value *below = v_lt(c, place, build_unsqueeze(c->b, to, 1u << 2));
+    return v_and(c, v_le(c, build_unsqueeze(c->b, from, 1u << 2), place), below);
 }
 
 /* The largest elements of x along its last axis, in each bin: x [regions, C, A, size], in
@@ -82,5 +83,6 @@ bool lower_max_roi_pool(struct call *c)
     if (!v)
         return false;
     struct value *lowest = build_float(c->b, v->type, -INFINITY); /* a bin without a place is 0 */
-    return call_result(c, build_select(c->b, v_eq(c, v, lowest), v_number(c, v, 0), v));
+    struct value *zero = v_number(c, v, 0);
+    return call_result(c, build_select(c->b, v_eq(c, v, lowest), zero, v));
 }

@@ -29,7 +29,8 @@ static struct value *settle(struct call *c, const struct sampling *s, struct val
     struct value *zero = v_number(c, at, 0);
     struct value *last = v_add_number(c, size_f32(c, s->size[axis]), -1);
     if (s->padding == PADDING_ZEROS) {
-        struct value *here = v_and(c, v_le(c, zero, at), v_le(c, at, last));
+        struct value *below = v_le(c, at, last);
+        struct value *here = v_and(c, v_le(c, zero, at), below);
         *inside = *inside ? v_and(c, *inside, here) : here;
     } else if (s->padding == PADDING_REFLECTION) {
         at = reflect(c, s, at, axis);
@@ -52,7 +53,10 @@ static struct value *sample_at(struct call *c, const struct sampling *s, struct 
         index ? build_tensor(c->b, OP_gather_elements, 2, (struct value *[]){s->flat, index}, &attr)
               : NULL;
     v = build_cast(c->b, v, DT_F32);
-    return inside ? build_select(c->b, build_unsqueeze(c->b, inside, 2), v, v_number(c, v, 0)) : v;
+    if (!inside)
+        return v;
+    struct value *zero = v_number(c, v, 0);
+    return build_select(c->b, build_unsqueeze(c->b, inside, 2), v, zero);
 }
 
 /* Weight of tap t (0 … taps - 1) at fraction f of the way from the base element to the next. */
@@ -108,10 +112,12 @@ static struct value *grid_positions(struct call *c, const struct sampling *s, st
     g = build_reshape(c->b, build_cast(c->b, g, DT_F32), 2, shape);
     g = v_add_number(c, g, 1);
     struct value *size = size_f32(c, s->size[i]), *at;
-    if (s->corners)
-        at = v_mul(c, v_mul_number(c, g, 0.5), v_add_number(c, size, -1));
-    else
+    if (s->corners) {
+        struct value *steps = v_add_number(c, size, -1);
+        at = v_mul(c, v_mul_number(c, g, 0.5), steps);
+    } else {
         at = v_mul_number(c, v_add_number(c, v_mul(c, g, size), -1), 0.5);
+    }
     /* What a place far outside stands for is decided before taps are laid around it. */
     if (s->mode != SAMPLE_NEAREST && s->padding == PADDING_REFLECTION)
         return reflect(c, s, at, i);
@@ -163,8 +169,10 @@ static struct value *unit_positions(struct call *c, const struct dim *size, bool
 {
     struct value *i = build_cast(c->b, build_iota(c->b, DT_I64, 1, &size, 0), DT_F32);
     struct value *n = size_f32(c, size);
-    if (corners)
-        return v_add_number(c, v_div(c, v_mul_number(c, i, 2), v_add_number(c, n, -1)), -1);
+    if (corners) {
+        struct value *steps = v_add_number(c, n, -1);
+        return v_add_number(c, v_div(c, v_mul_number(c, i, 2), steps), -1);
+    }
     return v_add_number(c, v_div(c, v_add_number(c, v_mul_number(c, i, 2), 1), n), -1);
 }
 
@@ -235,7 +243,9 @@ bool lower_max_unpool(struct call *c)
         all = D(mul, all, shape[i]);
     }
     struct value *zeros = build_expand(c->b, v_number(c, x, 0), 1, &all);
-    struct value *operands[3] = {zeros, flattened(c, c->in[1]), flattened(c, x)};
+    struct value *operands[3] = {zeros};
+    operands[1] = flattened(c, c->in[1]);
+    operands[2] = flattened(c, x);
     union attr attr = {.scatter_elements = {0, COMBINE_NONE}};
     struct value *y = zeros ? build_tensor(c->b, OP_scatter_elements, 3, operands, &attr) : NULL;
     y = build_reshape(c->b, y, x->rank, shape);
@@ -289,7 +299,8 @@ bool lower_col2im(struct call *c)
         struct value *o =
             v_mul_number(c, build_binary(c->b, OP_mod, offset, size), (double)w.dilation.v[i]);
         p = v_add_number(c, v_add(c, p, o), -(double)w.pads[i]);
-        struct value *here = v_and(c, v_le(c, zero, p), v_lt(c, p, pixel_size));
+        struct value *below = v_lt(c, p, pixel_size);
+        struct value *here = v_and(c, v_le(c, zero, p), below);
         inside = inside ? v_and(c, inside, here) : here;
         p = v_mul(c, p, stride_of);
         index = index ? v_add(c, index, p) : p;

@@ -115,12 +115,13 @@ static struct value *count_up(struct call *c, struct value *mask, bool exclusive
 /* Does each of the sorted rows begin a group? NaN is like NaN here. */
 static struct value *begins_group(struct call *c, struct value *sorted, struct value *position)
 {
-    struct value *before = v_max(c, v_add_number(c, position, -1), v_number(c, position, 0));
+    struct value *zero = v_number(c, position, 0);
+    struct value *before = v_max(c, v_add_number(c, position, -1), zero);
     struct value *last = build_gather(c->b, sorted, before, 0), *same = v_eq(c, sorted, last);
-    if (dtype_is_float(sorted->type))
-        same = v_or(
-            c, same,
-            v_and(c, build_unary(c->b, OP_is_nan, sorted), build_unary(c->b, OP_is_nan, last)));
+    if (dtype_is_float(sorted->type)) {
+        struct value *nan = build_unary(c->b, OP_is_nan, last);
+        same = v_or(c, same, v_and(c, build_unary(c->b, OP_is_nan, sorted), nan));
+    }
     struct value *differs = build_reduce(c->b, OP_reduce_max, v_not(c, same), 2, false);
     return v_or(c, differs, v_eq(c, position, v_number(c, position, 0)));
 }
@@ -147,8 +148,8 @@ static bool find_groups(struct call *c, struct value *rows, struct groups *out)
     if (!starts)
         return false;
     struct value *next = v_add_number(c, position, 1), *all = build_dim(c->b, n);
-    struct value *end = build_select(c->b, v_lt(c, next, starts->def->out[1]),
-                                     build_gather(c->b, starts, next, 0), all);
+    struct value *next_start = build_gather(c->b, starts, next, 0);
+    struct value *end = build_select(c->b, v_lt(c, next, starts->def->out[1]), next_start, all);
     out->first = build_gather(c->b, order, starts, 0);
     out->count = build_binary(c->b, OP_sub, end, starts);
     /* Sorting the order inverts it. */
@@ -255,9 +256,9 @@ bool lower_non_max_suppression(struct call *c)
     struct value *place = kept ? find_true(c, kept, most_boxes(c, lines, n)) : NULL;
     struct value *line = v_div(c, place, build_dim(c->b, n)), *of = build_dim(c->b, classes);
     box = build_gather(c->b, build_reshape(c->b, box, 1, &total), place, 0);
-    struct value *columns[] = {build_unsqueeze(c->b, v_div(c, line, of), 2),
-                               build_unsqueeze(c->b, build_binary(c->b, OP_mod, line, of), 2),
-                               build_unsqueeze(c->b, box, 2)};
+    struct value *columns[3] = {build_unsqueeze(c->b, v_div(c, line, of), 2)};
+    columns[1] = build_unsqueeze(c->b, build_binary(c->b, OP_mod, line, of), 2);
+    columns[2] = build_unsqueeze(c->b, box, 2);
     return columns[0] && columns[1] && columns[2] &&
            call_result(c, build_concat(c->b, 3, columns, 1));
 }

@@ -25,13 +25,16 @@ static struct value *waves(struct call *c, const struct transform *t, int quarte
     /* turn / length = whole quarters + rest / length, with |rest| <= length / 2 */
     struct value *whole = v_div(c, v_add(c, v_mul_number(c, turn, 2), length), twice);
     struct value *rest = build_cast(b, v_sub(c, turn, v_mul(c, whole, length)), t->type);
-    struct value *angle = v_div(c, v_mul_number(c, rest, M_PI_2), build_cast(b, length, t->type));
+    struct value *divisor = build_cast(b, length, t->type);
+    struct value *angle = v_div(c, v_mul_number(c, rest, M_PI_2), divisor);
     struct value *cosine = build_unary(b, OP_cos, angle), *sine = build_unary(b, OP_sin, angle);
-    whole = build_binary(b, OP_mod, v_add_number(c, whole, 4 - quarter), v_number(c, whole, 4));
-    struct value *odd =
-        build_select(b, v_eq(c, whole, v_number(c, whole, 1)), build_unary(b, OP_neg, sine), sine);
-    struct value *even = build_select(b, v_eq(c, whole, v_number(c, whole, 2)),
-                                      build_unary(b, OP_neg, cosine), cosine);
+    struct value *four = v_number(c, whole, 4);
+    whole = build_binary(b, OP_mod, v_add_number(c, whole, 4 - quarter), four);
+    struct value *minus_sine = build_unary(b, OP_neg, sine);
+    struct value *odd = build_select(b, v_eq(c, whole, v_number(c, whole, 1)), minus_sine, sine);
+    struct value *minus_cosine = build_unary(b, OP_neg, cosine);
+    struct value *even =
+        build_select(b, v_eq(c, whole, v_number(c, whole, 2)), minus_cosine, cosine);
     struct value *is_odd = build_binary(b, OP_mod, whole, v_number(c, whole, 2));
     return build_select(b, v_eq(c, is_odd, v_number(c, whole, 1)), odd, even);
 }
@@ -42,8 +45,10 @@ static struct value *both_halves(struct call *c, const struct transform *t, stru
 {
     struct value *k = build_iota(c->b, DT_I64, 1, &t->in, 0);
     struct value *twice = v_mul_number(c, k, 2), *length = build_dim(c->b, t->length);
-    struct value *single = v_or(c, v_eq(c, k, v_number(c, k, 0)), v_eq(c, twice, length));
-    struct value *factor = build_select(c->b, single, v_number(c, x, 1), v_number(c, x, 2));
+    struct value *is_middle = v_eq(c, twice, length);
+    struct value *single = v_or(c, v_eq(c, k, v_number(c, k, 0)), is_middle);
+    struct value *two = v_number(c, x, 2);
+    struct value *factor = build_select(c->b, single, v_number(c, x, 1), two);
     return v_mul(c, x, build_unsqueeze(c->b, factor, 2));
 }
 
@@ -68,7 +73,8 @@ static struct value *transform(struct call *c, const struct transform *t, struct
         y_re = v_add(c, y_re, build_matmul(c->b, sine, im, type));
         y_im = v_add(c, y_im, build_matmul(c->b, cosine, im, type));
     }
-    struct value *parts[2] = {build_unsqueeze(c->b, y_re, 8), build_unsqueeze(c->b, y_im, 8)};
+    struct value *parts[2] = {build_unsqueeze(c->b, y_re, 8)};
+    parts[1] = build_unsqueeze(c->b, y_im, 8);
     if (!parts[0] || !parts[1])
         return NULL;
     struct value *y = real_result ? parts[0] : build_concat(c->b, 2, parts, 3);
@@ -143,7 +149,8 @@ bool lower_dft(struct call *c)
     t.in = real_result ? half_of(c, t.length) : t.length;
     t.out = t.one_sided && !t.inverse ? half_of(c, t.length) : t.length;
     struct value *v = build_reshape(c->b, build_cast(c->b, x, t.type), 4, view);
-    v = transform(c, &t, part(c, v, 0, t.in), parts == 2 ? part(c, v, 1, t.in) : NULL);
+    struct value *imaginary = parts == 2 ? part(c, v, 1, t.in) : NULL;
+    v = transform(c, &t, part(c, v, 0, t.in), imaginary);
     for (int i = 0; i < x->rank - 1; i++)
         out[i] = D(select, D(eq, d_const(c, i), axis), t.out, x->shape[i]);
     out[x->rank - 1] = d_const(c, real_result ? 1 : 2);
@@ -170,9 +177,9 @@ bool lower_stft(struct call *c)
         return false;
     const struct dim *frames = D(add, D(floordiv, D(sub, x->shape[1], length), step), one);
     const struct dim *plane[2] = {frames, length};
-    struct value *index =
-        v_add(c, v_mul(c, build_iota(c->b, DT_I64, 2, plane, 0), build_dim(c->b, step)),
-              build_iota(c->b, DT_I64, 2, plane, 1));
+    struct value *column = build_iota(c->b, DT_I64, 2, plane, 1);
+    struct value *hop = build_dim(c->b, step);
+    struct value *index = v_add(c, v_mul(c, build_iota(c->b, DT_I64, 2, plane, 0), hop), column);
     struct transform t = {.in = length, .length = length, .out = length, .type = transform_type(x)};
     struct value *v = index ? build_gather(c->b, build_cast(c->b, x, t.type), index, 1) : NULL;
     if (window)
@@ -181,7 +188,8 @@ bool lower_stft(struct call *c)
     if (attr_int(c, "onesided", 1))
         t.out = half_of(c, length);
     v = build_reshape(c->b, v, 4, view);
-    v = transform(c, &t, part(c, v, 0, t.in), parts == 2 ? part(c, v, 1, t.in) : NULL);
+    struct value *imaginary = parts == 2 ? part(c, v, 1, t.in) : NULL;
+    v = transform(c, &t, part(c, v, 0, t.in), imaginary);
     const struct dim *out[4] = {x->shape[0], frames, t.out, d_const(c, 2)};
     return call_result(c, build_cast(c->b, build_reshape(c->b, v, 4, out), x->type));
 }
@@ -205,8 +213,8 @@ static struct value *mel_corners(struct call *c, const struct dim *bins)
 {
     const struct dim *n = D(add, bins, d_const(c, 2));
     struct value *low = mel_of_hertz(c, as_f64(c, 3)), *high = mel_of_hertz(c, as_f64(c, 4));
-    struct value *step = v_div(c, build_binary(c->b, OP_sub, high, low),
-                               build_cast(c->b, build_dim(c->b, n), DT_F64));
+    struct value *count = build_cast(c->b, build_dim(c->b, n), DT_F64);
+    struct value *step = v_div(c, build_binary(c->b, OP_sub, high, low), count);
     struct value *i = build_cast(c->b, build_iota(c->b, DT_I64, 1, &n, 0), DT_F64);
     struct value *mel = v_add(c, v_mul(c, i, step), low);
     struct value *length = as_f64(c, 1), *rate = as_f64(c, 2);
@@ -238,14 +246,17 @@ bool lower_mel_weights(struct call *c)
     struct value *low = corner[0], *center = corner[1], *high = corner[2];
     struct value *row = build_cast(c->b, build_iota(c->b, DT_I64, 1, &rows, 0), DT_F64);
     row = build_unsqueeze(c->b, row, 2);
-    struct value *rising =
-        v_div(c, build_binary(c->b, OP_sub, row, low), build_binary(c->b, OP_sub, center, low));
-    struct value *falling =
-        v_div(c, build_binary(c->b, OP_sub, high, row), build_binary(c->b, OP_sub, high, center));
-    struct value *rises = v_and(c, v_le(c, low, row), v_le(c, row, center));
-    struct value *falls = v_and(c, v_le(c, center, row), v_lt(c, row, high));
+    struct value *rise = build_binary(c->b, OP_sub, center, low);
+    struct value *rising = v_div(c, build_binary(c->b, OP_sub, row, low), rise);
+    struct value *fall = build_binary(c->b, OP_sub, high, center);
+    struct value *falling = v_div(c, build_binary(c->b, OP_sub, high, row), fall);
+    struct value *to_center = v_le(c, row, center);
+    struct value *rises = v_and(c, v_le(c, low, row), to_center);
+    struct value *to_high = v_lt(c, row, high);
+    struct value *falls = v_and(c, v_le(c, center, row), to_high);
     /* A side without width is the corner alone. */
-    rising = build_select(c->b, v_eq(c, low, center), v_number(c, low, 1), rising);
+    struct value *one = v_number(c, low, 1);
+    rising = build_select(c->b, v_eq(c, low, center), one, rising);
     struct value *y = build_select(c->b, rises, rising, v_number(c, low, 0));
     return call_result(c, build_cast(c->b, build_select(c->b, falls, falling, y), to));
 }

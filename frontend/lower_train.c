@@ -46,7 +46,8 @@ bool lower_adagrad(struct call *c)
     for (int i = 0; i < n; i++) {
         struct parameter p = parameter(c, i, n);
         struct value *decay = v_mul_number(c, setting(c, 1, &p), attr_float(c, "decay_factor", 0));
-        struct value *rate = v_div(c, setting(c, 0, &p), v_add_number(c, decay, 1));
+        struct value *slowed = v_add_number(c, decay, 1);
+        struct value *rate = v_div(c, setting(c, 0, &p), slowed);
         struct value *h = v_add(c, p.state[0], v_mul(c, p.gradient, p.gradient));
         struct value *scale = v_add_number(c, root(c, h), attr_float(c, "epsilon", 1e-6));
         c->out[i] = v_sub(c, p.x, v_div(c, v_mul(c, rate, p.gradient), scale));
@@ -64,10 +65,11 @@ bool lower_momentum(struct call *c)
     for (int i = 0; i < n; i++) {
         struct parameter p = parameter(c, i, n);
         struct value *steps = setting(c, 1, &p);
-        struct value *factor = build_select(c->b, v_lt(c, v_number(c, p.x, 0), steps),
-                                            v_number(c, p.x, beta), v_number(c, p.x, 1));
-        struct value *v =
-            v_add(c, v_mul_number(c, p.state[0], alpha), v_mul(c, factor, p.gradient));
+        struct value *one = v_number(c, p.x, 1);
+        struct value *share = v_number(c, p.x, beta);
+        struct value *factor = build_select(c->b, v_lt(c, v_number(c, p.x, 0), steps), share, one);
+        struct value *added = v_mul(c, factor, p.gradient);
+        struct value *v = v_add(c, v_mul_number(c, p.state[0], alpha), added);
         struct value *step = nesterov ? v_add(c, p.gradient, v_mul_number(c, v, alpha)) : v;
         c->out[i] = v_sub(c, p.x, v_mul(c, setting(c, 0, &p), step));
         c->out[n + i] = v;
@@ -78,7 +80,8 @@ bool lower_momentum(struct call *c)
 /* a old + (1 - a) new */
 static struct value *blend(struct call *c, double a, struct value *old, struct value *new)
 {
-    return v_add(c, v_mul_number(c, old, a), v_mul_number(c, new, 1 - a));
+    struct value *newer = v_mul_number(c, new, 1 - a);
+    return v_add(c, v_mul_number(c, old, a), newer);
 }
 
 bool lower_adam(struct call *c)

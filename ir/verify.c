@@ -283,7 +283,8 @@ static void check_node(struct verifier *v, const struct node *node)
     }
     if (node->kernel < KERNEL_IN_PLACE || node->kernel >= v->g->n_kernels)
         fault(v, node, "belongs to kernel %d of %d", node->kernel, v->g->n_kernels);
-    bool good = check_operands(v, node) & check_bodies(v, node);
+    bool good = check_operands(v, node);
+    good &= check_bodies(v, node);
     for (int i = 0; i < node->n_out; i++)
         good &= define(v, node->out[i], node, i);
     if (!good)

@@ -55,7 +55,8 @@ struct value *precision_product_f8(struct graph *g, struct node *node, struct va
     struct builder b = {g, node};
     struct value *w = build_cast(&b, weights, DT_F32);
     struct value *scales = w ? channel_scales(&b, w, summed_axes(node, w)) : NULL;
-    struct value *in[2] = {cast_to_f8(&b, x), cast_to_f8(&b, build_binary(&b, OP_div, w, scales))};
+    struct value *in[2] = {cast_to_f8(&b, x)};
+    in[1] = cast_to_f8(&b, build_binary(&b, OP_div, w, scales));
     union attr attr = node->attr;
     if (node->op == OP_matmul)
         attr.matmul.to = DT_F32;

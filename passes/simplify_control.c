@@ -200,7 +200,8 @@ static bool simplify_graph(struct graph *g)
             next = before ? before->next : g->first; /* what came in its place */
             continue;
         }
-        changed |= drop_passed_on(g, node) | drop_operands(g, node);
+        changed |= drop_passed_on(g, node);
+        changed |= drop_operands(g, node);
         if (node->op == OP_loop)
             changed |= loop_drop_checks(node); /* trips may be better known now */
     }

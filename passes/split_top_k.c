@@ -137,9 +137,8 @@ static bool split(struct graph *g, struct node *node)
     int64_t k, segment = segment_of(node);
     if (!is_long(node) || !dim_is_const(node->attr.top_k.k, &k))
         return false;
-    struct lines l = {.values = turn(&b, node->in[0], axis, false),
-                      .fill = last_of_all(&b, node->in[0]->type, largest),
-                      .rank = node->in[0]->rank};
+    struct lines l = {.values = turn(&b, node->in[0], axis, false), .rank = node->in[0]->rank};
+    l.fill = last_of_all(&b, node->in[0]->type, largest);
     if (!l.values || !l.fill)
         return false;
     dim_is_const(l.values->shape[l.rank - 1], &l.length);
