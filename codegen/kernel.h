@@ -7,7 +7,7 @@
 
 #include "../ir/graph.h"
 
-/* Peak figures of public data sheets, dense, at boost clock; 0: the target has no such unit. */
+/* Peak figures, dense, at boost clock (target.c names the sources); 0: the target has no such unit. */
 struct peak {
     int clock;                      /* MHz */
     int bandwidth;                  /* of device memory, GB/s */

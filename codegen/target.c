@@ -1,7 +1,26 @@
 /*
- * The table of targets. Limits are those of CUDA's programming guide, per compute capability; SMs and
- * peak figures are those of the largest common part, which comes first in the row's comment. Rates are
- * NVIDIA's data sheets', without sparsity.
+ * The table of targets. SMs and peak figures are those of the largest common part, which comes first in
+ * the row's comment; rates are dense. Where they come from:
+ *
+ *   shared/block  CUDA C++ Programming Guide 13.0, "Technical Specifications per Compute Capability"
+ *   driver        the first CUDA whose nvcc takes the architecture (CUDA Toolkit Release Notes)
+ *   T4            NVIDIA T4 data sheet; Turing architecture white paper (fp64: 1/32 of fp32, SMs, clock)
+ *   A100          A100 80 GB (SXM) data sheet
+ *   A40           A40 data sheet; GA102 white paper (fp64: 1/64 of fp32)
+ *   Orin          Jetson AGX Orin technical brief: 85 sparse Tflop/s of f16, 170 Top/s of i8
+ *   L40           L40 data sheet; Ada white paper
+ *   H100          H100 data sheet and white paper (SXM5). No sheet gives its clock: its figures belong to
+ *                 1,980 MHz, with tensor cores 1,830; 1,755 is the PCIe card's boost clock
+ *   B200, B300    HGX B200 and HGX B300 data sheets, "up to 8 TB/s" of the Blackwell technical brief (the
+ *                 HGX boards state 62 TB/s for eight). tf32 is half of f16: the sheets round it to 1.1.
+ *                 SMs and clock of B200 are what devices report; 160 SMs of B300 are the whole chip's
+ *                 ("Inside NVIDIA Blackwell Ultra"), and its clock is not public
+ *   Thor          Jetson T5000 data sheet: 2,560 cores, 1.57 GHz, 1,035 sparse Tflop/s of f8; the other
+ *                 rates in proportion, i8 like f8
+ *   RTX PRO 6000  RTX Blackwell PRO white paper, with sums in f32
+ *   GB10          DGX Spark data sheet: 6,144 cores, 273 GB/s, 1 Pflop/s of sparse f4; 31 Tflop/s of fp32
+ *                 (Hot Chips 2025), which is 2,523 MHz. Its other rates are not public: tensor cores in
+ *                 the proportions of RTX PRO 6000
  */
 #include "target.h"
 
@@ -38,7 +57,7 @@ static const struct target targets[] = {
     {"sm_120",   "sm_120",     120, false, 188,  99 * KB,  12080,
      {2617, 1792, 125000, 1968, 251900, 503800, 1007000, 1007000}},  /* RTX PRO 6000; RTX 5090 */
     {"sm_121",   "sm_121",     121, false,  48,  99 * KB,  12090,
-     {2418, 273, 29700, 464, 62500, 125000, 250000, 250000}},  /* GB10 */
+     {2523, 273, 31000, 484, 62500, 125000, 250000, 250000}},  /* GB10 */
     {"portable", "compute_80",  80, true,  108,  99 * KB,  11000,
      {1410, 2039, 19500, 9700, 156000, 312000, 624000, 0}},  /* PTX; the least of 80 and later, figures of A100 */
 };
