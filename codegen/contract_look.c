@@ -275,13 +275,29 @@ static bool has_narrow_axis(const struct contraction *c)
     return false;
 }
 
+/* Is v made of numbers rounded to tf32 already? See passes/round_operands.c. */
+static bool is_rounded(const struct value *v, int views)
+{
+    const struct node *node = v->def;
+    if (!node || node->op == OP_round_tf32)
+        return node != NULL;
+    if (op_info[node->op].class != OC_VIEW || views == 0)
+        return false;
+    for (int i = 0; i < node->n_in; i++)
+        if (!is_rounded(node->in[i], views - 1))
+            return false;
+    return true;
+}
+
 void plan_way(struct mma_plan *p, struct side *s)
 {
+    enum { MOST_VIEWS = 16 };
     struct contraction *c = p->c;
     struct emitter *e = c->e;
     struct looking l = {p, s};
     const struct index *lane = index_var(e->ix, "lane", dim_const(e->g->dims, 2));
     s->way = WAY_CARRIED;
+    s->rounded = p->round == 1 && is_rounded(s->v, MOST_VIEWS);
     if (!s->image || is_pointwise(c))
         emit_probe(e, 2, lane, look, &l);
     else if (c->core->op == OP_conv && c->spatial <= MOST_AXES && !has_narrow_axis(c))

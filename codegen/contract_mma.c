@@ -191,6 +191,7 @@ static void emit_side(const struct mma_plan *p, const struct side *s)
     define_side(e, s, "TYPE", emit_storage_type(s->v->type));
     define_side(e, s, "MEMORY_ALONG_K", s->along_k ? "true" : "false");
     define_side(e, s, "ALONG_K", s->tile_along_k ? "true" : "false");
+    define_side(e, s, "ROUNDED", s->rounded ? "true" : "false");
     define_side(e, s, "LINEAR", s->linear ? "true" : "false");
     define_side(e, s, "COPY",
                 arena_printf(e->g->arena, "%d", s->way == WAY_CARRIED ? 0 : s->bytes));
@@ -353,7 +354,7 @@ static int most_sums(const struct mma_plan *p)
     bool unpacked = dtype_is_float(p->a.v->type) && p->element == 1 && sm >= 90 && sm < 120;
     if (p->round == 2 || unpacked)
         return 32 * 32;
-    return p->round == 1 ? 64 * 32 : 64 * 64;
+    return p->round == 1 && !(p->a.rounded && p->b.rounded) ? 64 * 32 : 64 * 64;
 }
 
 bool contract_mma(struct contraction *c)
@@ -379,6 +380,8 @@ bool contract_mma(struct contraction *c)
                                       cost_guess(e->g, value_elements(e->g, p.b.v))),
         .products = p.round == 2 ? 3 : 1,
         .peak = p.peak,
+        .rounds_a = p.round == 1 && !p.a.rounded,
+        .rounds_b = p.round == 1 && !p.b.rounded,
         .most_sums = most_sums(&p),
         .small_warps = p.a.way == WAY_CARRIED || p.b.way == WAY_CARRIED,
         .copies = p.a.way != WAY_CARRIED || p.b.way != WAY_CARRIED,

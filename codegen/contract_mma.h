@@ -23,6 +23,7 @@ struct side {
     int bytes;         /* copied at once */
     bool along_k;      /* contiguous in memory: k, or the rows */
     bool tile_along_k; /* the same in shared memory */
+    bool rounded;      /* to tf32, where it was made */
     bool linear;       /* rows have a constant distance in memory */
     const struct dim *row_stride, *k_stride;
     const struct dim *tap_stride[MAX_RANK];

@@ -53,6 +53,7 @@ struct mma_problem {
     int element;      /* bytes */
     int products;     /* instructions per step: 3 where f32 is split */
     int64_t peak;     /* operations per nanosecond of the device */
+    bool rounds_a, rounds_b; /* an operand's fragments are rounded to tf32 in the loop */
     int most_sums;    /* of a warp, that leave it registers enough */
     bool small_warps; /* an operand comes through registers */
     bool copies, may_split;

@@ -50,6 +50,15 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* Time of a step, see the table; fragments that are rounded take instructions as well, which the
+ * products share that they are for. */
+static int64_t percent_of(const struct mma_problem *x, const struct mma_tile *t)
+{
+    enum { ROUNDING = 640 };
+    return t->percent + (x->rounds_a ? ROUNDING / t->warp_n : 0) +
+           (x->rounds_b ? ROUNDING / t->warp_m : 0);
+}
+
 static int64_t shared_bytes(const struct mma_tile *t)
 {
     return (int64_t)t->stages * (t->m + t->n) * t->depth_bytes;
@@ -75,7 +84,7 @@ static int64_t time_of(const struct target *target, const struct mma_problem *x,
     int64_t from_cache =
         larger(share * copied * 1000 / (INTAKE * clock), blocks / sms * copied / CACHE);
     int64_t step =
-        2 * t->m * t->n * depth * x->products * t->percent / 100 * sms / larger(x->peak, 1);
+        2 * t->m * t->n * depth * x->products * percent_of(x, t) / 100 * sms / larger(x->peak, 1);
     int64_t memory = cut(x->size.batches) * (cut(x->size.m) + cut(x->size.n)) * cut(x->size.k) *
                      x->element / larger(target->peak.bandwidth, 1);
     int64_t least = own_k * ROUND_TRIP * 1000 / clock;

@@ -71,6 +71,7 @@
 #define g_mish(a)     G_PICK_FLOAT(g_mish, a)(a)
 #define g_hard_swish(a) G_PICK_FLOAT(g_hard_swish, a)(a)
 #define g_softplus(a) G_PICK_FLOAT(g_softplus, a)(a)
+#define g_round_tf32(a) G_PICK_FLOAT(g_round_tf32, a)(a)
 #define g_isinf(a)    G_PICK_FLOAT(g_isinf, a)(a)
 /* clang-format on */
 
@@ -130,6 +131,23 @@ G_EXACT(g_ceil, ceilf, ceil)
 G_EXACT(g_round, rintf, rint)
 G_EXACT(g_sqrt, sqrtf, sqrt)
 #undef G_EXACT
+
+/* A float to the 10 bits behind the point that tf32 has, halves away from 0; a double as a float.
+ */
+static inline float g_round_tf32_f32(float a)
+{
+    uint32_t bits;
+    if (!(fabsf(a) < INFINITY))
+        return a;
+    memcpy(&bits, &a, sizeof bits);
+    bits = (bits + 0x1000) & ~0x1fffu;
+    memcpy(&a, &bits, sizeof bits);
+    return a;
+}
+static inline double g_round_tf32_f64(double a)
+{
+    return g_round_tf32_f32((float)a);
+}
 
 /* Functions of one real number with libm's special cases. rsqrt = 1 / sqrt(a), recip = 1 / a,
  * sigmoid = 1 / (1 + exp(-a)) and softplus = log(1 + exp(a)) without overflow. gelu has

@@ -50,6 +50,7 @@ bool pass_split_kernels(struct graph *g);
     PASS(merge_contractions, "products of one operand with several weights, as one")               \
     PASS(fold_quantization, "contractions of quantized values multiply their 8-bit numbers")       \
     PASS(set_precision, "types of values as --precision and --keep ask for them")                  \
+    PASS(round_operands, "operands of products in tf32, where they are made")                      \
     PASS(choose_layout, "channels last around tensor cores; weights as their kernels read them")   \
     PASS(remove_dead, "nodes whose results nobody reads")                                          \
     PASS(place_concats, "operands written where they lie in a concat's result, without a copy")    \

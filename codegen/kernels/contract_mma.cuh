@@ -16,6 +16,7 @@
  *   MOVE_A, MOVE_B    how operands come into shared memory: copied<…>, tapped<…> or carried<…>
  *   A_ALONG_K, B_ALONG_K    what is contiguous there: K, or M and N
  *   A_TYPE A_COPY A_LINEAR A_MEMORY_ALONG_K, and of B    see contract_move.cuh
+ *   A_ROUNDED, B_ROUNDED    needs no rounding on the way
  *   A_ORIGIN A_ROW_STRIDE A_K_STRIDE row_a(batch, row), and of B    if it is copied
  *   load_a(batch, row, k, to), and of B                             if it is carried
  *   AXES CHANNELS PADDED TAPS DILATIONS TAP_STRIDES IMAGE MARGIN first_tap_a(batch, row, at)
@@ -175,8 +176,10 @@ static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, in
     __syncthreads();
     from_a.load(a[0], 0, 0);
     from_b.load(b[0], 0, 0);
-    prepare<sizeof a[0] / 4>(a[0]);
-    prepare<sizeof b[0] / 4>(b[0]);
+    if (!A_ROUNDED)
+        prepare<sizeof a[0] / 4>(a[0]);
+    if (!B_ROUNDED)
+        prepare<sizeof b[0] / 4>(b[0]);
 
     u32 reading = 0, writing = (STAGES - 1) * STAGE_BYTES;
 #pragma unroll 1
@@ -206,8 +209,10 @@ static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, in
                 COMMIT();
             }
             multiply<GROUPS, COLUMNS>(sum, a[step % 2], b[step % 2]);
-            prepare<sizeof a[0] / 4>(a[(step + 1) % 2]);
-            prepare<sizeof b[0] / 4>(b[(step + 1) % 2]);
+            if (!A_ROUNDED)
+                prepare<sizeof a[0] / 4>(a[(step + 1) % 2]);
+            if (!B_ROUNDED)
+                prepare<sizeof b[0] / 4>(b[(step + 1) % 2]);
         }
         move_a.advance(ARGS);
         move_b.advance(ARGS);

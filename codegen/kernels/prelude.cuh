@@ -516,6 +516,18 @@ static __device__ __forceinline__ float g_mish(float a)
     return a * (n * g_one_over(n + 2.0f));
 }
 
+//: g_round_tf32
+static __device__ __forceinline__ float g_round_tf32(float a)
+{
+    const unsigned bits = g_bits<unsigned>(a);
+    return (bits & 0x7f800000) == 0x7f800000 ? a : g_bits<float>((bits + 0x1000) & ~0x1fffu);
+}
+
+static __device__ __forceinline__ double g_round_tf32(double a)
+{
+    return g_round_tf32((float)a);
+}
+
 //: g_hard_swish
 template <class T> static __device__ __forceinline__ T g_hard_swish(T a)
 {

@@ -64,6 +64,18 @@ static double hard_swish(double a)
     return a * (gate < 0 ? 0 : gate > 1 ? 1 : gate);
 }
 
+/* Halves go away from 0, as round has it; below the least normal number steps are as there. */
+static double round_tf32(double a)
+{
+    int exponent;
+    a = (float)a;
+    if (!isfinite(a))
+        return a;
+    frexp(a, &exponent);
+    exponent = exponent < -125 ? -125 : exponent;
+    return (float)ldexp(round(ldexp(a, 11 - exponent)), exponent - 11);
+}
+
 struct real_row {
     enum op op;
     double (*one)(double);
@@ -140,9 +152,10 @@ static const struct real_row real_rows[] = {
     {OP_erf, erf, NULL},           {OP_sigmoid, sigmoid, NULL},
     {OP_gelu, gelu, NULL},         {OP_gelu_tanh, gelu_tanh, NULL},
     {OP_mish, mish, NULL},         {OP_hard_swish, hard_swish, NULL},
-    {OP_softplus, softplus, NULL}, {OP_eq, NULL, equal},
-    {OP_lt, NULL, less},           {OP_le, NULL, less_equal},
-    {OP_is_nan, is_nan, NULL},     {OP_is_inf, is_inf, NULL}};
+    {OP_softplus, softplus, NULL}, {OP_round_tf32, round_tf32, NULL},
+    {OP_eq, NULL, equal},          {OP_lt, NULL, less},
+    {OP_le, NULL, less_equal},     {OP_is_nan, is_nan, NULL},
+    {OP_is_inf, is_inf, NULL}};
 
 __extension__ typedef __int128 wide;
 __extension__ typedef unsigned __int128 unsigned_wide;

@@ -17,15 +17,20 @@ class Case:
         return self.name, self.target, "x".join(map(str, self.tile)) or "-"
 
 
-def matmul(kind, to, a_along_k, b_along_k, math=""):
-    """Which operands have their depth innermost."""
-    a, b = ('%0 = input "a" : {0}[512, 512]\n', '%1 = input "b" : {0}[512, 512]\n')
-    if not a_along_k:
-        a = '%4 = input "a" : {0}[512, 512]\n%0 = transpose %4 {{perm=[1, 0]}}\n'
-    if b_along_k:
-        b = '%3 = input "b" : {0}[512, 512]\n%1 = transpose %3 {{perm=[1, 0]}}\n'
-    return (a + b +
-            '%2 = matmul %0, %1 {{to={1}}}{2}\noutput "y" = %2\n').format(kind, to, math)
+def matmul(kind, to, a_along_k, b_along_k, math="", rounded=""):
+    """Which operands have their depth innermost, and which are rounded to tf32 already."""
+    text, names = "", {}
+    for i, (letter, along_k) in enumerate((("a", a_along_k), ("b", b_along_k))):
+        name = f"%{10 * i}"
+        text += f'{name} = input "{letter}" : {kind}[512, 512]\n'
+        if letter in rounded:
+            text += f"%{10 * i + 1} = softmax {name} {{axes=[1]}}\n%{10 * i + 2} = round_tf32 %{10 * i + 1}\n"
+            name = f"%{10 * i + 2}"
+        if along_k != (letter == "a"):
+            text += f"%{10 * i + 3} = transpose {name} {{perm=[1, 0]}}\n"
+            name = f"%{10 * i + 3}"
+        names[letter] = name
+    return text + f'%20 = matmul {names["a"]}, {names["b"]} {{to={to}}}{math}\noutput "y" = %20\n'
 
 
 def conv(kind, to, size):
@@ -79,6 +84,9 @@ def all_cases():
     add("matmul f16, both along rows", matmul("f16", "f16", False, False), "sm_80", [(128, 256)])
     add("matmul bf16", matmul("bf16", "bf16", True, True), "sm_80 sm_90a", SOME)
     add("matmul tf32", matmul("f32", "f32", True, True, " math(tf32)"), "sm_80", [(128, 64), (64, 64)])
+    tf32 = " math(tf32)"
+    add("matmul tf32, b rounded", matmul("f32", "f32", True, True, tf32, "b"), "sm_80", [(128, 64), (64, 128)])
+    add("matmul tf32, both rounded", matmul("f32", "f32", True, True, tf32, "ab"), "sm_80", LARGE)
     add("matmul f32x3", matmul("f32", "f32", True, True, " math(f32x3)"), "sm_80", [(64, 64)])
     add("matmul i8", matmul("i8", "i32", True, True), "sm_80", LARGE)
     add("matmul i8", matmul("i8", "i32", True, True), "sm_75", [(64, 64)])
