@@ -200,9 +200,9 @@ static const struct index *position(const struct contraction *c, int axis, const
     const struct dim *extent = c->b->shape[2 + axis];
     const struct dim *stride = dim_const(dims, c->stride->v[axis]);
     const struct dim *dilation = dim_const(dims, c->dilation->v[axis]);
-    const struct index *low = index_dim(ix, c->low->d[axis]);
+    const struct index *low = index_dim(ix, c->low->d[axis]), *tap = index_mul(ix, t, dilation);
     if (c->core->op == OP_conv) {
-        const struct index *i = index_add(ix, index_mul(ix, o, stride), index_mul(ix, t, dilation));
+        const struct index *i = index_add(ix, index_mul(ix, o, stride), tap);
         if (!contraction_sticks_out(c, axis))
             return i;
         const char *at = emit_fresh(e, "p");
@@ -213,7 +213,7 @@ static const struct index *position(const struct contraction *c, int axis, const
     }
     const char *from = emit_fresh(e, "p");
     emit_line(e, "const idx_t %s = %s;", from,
-              emit_index(e, index_sub(ix, index_add(ix, o, low), index_mul(ix, t, dilation))));
+              emit_index(e, index_sub(ix, index_add(ix, o, low), tap)));
     *guard = both(e, *guard, arena_printf(e->g->arena, "%s >= 0", from));
     const char *at = from;
     if (!dim_is(stride, 1)) {
@@ -320,8 +320,8 @@ static const struct index *tiled_k(const struct contraction *c, const struct til
     struct emitter *e = c->e;
     const struct dim *depth = dim_const(e->g->dims, tile->k);
     const struct index *first = index_var(e->ix, "tile_k", dim_ceildiv(e->g->dims, c->k, depth));
-    return index_add(e->ix, index_mul(e->ix, first, depth),
-                     lane_index(e, "k", depth, r.along_k ? r.width : 1, lane));
+    const struct index *k = lane_index(e, "k", depth, r.along_k ? r.width : 1, lane);
+    return index_add(e->ix, index_mul(e->ix, first, depth), k);
 }
 
 static void emit_load_a(const struct contraction *c, const struct tile *tile, struct reading r)
@@ -378,8 +378,9 @@ static void emit_store(const struct contraction *c, int width)
     emit_function(e, "void", "store", "idx_t batch, idx_t m, idx_t n, const float *sum");
     const struct index *image = image_of(c, width, &pixel);
     for (int lane = 0; lane < width; lane++) {
-        contraction_result(c, index_var(e->ix, "batch", c->batches), index_var(e->ix, "m", c->m),
-                           image, lane_index(e, pixel, columns(c), width, lane), y[lane]);
+        const struct index *n = lane_index(e, pixel, columns(c), width, lane);
+        const struct index *m = index_var(e->ix, "m", c->m);
+        contraction_result(c, index_var(e->ix, "batch", c->batches), m, image, n, y[lane]);
         emit_result(e, c->y, y[lane], arena_printf(e->g->arena, "sum[%d]", lane));
         lanes[lane] = y[lane];
     }

@@ -74,10 +74,10 @@ void side_result(const struct contraction *c, const struct side *s, const struct
 {
     struct index_table *ix = c->e->ix;
     const struct index *zero = index_const(ix, 0);
-    if (s->image)
-        contraction_result(c, batch, zero, index_div(ix, row, c->pixels),
-                           index_mod(ix, row, c->pixels), y);
-    else if (s->letter == 'a' || c->spatial)
+    if (s->image) {
+        const struct index *pixel = index_mod(ix, row, c->pixels);
+        contraction_result(c, batch, zero, index_div(ix, row, c->pixels), pixel, y);
+    } else if (s->letter == 'a' || c->spatial)
         contraction_result(c, batch, row, zero, zero, y);
     else
         contraction_result(c, batch, zero, zero, row, y);

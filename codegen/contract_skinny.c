@@ -211,8 +211,9 @@ static void emit_load_words(const struct skinny *s, struct value *v, const struc
     struct emitter *e = s->c->e;
     struct access x;
     emit_access(e, v, at, &x);
+    const char *offset = emit_index(e, x.offset);
     emit_line(e, "const vec<unsigned, %d> words = load<%d>((const unsigned *)(%s + %s));",
-              s->width / 4, s->width / 4, emit_buffer(e, x.buffer, false), emit_index(e, x.offset));
+              s->width / 4, s->width / 4, emit_buffer(e, x.buffer, false), offset);
     for (int i = 0; i < s->width / 4; i++)
         emit_line(e, "to[%d] = words.at[%d];", i, i);
 }
@@ -268,7 +269,8 @@ static void emit_store(const struct skinny *s)
     struct emitter *e = s->c->e;
     const struct index *y[MAX_RANK];
     emit_function(e, "void", "store", "idx_t batch, idx_t few, idx_t many, SUM sum");
-    index_of_result(s, index_var(e->ix, "few", s->few), index_var(e->ix, "many", s->many), y);
+    const struct index *many = index_var(e->ix, "many", s->many);
+    index_of_result(s, index_var(e->ix, "few", s->few), many, y);
     emit_line(e, "const %s y = sum;", emit_register_type(s->c->y->type));
     emit_result(e, s->c->y, y, "y");
     emit_epilogue(e, y);

@@ -96,14 +96,16 @@ static void add_guard(struct emitter *e, struct source *s, const struct index *i
 {
     struct dim_table *dims = e->g->dims;
     const char *join = " && ";
-    if (!index_nonnegative(e->ix, index))
+    if (!index_nonnegative(e->ix, index)) {
+        const char *least = emit_dim(e, dim_sub(dims, dim_const(dims, 0), index->constant));
         s->guard = arena_printf(e->g->arena, "%s%s%s >= %s", s->guard ? s->guard : "",
-                                s->guard ? join : "", terms_only(e, index),
-                                emit_dim(e, dim_sub(dims, dim_const(dims, 0), index->constant)));
-    if (!index_below(e->ix, index, extent))
-        s->guard =
-            arena_printf(e->g->arena, "%s%s%s < %s", s->guard ? s->guard : "", s->guard ? join : "",
-                         terms_only(e, index), emit_dim(e, dim_sub(dims, extent, index->constant)));
+                                s->guard ? join : "", terms_only(e, index), least);
+    }
+    if (!index_below(e->ix, index, extent)) {
+        const char *end = emit_dim(e, dim_sub(dims, extent, index->constant));
+        s->guard = arena_printf(e->g->arena, "%s%s%s < %s", s->guard ? s->guard : "",
+                                s->guard ? join : "", terms_only(e, index), end);
+    }
 }
 
 /* --- Views: from the result's index to the operand's ---------------------------------------- */

@@ -166,8 +166,8 @@ static void emit_term(struct emitter *e, const struct axes *axes, const struct s
     const struct index *at[MAX_RANK];
     const char *types[MOST_SIBLINGS] = {NULL}, *terms[MOST_SIBLINGS] = {NULL};
     emit_function(e, "ELEMENT", "term", "idx_t result, idx_t k");
-    axes_index(e, axes, index_var(e->ix, "result", axes->rows), index_var(e->ix, "k", axes->length),
-               at);
+    const struct index *k = index_var(e->ix, "k", axes->length);
+    axes_index(e, axes, index_var(e->ix, "result", axes->rows), k, at);
     for (int i = 0; i < s->n; i++) {
         types[i] = emit_register_type(s->node[i]->in[0]->type);
         terms[i] = emit_value(e, s->node[i]->in[0], at);

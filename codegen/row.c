@@ -36,8 +36,8 @@ static int held_vectors(const struct axes *axes, int lanes, int width)
 static void element_index(struct emitter *e, const struct axes *axes, int width, int lane,
                           const struct index **at)
 {
-    axes_index(e, axes, index_var(e->ix, "row", axes->rows),
-               lane_index(e, "vector", axes->length, width, lane), at);
+    const struct index *column = lane_index(e, "vector", axes->length, width, lane);
+    axes_index(e, axes, index_var(e->ix, "row", axes->rows), column, at);
 }
 
 static void emit_load(struct emitter *e, const struct axes *axes, struct value *x, int width)

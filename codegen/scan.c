@@ -7,8 +7,8 @@ enum { SCAN_THREADS = 128, LINE_THREADS = 1024 /* for a line that a block works 
 static const struct index *const *element(struct emitter *e, const struct axes *axes,
                                           const struct index **at)
 {
-    axes_index(e, axes, index_var(e->ix, "line", axes->rows), index_var(e->ix, "i", axes->length),
-               at);
+    const struct index *i = index_var(e->ix, "i", axes->length);
+    axes_index(e, axes, index_var(e->ix, "line", axes->rows), i, at);
     return at;
 }
 

@@ -71,8 +71,9 @@ static bool suppress(struct codegen *c, const struct group *group)
     emit_define(e, "LANES", "THREADS");
     emit_define(e, "ALIVE", "%s", emit_buffer(e, core->out[0], true));
 
-    const struct index *at[] = {index_var(e->ix, "line", lines), index_var(e->ix, "i", length),
-                                index_var(e->ix, "k", dim_const(e->g->dims, 4))};
+    const struct index *at[3] = {index_var(e->ix, "line", lines)};
+    at[1] = index_var(e->ix, "i", length);
+    at[2] = index_var(e->ix, "k", dim_const(e->g->dims, 4));
     emit_function(e, "float", "side", "idx_t line, idx_t i, idx_t k");
     emit_line(e, "return %s;", emit_value(e, boxes, at));
     emit_function_end(e);

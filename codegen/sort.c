@@ -55,8 +55,8 @@ static void result_index(struct emitter *e, const struct node *node, const struc
                          const struct index **at)
 {
     const struct dim *k = node->attr.top_k.k;
-    axes_index(e, axes, index_var(e->ix, "line", axes->rows), index_var(e->ix, "i", axes->length),
-               at);
+    const struct index *i = index_var(e->ix, "i", axes->length);
+    axes_index(e, axes, index_var(e->ix, "line", axes->rows), i, at);
     at[node->attr.top_k.axis] = index_var(e->ix, "i", k);
 }
 
@@ -147,7 +147,8 @@ static bool merge_rows(struct codegen *c, const struct group *group)
     struct value *x = node->in[0], *y = node->out[0];
     const struct dim *one = dim_const(c->g->dims, 1), *n = x->shape[0], *columns = x->shape[1];
     struct emitter *e = begin_merge(c, group, one, n, n);
-    const struct index *at[] = {index_var(e->ix, "i", n), index_var(e->ix, "k", columns)};
+    const struct index *at[2] = {index_var(e->ix, "i", n)};
+    at[1] = index_var(e->ix, "k", columns);
     define_order(e, x->type, node->attr.sort_rows.descending);
 
     emit_function(e, "KEY", "load", "idx_t i, idx_t k");
