@@ -24,7 +24,11 @@ struct scores {
     struct value *bias, *mask; /* or NULL */
     bool causal;
     const struct dim *offset; /* key j is seen where j <= i + offset */
-    const char *why;          /* what was not understood */
+    struct value *spread;     /* the product as it was spread along unknown axes; or NULL */
+    /* Hidden by a low number, which hides like -inf as long as nothing follows: */
+    struct value *instead; /* of causality: what is to be added where more follows; or NULL */
+    bool last;             /* the number is not so low that more may follow */
+    const char *why;       /* what was not understood */
 };
 
 /* Reads v, [..., M, N]; false: s->why tells. */
@@ -41,7 +45,8 @@ bool mask_is_causal(struct graph *g, struct value *seen, const struct dim **offs
 /* The same of constant numbers to be added: 0, or so low that nothing is left. infinite: -inf. */
 bool bias_is_causal(struct graph *g, struct value *bias, bool *infinite, const struct dim **offset);
 
-/* A number so low that a score added to it, in f32, is lost. */
+/* A number so low that a score added to it, in f32, is lost; and one that no score comes near. */
 #define SCORE_LOST (-1e31)
+#define SCORE_LOW (-1e4)
 
 #endif

@@ -149,13 +149,42 @@ static bool is_diagonal(const struct value *seen, const struct linear *l)
 
 enum { MOST_CONSTANT = 1 << 22 };
 
+/* The constant matrix that v is a window of; *ahead: how much further down than to the right the
+ * window begins. NULL: it is none. mask: only which numbers are 0 counts. */
+static const struct value *window_of(struct graph *g, const struct value *v, bool mask,
+                                     const struct dim **ahead)
+{
+    *ahead = dim_const(g->dims, 0);
+    for (; v->def && !value_is_const(v); v = v->def->in[0]) {
+        const struct node *node = v->def;
+        const struct value *x = node->n_in == 1 ? node->in[0] : NULL;
+        int r = v->rank;
+        if (!x || r < 2 || x->rank < 2)
+            return NULL;
+        bool same =
+            x->shape[x->rank - 1] == v->shape[r - 1] && x->shape[x->rank - 2] == v->shape[r - 2];
+        const struct attr_slice *cut = node->op == OP_slice ? &node->attr.slice : NULL;
+        if (cut) {
+            for (int i = 0; i < r; i++)
+                if (!dim_is(cut->step.d[i], 1) || (i < r - 2 && !dim_is(x->shape[i], 1)))
+                    return NULL;
+            const struct dim *start = dim_sub(g->dims, cut->start.d[r - 2], cut->start.d[r - 1]);
+            *ahead = dim_add(g->dims, *ahead, start);
+        } else if (!(same && (node->op == OP_expand || node->op == OP_reshape)) &&
+                   !(mask && node->op == OP_cast)) {
+            return NULL;
+        }
+    }
+    return v->def ? v : NULL;
+}
+
 /* Reads the elements of one constant matrix; how many columns of row i are the first ones that
  * count. All else must not count. */
 static bool matrix_is_causal(const struct value *v, bool mask, bool *infinite, int64_t *offset)
 {
     int64_t n, rows, columns;
     *infinite = false;
-    if (!value_is_const(v) || v->rank < 2 || !value_elements_const(v, &n) || n > MOST_CONSTANT ||
+    if (!v || v->rank < 2 || !value_elements_const(v, &n) || n > MOST_CONSTANT ||
         !v->def->attr.constant.data->bytes || !dim_is_const(v->shape[v->rank - 2], &rows) ||
         !dim_is_const(v->shape[v->rank - 1], &columns) || n != rows * columns || rows < 2)
         return false;
@@ -180,20 +209,33 @@ static bool matrix_is_causal(const struct value *v, bool mask, bool *infinite, i
     return all_infinite || (all_lost && *offset >= 0);
 }
 
+/* The same of a window of a matrix. */
+static bool window_is_causal(struct graph *g, const struct value *v, bool mask, bool *infinite,
+                             const struct dim **offset)
+{
+    const struct dim *ahead;
+    const struct value *matrix = window_of(g, v, mask, &ahead);
+    int64_t number;
+    if (!matrix || (mask ? !dtype_is_int(matrix->type) && matrix->type != DT_BOOL
+                         : !dtype_is_float(matrix->type)))
+        return false;
+    if (!matrix_is_causal(matrix, mask, infinite, &number))
+        return false;
+    *offset = dim_add(g->dims, ahead, dim_const(g->dims, number));
+    return mask || *infinite || dim_le(g->dims, dim_const(g->dims, 0), *offset);
+}
+
 bool bias_is_causal(struct graph *g, struct value *bias, bool *infinite, const struct dim **offset)
 {
-    int64_t number;
-    while (bias->def && bias->def->op == OP_expand)
-        bias = bias->def->in[0];
-    if (!dtype_is_float(bias->type) || !matrix_is_causal(bias, false, infinite, &number))
-        return false;
-    *offset = dim_const(g->dims, number);
-    return true;
+    return window_is_causal(g, bias, false, infinite, offset);
 }
 
 bool mask_is_causal(struct graph *g, struct value *seen, const struct dim **offset)
 {
     struct linear l;
+    bool infinite;
+    if (window_is_causal(g, seen, true, &infinite, offset))
+        return dim_le(g->dims, dim_const(g->dims, 0), *offset);
     while (seen->def && seen->def->op == OP_expand)
         seen = seen->def->in[0];
     if (seen->def && seen->def->op == OP_and)
@@ -237,8 +279,12 @@ static bool take_mask(struct scores *s, struct value *seen, int rank,
     struct graph *g = s->b->g;
     struct linear l;
     double number;
-    int64_t offset;
+    const struct dim *offset;
     bool infinite;
+    if (!s->causal && window_is_causal(g, seen, true, &infinite, &offset)) {
+        scores_hide_above(s, offset, shape[rank - 1]);
+        return true;
+    }
     while (seen->def && seen->def->op == OP_expand)
         seen = seen->def->in[0];
     if (match_uniform(seen, &number) && number != 0)
@@ -253,10 +299,6 @@ static bool take_mask(struct scores *s, struct value *seen, int rank,
             scores_hide_above(s, l.constant, shape[rank - 1]);
             return true;
         }
-    }
-    if (seen->type == DT_BOOL && !s->causal && matrix_is_causal(seen, true, &infinite, &offset)) {
-        scores_hide_above(s, dim_const(g->dims, offset), shape[rank - 1]);
-        return true;
     }
     return and_mask(s, seen, rank, shape);
 }

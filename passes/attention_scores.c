@@ -26,6 +26,18 @@ static bool regroups(const struct node *node)
            x->shape[x->rank - 2] == y->shape[y->rank - 2];
 }
 
+/* Spread along axes of which it is not known that they are not spread already: by ONNX's
+ * broadcasting of sizes that agree, for all that can be seen. */
+static bool spreads_unknown(const struct node *node)
+{
+    const struct value *x = node->in[0], *y = node->out[0];
+    for (int i = 0; i < y->rank; i++)
+        if (x->shape[i] != y->shape[i] &&
+            (dim_is_const(x->shape[i], NULL) || dim_is_const(y->shape[i], NULL)))
+            return false;
+    return true;
+}
+
 static bool leads(const struct value *v, int depth);
 
 /* Is v made of a product? */
@@ -38,6 +50,7 @@ static bool reaches(const struct value *v, int depth)
     case OP_matmul: return true;
     case OP_cast: return is_float_cast(node) && leads(node->in[0], depth - 1);
     case OP_reshape: return regroups(node) && leads(node->in[0], depth - 1);
+    case OP_expand: return spreads_unknown(node) && leads(node->in[0], depth - 1);
     case OP_tanh:
     case OP_div: return leads(node->in[0], depth - 1);
     case OP_add:
@@ -69,6 +82,45 @@ static bool read_reshape(struct scores *s, struct node *node, int depth)
         s->bias = build_reshape(s->b, s->bias, y->rank, y->shape);
     if (s->mask)
         s->mask = build_reshape(s->b, s->mask, y->rank, y->shape);
+    if (s->instead)
+        s->instead = build_reshape(s->b, s->instead, y->rank, y->shape);
+    return true;
+}
+
+/* Products of spread queries and keys are the spread products. */
+static bool read_spread(struct scores *s, struct node *node, int depth)
+{
+    if (!read(s, node->in[0], depth))
+        return false;
+    const struct value *x = node->in[0], *product = s->product->out[0];
+    bool same = x->rank == product->rank && !s->spread;
+    for (int i = 0; i < x->rank && same; i++)
+        same = x->shape[i] == product->shape[i];
+    if (!same || !is_plain(s) || s->factor)
+        return fails(s, "masked or regrouped scores are spread");
+    s->spread = node->out[0];
+    return true;
+}
+
+/* Before more is done to the scores: what a low number hid gets the number after all. */
+static bool settle(struct scores *s)
+{
+    if (s->last)
+        return fails(s, "hidden scores are a number that is not so low that it hides all else");
+    if (s->instead) {
+        s->causal = false;
+        s->offset = dim_const(s->b->g->dims, 0);
+        s->bias = s->instead;
+        s->instead = NULL;
+    }
+    return true;
+}
+
+/* Scores above the diagonal are a low number. */
+static bool hide_low(struct scores *s, const struct dim *offset, struct value *instead)
+{
+    scores_hide_above(s, offset, instead->shape[instead->rank - 1]);
+    s->instead = s->causal ? instead : NULL;
     return true;
 }
 
@@ -107,7 +159,7 @@ static bool read_product(struct scores *s, struct node *node, int depth)
     if (node->op == OP_div && (side != 0 || !uniform || number == 0))
         return fails(s, "scores are divided by more than a number");
     if (uniform && node->op == OP_mul && x->def->op == OP_tanh) {
-        if (!read(s, x->def->in[0], depth))
+        if (!read(s, x->def->in[0], depth) || !settle(s))
             return false;
         if (!is_plain(s) || s->softcap != 0 || !(number > 0))
             return fails(s, "a cap on scores that are masked already");
@@ -115,7 +167,7 @@ static bool read_product(struct scores *s, struct node *node, int depth)
         s->scale *= number;
         return true;
     }
-    if (!read(s, x, depth))
+    if (!read(s, x, depth) || !settle(s))
         return false;
     if (!uniform)
         return multiply_queries(s, other);
@@ -151,13 +203,13 @@ static bool read_bias(struct scores *s, struct value *bias)
             return scores_mask(s, build_unary(s->b, OP_not, choice->in[0]), bias->rank,
                                bias->shape);
         if (yes == 0 && no <= SCORE_LOST && is_plain(s) &&
-            mask_is_causal(s->b->g, choice->in[0], &offset)) {
-            scores_hide_above(s, offset, bias->shape[bias->rank - 1]);
-            return true;
-        }
+            mask_is_causal(s->b->g, choice->in[0], &offset))
+            return hide_low(s, offset, bias);
     }
     if (!s->causal && bias_is_causal(s->b->g, bias, &infinite, &offset) &&
         (infinite || is_plain(s))) {
+        if (!infinite)
+            return hide_low(s, offset, bias);
         scores_hide_above(s, offset, bias->shape[bias->rank - 1]);
         return true;
     }
@@ -167,7 +219,7 @@ static bool read_bias(struct scores *s, struct value *bias)
 static bool read_sum(struct scores *s, struct node *node, int depth)
 {
     int side = leads(node->in[0], DEPTH) ? 0 : 1;
-    return read(s, node->in[side], depth) && read_bias(s, node->in[1 - side]);
+    return read(s, node->in[side], depth) && settle(s) && read_bias(s, node->in[1 - side]);
 }
 
 /* Scores, or a low number where they are not to count. */
@@ -179,24 +231,29 @@ static bool read_choice(struct scores *s, struct node *node, int depth)
     double fill;
     if (!match_uniform(node->in[3 - side], &fill) || !(fill < 0))
         return fails(s, "scores are replaced by more than a low number");
-    if (!read(s, node->in[side], depth))
+    if (!read(s, node->in[side], depth) || !settle(s))
         return false;
     if (side == 2)
         seen = build_unary(s->b, OP_not, seen);
     if (fill == -(double)INFINITY)
         return scores_mask(s, seen, y->rank, y->shape);
-    if (is_plain(s) && fill <= -1e4 && mask_is_causal(s->b->g, seen, &offset)) {
-        scores_hide_above(s, offset, y->shape[y->rank - 1]);
-        return true;
-    }
-    if (fill > SCORE_LOST || s->mask || s->causal)
+    if (fill > SCORE_LOW || s->mask || s->causal)
         return fails(s, "hidden scores are a number that is not so low that it hides all else");
-    struct value *low = build_float(s->b, y->type, fill);
-    struct value *bias = s->bias ? s->bias : build_float(s->b, y->type, 0);
-    if (bias->type != y->type)
-        bias = build_cast(s->b, bias, y->type);
-    s->bias = build_expand(s->b, build_select(s->b, seen, bias, low), y->rank, y->shape);
-    return s->bias != NULL;
+    /* What would not swallow the score is made to: that shows only where more follows. */
+    s->last = fill > SCORE_LOST;
+    bool plain = is_plain(s);
+    enum dtype type = y->type == DT_F64 ? DT_F64 : DT_F32;
+    struct value *low = build_float(s->b, type, s->last ? 10 * SCORE_LOST : fill);
+    struct value *bias = s->bias ? s->bias : build_float(s->b, type, 0);
+    if (bias->type != type)
+        bias = build_cast(s->b, bias, type);
+    bias = build_expand(s->b, build_select(s->b, seen, bias, low), y->rank, y->shape);
+    if (!bias)
+        return false;
+    if (plain && mask_is_causal(s->b->g, seen, &offset))
+        return hide_low(s, offset, bias);
+    s->bias = bias;
+    return true;
 }
 
 static bool read(struct scores *s, struct value *v, int depth)
@@ -210,6 +267,7 @@ static bool read(struct scores *s, struct value *v, int depth)
     case OP_matmul: s->product = node; return true;
     case OP_cast: return read(s, node->in[0], depth - 1);
     case OP_reshape: return read_reshape(s, node, depth - 1);
+    case OP_expand: return read_spread(s, node, depth - 1);
     case OP_mul:
     case OP_div: return read_product(s, node, depth - 1);
     case OP_add: return read_sum(s, node, depth - 1);

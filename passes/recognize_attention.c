@@ -6,19 +6,21 @@
  * Found by its softmax. The scores (attention_scores.c) may be scaled before the product, after it,
  * or both (PyTorch multiplies q and k by the root of the scale); capped; masked by what is added to
  * them or put in their place, in any order. Behind the softmax, 0 may take the place of NaN where a
- * query sees no key. Casts and regrouped leading axes may stand anywhere. Keys and values repeated
- * for groups of heads are read where they are. Nothing of it may be read by others, or it had to be
- * computed anyway.
+ * query sees no key; and the product may be transposed, v x pT. Casts and regrouped leading axes
+ * may stand anywhere. Keys and values repeated for groups of heads are read where they are. Nothing
+ * of it may be read by others, or it had to be computed anyway.
  */
 #include "attention.h"
 
 #include <math.h>
+#include <string.h>
 
 /* A softmax and what follows it. */
 struct spelling {
     struct node *softmax;
     struct value *top;   /* scores as the softmax wants them */
     struct node *output; /* the matmul by the values */
+    bool turned;         /* which are its left operand: v x pT */
     bool zero;           /* queries that see no key give 0 */
 };
 
@@ -64,6 +66,18 @@ static struct value *unlimited(const struct spelling *t, const struct node *choi
     return NULL;
 }
 
+/* Swaps rows and columns, and nothing else. */
+static bool swaps(const struct node *node)
+{
+    int r = node->out[0]->rank;
+    bool same = node->op == OP_transpose && r >= 2;
+    for (int i = 0; i < r && same; i++) {
+        int from = i == r - 1 ? r - 2 : i == r - 2 ? r - 1 : i;
+        same = node->attr.transpose.perm.axis[i] == from;
+    }
+    return same;
+}
+
 /* Follows the probabilities to the product with the values. */
 static const char *follow(struct spelling *t)
 {
@@ -84,7 +98,7 @@ static const char *follow(struct spelling *t)
         bool regrouped = node->op == OP_reshape && y->rank >= 2 &&
                          y->shape[y->rank - 1] == p->shape[p->rank - 1] &&
                          y->shape[y->rank - 2] == p->shape[p->rank - 2];
-        if (node->op == OP_matmul && operand == 0) {
+        if (node->op == OP_matmul && operand == t->turned) {
             t->output = node;
             return NULL;
         }
@@ -92,6 +106,8 @@ static const char *follow(struct spelling *t)
             unlimited(t, node)) {
             t->top = unlimited(t, node);
             t->zero = true;
+        } else if (swaps(node)) {
+            t->turned = !t->turned;
         } else if (!cast && !regrouped) {
             return "its probabilities weigh no values";
         }
@@ -211,48 +227,71 @@ static const struct dim *known_size(struct graph *g, const struct dim *size, con
     return known && dim_is_const(depth, &n) && n >= 1 && n <= MOST ? size : NULL;
 }
 
+/* An operand of scores that were spread: the same along leading axes and rows. */
+static struct value *spread(const struct scores *s, struct value *v, const struct dim *rows)
+{
+    if (!s->spread || !v)
+        return v;
+    const struct dim *shape[MAX_RANK];
+    memcpy(shape, s->spread->shape, sizeof shape);
+    shape[v->rank - 2] = rows;
+    shape[v->rank - 1] = v->shape[v->rank - 1];
+    return build_expand(s->b, v, v->rank, shape);
+}
+
 /* The queries, with all factors that are not numbers. */
 static struct value *queries_of(struct scores *s)
 {
     struct value *q = unscaled(s->product->in[0], &s->scale), *factor = s->factor;
     if (!factor)
-        return q;
+        return spread(s, q, s->spread ? s->spread->shape[q->rank - 2] : NULL);
     factor = build_cast(s->b, build_expand(s->b, factor, q->rank, q->shape), q->type);
     return build_binary(s->b, OP_mul, q, factor);
 }
 
 static struct value *keys_of(struct scores *s)
 {
-    return unscaled(swapped(s->b, unscaled(s->product->in[1], &s->scale)), &s->scale);
+    struct value *k = unscaled(swapped(s->b, unscaled(s->product->in[1], &s->scale)), &s->scale);
+    return spread(s, k, s->spread ? s->spread->shape[k->rank - 1] : NULL);
 }
 
 static bool replace(struct scores *s, const struct spelling *t)
 {
     struct builder *b = s->b;
-    struct value *y = t->output->out[0], *q = queries_of(s), *bias = bias_of(s), *in[4];
+    struct value *y = t->output->out[0], *q = queries_of(s), *k = keys_of(s), *bias = bias_of(s);
+    struct value *values = t->output->in[!t->turned], *in[4];
     const struct dim *plane[2], *depth = q->shape[q->rank - 1];
+    const struct dim *width = y->shape[y->rank - 1 - t->turned];
     union attr attr = {.attention = {.to = y->type,
                                      .softcap = s->softcap,
                                      .causal = s->causal,
                                      .offset = s->offset,
                                      .zero = t->zero}};
     planes(b->g, y, plane);
+    values = t->turned ? swapped(b, values) : values;
     in[0] = heads_of(b, plane, q, depth);
-    in[1] = heads_of(b, plane, keys_of(s), depth);
-    in[2] = heads_of(b, plane, t->output->in[1], known_size(b->g, y->shape[y->rank - 1], q));
+    in[1] = heads_of(b, plane, k, depth);
+    in[2] = heads_of(b, plane, values, known_size(b->g, width, q));
     in[3] = bias ? heads_of(b, plane, bias, bias->shape[bias->rank - 1]) : NULL;
     if (!in[0] || !in[1] || !in[2])
         return false;
-    struct value *k = ungrouped(b, in[1]), *v = ungrouped(b, in[2]);
-    if (k && v && k->shape[1] == v->shape[1]) {
-        in[1] = k;
-        in[2] = v;
+    struct value *few_k = ungrouped(b, in[1]), *few_v = ungrouped(b, in[2]);
+    if (few_k && few_v && few_k->shape[1] == few_v->shape[1]) {
+        in[1] = few_k;
+        in[2] = few_v;
     }
     attr.attention.scale = s->scale;
     struct value *heads = build_tensor(b, OP_attention, in[3] ? 4 : 3, in, &attr);
     if (!heads)
         return false;
-    value_replace_uses(b->g, y, build_reshape(b, heads, y->rank, y->shape));
+    const struct dim *shape[MAX_RANK];
+    memcpy(shape, y->shape, sizeof shape);
+    if (t->turned) {
+        shape[y->rank - 1] = y->shape[y->rank - 2];
+        shape[y->rank - 2] = y->shape[y->rank - 1];
+    }
+    heads = build_reshape(b, heads, y->rank, shape);
+    value_replace_uses(b->g, y, t->turned && heads ? swapped(b, heads) : heads);
     return true;
 }
 
@@ -289,7 +328,7 @@ static bool recognize(struct graph *g, struct node *softmax)
         why = s.why ? s.why : "scores are no product";
     else if (s.product->in[0]->type != s.product->in[1]->type)
         why = "queries and keys are of different types";
-    else if (!known_size(g, y->shape[y->rank - 1], s.product->in[0]))
+    else if (!known_size(g, y->shape[y->rank - 1 - t.turned], s.product->in[0]))
         why = "the size of a head is not known, or too large";
     if (why || !replace(&s, &t)) {
         graph_remark(g, "recognize_attention", softmax, "no attention: %s",
