@@ -5,11 +5,15 @@
 
 What must be moved is counted below for each network from its shapes: weights once, inputs and outputs,
 and each tensor that the stated fusion leaves, once written and once for each kernel that reads it. The
-emulator counts what launches, copies and fills move (a sector counts once per launch, however often it
-is read). Of tensor-core kernels it counts bank conflicts in main loops, of which there may be none, and
-the part of the sectors that is used: in full ResNet-50, BERT and ViT at least 95 % but in the first
-kernel, which gathers pixels of an image whose three channels lie apart. figures.tsv keeps the figures;
---full takes the full networks, else thin ones of the same structure, where what is constant weighs more.
+emulator counts what launches, copies and fills move: a sector of 32 bytes counts once per launch,
+however often it is read. A plan may move 1.2 times the count, the limit of the project.
+
+Of tensor-core kernels the emulator counts bank conflicts in main loops, of which there may be none, and
+the part of the sectors that is used: in each of the full ResNet-50, BERT and ViT at least 95 %.
+
+figures.tsv keeps the figures, and none may get worse: --bless writes what is measured. --full takes the
+full networks, else thin ones of the same structure: their rows are shorter than sectors are, so that
+more is moved than counted, and less of the sectors used.
 """
 import argparse
 import json
@@ -29,9 +33,10 @@ import zoo  # noqa: E402
 TABLE = HERE / "figures.tsv"
 THIN = {"resnet50": (4, 64, 64), "mobilenet_v2": (4, 32, 64), "squeezenet": (3, 64, 64),
         "unet": (2, 32, 64), "bert": (2, 256, 64), "vit": (2, 256, 128), "gpt2": (2, 256, 64)}
-MOST_BYTES = {True: 1.2, False: 1.35}  # times the count; full, thin
+MOST_BYTES = 1.2  # times the count
 LEAST_USEFUL = 0.95
-GATHERED_WELL = ("resnet50", "bert", "vit")  # at full size: thin rows are shorter than a sector
+GATHERED_WELL = ("resnet50", "bert", "vit")  # at full size
+NOISE = 1.01  # what a tile that is chosen otherwise may move more than the figures kept
 FLOAT = 4  # bytes of inputs and outputs, which keep their type
 
 
@@ -51,13 +56,15 @@ class Count:
 # Convolutional networks: one kernel for each convolution, product and pooling. What stands between them
 # is in their epilogues (BatchNormalization, whose factors are in the weights, activations, Add, which
 # reads its other operand) or in no kernel at all (Concat, whose operands are written where they lie in
-# it, Flatten, Identity). A 1x1 convolution of stride s reads one pixel of s*s.
+# it, Flatten, Identity). A 1x1 convolution of stride s reads one pixel of s*s. A depthwise convolution
+# may be in the kernel of the 1x1 convolution behind it where that pays: the plan tells for which, and
+# what lies between the two is in no memory.
 
 KERNELS = ("Conv", "ConvTranspose", "Gemm", "MaxPool", "GlobalAveragePool")
 SAME = ("BatchNormalization", "Relu", "Clip", "Flatten", "Identity")
 
 
-def count_convolutions(model, element):
+def count_convolutions(model, element, kernel_of):
     graph = shape_inference.infer_shapes(model, data_prop=True).graph
     sizes = {v.name: int(np.prod([d.dim_value for d in v.type.tensor_type.shape.dim]))
              for v in (*graph.value_info, *graph.input, *graph.output)}
@@ -69,6 +76,14 @@ def count_convolutions(model, element):
         for name in node.input:
             readers.setdefault(name, []).append(node)
     count = Count(element)
+
+    def is_inner(name):
+        """Is the value read by the convolution only in whose kernel it is made?"""
+        while made[name].op_type in SAME:
+            name = made[name].input[0]
+        maker, reader = made[name].name, readers[written(name)]
+        return (made[name].op_type == "Conv" and len(reader) == 1 and
+                reader[0].op_type == "Conv" and kernel_of[maker] == kernel_of[reader[0].name])
 
     def read(name, part=1):
         count.add("inputs" if name in inputs else "activations read", sizes[name] // part,
@@ -109,8 +124,11 @@ def count_convolutions(model, element):
         attributes = {a.name: list(a.ints) for a in node.attribute if a.ints}
         stride = int(np.prod(attributes.get("strides", [1])))
         one = node.op_type == "Conv" and attributes["kernel_shape"] == [1, 1]
-        read(node.input[0], stride if one else 1)
+        if node.input[0] in inputs or not is_inner(node.input[0]):
+            read(node.input[0], stride if one else 1)
         result = written(node.output[0])
+        if result in readers and is_inner(result):
+            continue
         count.add("outputs" if result in outputs else "activations written", sizes[result],
                   FLOAT if result in outputs else None)
     return count
@@ -120,7 +138,7 @@ def count_convolutions(model, element):
 # in one product, attention from scores to sum, product with bias and residual, normalization, product
 # with GELU, product with residual.
 
-def count_layer(count, rows, width, normalized_before):
+def count_layer(count, rows, width):
     stream = rows * width
     count.add("weights", 12 * width * width + 13 * width)
     products = [("q, k and v", stream, 3 * stream), ("attention", 3 * stream, stream),
@@ -128,8 +146,7 @@ def count_layer(count, rows, width, normalized_before):
                 ("second product", 5 * stream, stream)]
     for what, reads, writes in products:
         count.add(what, reads + writes)
-    count.add("normalizations", 4 * stream)
-    assert normalized_before in (True, False)  # moves as much either way
+    count.add("normalizations", 4 * stream)  # two, each in front of products or behind the sum
 
 
 def count_bert(layers, width, size, element):
@@ -138,7 +155,7 @@ def count_bert(layers, width, size, element):
     count.add("embeddings", (2 + size + 2) * width)  # ids and types of seeded inputs are 0 or 1
     count.add("embeddings summed and normalized", 3 * stream)
     for _ in range(layers):
-        count_layer(count, size, width, False)
+        count_layer(count, size, width)
     count.add("outputs", stream + width, FLOAT)
     count.add("pooler", width * width + 2 * width)
     return count
@@ -149,7 +166,7 @@ def count_vit(layers, width, size, element):
     count.add("inputs", 3 * size * size, FLOAT)
     count.add("patches", 768 * width + patches * width * 3 + (patches + 1) * width * 2)
     for _ in range(layers):
-        count_layer(count, patches + 1, width, True)
+        count_layer(count, patches + 1, width)
     count.add("last normalization, of one row, and head", 2 * width + 1000 * width + 1000)
     count.add("outputs", 1000, FLOAT)
     return count
@@ -161,7 +178,7 @@ def count_gpt2(layers, width, size, element):
     count.add("embeddings", 3 * width)
     count.add("table, for the logits", table)
     for _ in range(layers):
-        count_layer(count, 1, width, True)
+        count_layer(count, 1, width)
         # The cache is an input and, with one key and value more, an output, which attention reads.
         count.add("cache read", 2 * size * width, FLOAT)
         count.add("cache written", 2 * (size + 1) * width, FLOAT)
@@ -173,11 +190,11 @@ def count_gpt2(layers, width, size, element):
 BY_HAND = {"bert": count_bert, "vit": count_vit, "gpt2": count_gpt2}
 
 
-def count_of(name, model, sizes, element):
+def count_of(name, model, sizes, element, kernel_of):
     sizes = [given or default for given, default in zip(sizes, zoo.NETWORKS[name][1])]
     if name in BY_HAND:
         return BY_HAND[name](*sizes, element)
-    return count_convolutions(model, element)
+    return count_convolutions(model, element, kernel_of)
 
 
 # What the emulator counts.
@@ -192,28 +209,26 @@ def run(tools, path, plan):
         return json.loads(stats.read_text())
 
 
-def first_kernel(tools, plan):
+def kernels_by_node(tools, plan):
+    """Number of the launch that computes each ONNX node, by the node's name."""
     _, text, _ = tools.run(tools.bin / "gpurun", "inspect", plan, "--json")
     steps = json.loads(text)["programs"][0]["steps"]
-    return next(step["kernel"] for step in steps if "kernel" in step)
+    return {node.split(" (")[0]: number for number, step in enumerate(steps)
+            for node in step.get("nodes", "").split(", ") if node}
 
 
-def check_kernels(stats, first):
-    """Of kernels with tensor instructions: the useful part of the first one's sectors, the least of
-    the others', and conflicts in main loops. Lanes that ask for the same bytes count each, so a part
-    may be above 1."""
-    useful, conflicts = {}, []
-    for k in stats["kernels"]:
-        if k["tensor_instructions"]:
-            useful[k["kernel"]] = k["global_bytes"] / (32 * k["global_sectors"])
-            if k["main_loop_conflicts"]:
-                conflicts.append((k["kernel"], k["main_loop_conflicts"]))
-    others = [(part, kernel) for kernel, part in useful.items() if kernel != first]
-    return useful.get(first, 1), min(others, default=(1, "")), conflicts
+def check_kernels(stats):
+    """Of kernels with tensor instructions: the least useful part of sectors and whose it is, and the
+    conflicts in main loops."""
+    kernels = [k for k in stats["kernels"] if k["tensor_instructions"]]
+    useful = [(k["global_bytes"] / (32 * k["global_sectors"]), k["kernel"]) for k in kernels]
+    conflicts = [(k["kernel"], k["main_loop_conflicts"]) for k in kernels
+                 if k["main_loop_conflicts"]]
+    return min(useful, default=(1, "")), conflicts
 
 
-def check(tools, name, full, precision, work):
-    """(row of figures, [what is wrong])"""
+def check(tools, name, full, precision, work, kept):
+    """(row of figures, [what is wrong]); kept: the row of figures.tsv, or None."""
     sizes = (None, None, None) if full else THIN[name]
     model = zoo.build(name, *sizes)
     path, plan = work / "model.onnx", work / "model.plan"
@@ -223,12 +238,13 @@ def check(tools, name, full, precision, work):
     if code:
         return None, [harness.describe(code, errors)]
     stats = run(tools, path, plan)
-    count = count_of(name, model, sizes, 2 if precision == "fp16" else 4)
+    count = count_of(name, model, sizes, 2 if precision == "fp16" else 4,
+                     kernels_by_node(tools, plan))
     moved = stats["read_bytes"] + stats["written_bytes"] + stats["filled_bytes"]
     ratio = moved / count.total()
-    at_first, (useful, least), conflicts = check_kernels(stats, first_kernel(tools, plan))
+    (useful, least), conflicts = check_kernels(stats)
     wrong = []
-    if ratio > MOST_BYTES[full]:
+    if ratio > MOST_BYTES:
         wrong.append(f"moves {moved} bytes, {ratio:.3f} times what it must: " +
                      ", ".join(f"{what} {n}" for what, n in count.parts.items()))
     if ratio < 0.9:
@@ -236,8 +252,11 @@ def check(tools, name, full, precision, work):
     if full and name in GATHERED_WELL and useful < LEAST_USEFUL:
         wrong.append(f"{least} uses {useful:.3f} of its sectors")
     wrong += [f"{kernel}: {n} bank conflicts in its main loop" for kernel, n in conflicts]
+    if kept and (stats["launches"] > int(kept[3]) or moved > NOISE * int(kept[4])):
+        wrong.append(f"{stats['launches']} launches move {moved} bytes: {kept[3]} moved {kept[4]} "
+                     "as figures.tsv has it")
     return (name, "full" if full else "thin", precision, stats["launches"], moved, count.total(),
-            f"{ratio:.3f}", f"{useful:.3f}", f"{at_first:.3f}"), wrong
+            f"{ratio:.3f}", f"{useful:.3f}"), wrong
 
 
 def main():
@@ -255,7 +274,9 @@ def main():
     for name in [options.only] if options.only else THIN:
         for precision in options.precision or ("fp32", "fp16"):
             with tempfile.TemporaryDirectory() as folder:
-                row, wrong = check(tools, name, options.full, precision, pathlib.Path(folder))
+                kept = rows.get((name, "full" if options.full else "thin", precision))
+                row, wrong = check(tools, name, options.full, precision, pathlib.Path(folder),
+                                   None if options.bless else kept)
             print(*(row or (name, precision)), sep="\t", flush=True)
             for what in wrong:
                 print(f"WRONG {name} {precision}: {what}", file=sys.stderr, flush=True)
@@ -263,8 +284,7 @@ def main():
             if row:
                 rows[tuple(row[:3])] = [str(cell) for cell in row]
     if options.bless:
-        heading = ("network\tsizes\tprecision\tlaunches\tbytes moved\tbytes counted\tratio\tuseful\t"
-                   "useful in the first\n")
+        heading = "network\tsizes\tprecision\tlaunches\tbytes moved\tbytes counted\tratio\tuseful\n"
         TABLE.write_text(heading + "".join("\t".join(rows[key]) + "\n" for key in sorted(rows)))
     return 1 if failed else 0
 
