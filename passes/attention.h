@@ -42,11 +42,14 @@ void scores_hide_above(struct scores *s, const struct dim *offset, const struct 
 /* Does `seen` say j <= i + offset, and nothing else, with an offset that lets every query see a
  * key? */
 bool mask_is_causal(struct graph *g, struct value *seen, const struct dim **offset);
-/* The same of constant numbers to be added: 0, or so low that nothing is left. infinite: -inf. */
+/* Is `gate` 1 where keys are seen, else 0; and `bias` 0 where they are seen, else *fill? */
+bool gate_hides(struct graph *g, struct value *gate, struct value *bias, double *fill);
+/* The same as mask_is_causal of constant numbers to be added: 0, or so low that nothing is left.
+ * infinite: -inf. */
 bool bias_is_causal(struct graph *g, struct value *bias, bool *infinite, const struct dim **offset);
 
 /* A number so low that a score added to it, in f32, is lost; and one that no score comes near. */
 #define SCORE_LOST (-1e31)
-#define SCORE_LOW (-1e4)
+#define SCORE_LOW  (-1e4)
 
 #endif

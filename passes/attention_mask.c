@@ -192,14 +192,13 @@ static bool matrix_is_causal(const struct value *v, bool mask, bool *infinite, i
     struct tensor t = {.type = v->type, .size = c->size, .data = (void *)(uintptr_t)c->bytes};
     bool all_infinite = true, all_lost = true;
     for (*offset = -1; *offset + 1 < columns; ++*offset) { /* row 0 tells it */
-        double x =
-            mask ? (double)tensor_get_int(&t, *offset + 1) : tensor_get_float(&t, *offset + 1);
+        double x = tensor_get_float(&t, *offset + 1);
         if (mask ? x == 0 : x != 0)
             break;
     }
     for (int64_t i = 0; i < n; i++) {
         bool counts = i % columns <= i / columns + *offset;
-        double x = mask ? (double)tensor_get_int(&t, i) : tensor_get_float(&t, i);
+        double x = tensor_get_float(&t, i);
         if (mask ? (x != 0) != counts : counts && x != 0)
             return false;
         all_infinite &= counts || mask || x == -(double)INFINITY;
@@ -216,10 +215,8 @@ static bool window_is_causal(struct graph *g, const struct value *v, bool mask, 
     const struct dim *ahead;
     const struct value *matrix = window_of(g, v, mask, &ahead);
     int64_t number;
-    if (!matrix || (mask ? !dtype_is_int(matrix->type) && matrix->type != DT_BOOL
-                         : !dtype_is_float(matrix->type)))
-        return false;
-    if (!matrix_is_causal(matrix, mask, infinite, &number))
+    if (!matrix || (!mask && !dtype_is_float(matrix->type)) ||
+        !matrix_is_causal(matrix, mask, infinite, &number))
         return false;
     *offset = dim_add(g->dims, ahead, dim_const(g->dims, number));
     return mask || *infinite || dim_le(g->dims, dim_const(g->dims, 0), *offset);
@@ -228,6 +225,85 @@ static bool window_is_causal(struct graph *g, const struct value *v, bool mask, 
 bool bias_is_causal(struct graph *g, struct value *bias, bool *infinite, const struct dim **offset)
 {
     return window_is_causal(g, bias, false, infinite, offset);
+}
+
+/* --- Gates -------------------------------------------------------------------------------------
+ */
+
+static struct value *unspread(struct value *v)
+{
+    while (v->def && v->def->op == OP_expand)
+        v = v->def->in[0];
+    return v;
+}
+
+static bool constant_of(const struct value *v, struct tensor *t, int64_t *n)
+{
+    if (!v || !value_is_const(v) || !value_elements_const(v, n) || *n > MOST_CONSTANT ||
+        !v->def->attr.constant.data->bytes)
+        return false;
+    const struct constant *c = v->def->attr.constant.data;
+    *t = (struct tensor){.type = v->type, .size = c->size, .data = (void *)(uintptr_t)c->bytes};
+    return true;
+}
+
+/* Only 0 and 1, or made of bool. */
+static bool is_gate(struct graph *g, const struct value *gate)
+{
+    const struct dim *ahead;
+    struct tensor t;
+    int64_t n;
+    if (gate->def && gate->def->op == OP_cast && gate->def->in[0]->type == DT_BOOL)
+        return true;
+    if (!constant_of(window_of(g, gate, true, &ahead), &t, &n))
+        return false;
+    for (int64_t i = 0; i < n; i++) {
+        double x = tensor_get_float(&t, i);
+        if (x != 0 && x != 1)
+            return false;
+    }
+    return true;
+}
+
+/* Two constants, element by element. */
+static bool constants_hide(const struct value *gate, const struct value *bias, double *fill)
+{
+    struct tensor seen, added;
+    int64_t n, m;
+    if (!constant_of(gate, &seen, &n) || !constant_of(bias, &added, &m) || n != m ||
+        gate->rank != bias->rank)
+        return false;
+    for (int i = 0; i < gate->rank; i++)
+        if (gate->shape[i] != bias->shape[i])
+            return false;
+    *fill = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double x = tensor_get_float(&added, i);
+        bool hidden = tensor_get_float(&seen, i) == 0;
+        if (hidden ? *fill != 0 && x != *fill : x != 0)
+            return false;
+        *fill = hidden ? x : *fill;
+    }
+    return *fill != 0;
+}
+
+bool gate_hides(struct graph *g, struct value *gate, struct value *bias, double *fill)
+{
+    gate = unspread(gate);
+    bias = unspread(bias);
+    if (!is_gate(g, gate))
+        return false;
+    if (constants_hide(gate, bias, fill))
+        return true;
+    const struct node *product = bias->def; /* fill * (1 - gate) */
+    for (int i = 0; i < 2 && product && product->op == OP_mul; i++) {
+        const struct node *rest = unspread(product->in[i])->def;
+        double one;
+        if (match_uniform(product->in[1 - i], fill) && rest && rest->op == OP_sub &&
+            match_uniform(rest->in[0], &one) && one == 1 && unspread(rest->in[1]) == gate)
+            return true;
+    }
+    return false;
 }
 
 bool mask_is_causal(struct graph *g, struct value *seen, const struct dim **offset)

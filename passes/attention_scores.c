@@ -52,6 +52,7 @@ static bool reaches(const struct value *v, int depth)
     case OP_reshape: return regroups(node) && leads(node->in[0], depth - 1);
     case OP_expand: return spreads_unknown(node) && leads(node->in[0], depth - 1);
     case OP_tanh:
+    case OP_sub:
     case OP_div: return leads(node->in[0], depth - 1);
     case OP_add:
     case OP_mul: return leads(node->in[0], depth - 1) || leads(node->in[1], depth - 1);
@@ -216,28 +217,13 @@ static bool read_bias(struct scores *s, struct value *bias)
     return add_bias(s, bias);
 }
 
-static bool read_sum(struct scores *s, struct node *node, int depth)
+/* y has a low number where keys are not seen, and scores where they are. */
+static bool hide(struct scores *s, struct value *seen, double fill, const struct value *y)
 {
-    int side = leads(node->in[0], DEPTH) ? 0 : 1;
-    return read(s, node->in[side], depth) && settle(s) && read_bias(s, node->in[1 - side]);
-}
-
-/* Scores, or a low number where they are not to count. */
-static bool read_choice(struct scores *s, struct node *node, int depth)
-{
-    int side = leads(node->in[1], DEPTH) ? 1 : 2;
-    struct value *seen = node->in[0], *y = node->out[0];
     const struct dim *offset;
-    double fill;
-    if (!match_uniform(node->in[3 - side], &fill) || !(fill < 0))
-        return fails(s, "scores are replaced by more than a low number");
-    if (!read(s, node->in[side], depth) || !settle(s))
-        return false;
-    if (side == 2)
-        seen = build_unary(s->b, OP_not, seen);
     if (fill == -(double)INFINITY)
         return scores_mask(s, seen, y->rank, y->shape);
-    if (fill > SCORE_LOW || s->mask || s->causal)
+    if (!(fill <= SCORE_LOW) || s->mask || s->causal)
         return fails(s, "hidden scores are a number that is not so low that it hides all else");
     /* What would not swallow the score is made to: that shows only where more follows. */
     s->last = fill > SCORE_LOST;
@@ -256,6 +242,52 @@ static bool read_choice(struct scores *s, struct node *node, int depth)
     return true;
 }
 
+/* Scores, or a low number where they are not to count. */
+static bool read_choice(struct scores *s, struct node *node, int depth)
+{
+    int side = leads(node->in[1], DEPTH) ? 1 : 2;
+    struct value *seen = node->in[0];
+    double fill;
+    if (!match_uniform(node->in[3 - side], &fill) || !(fill < 0))
+        return fails(s, "scores are replaced by more than a low number");
+    if (!read(s, node->in[side], depth) || !settle(s))
+        return false;
+    return hide(s, side == 2 ? build_unary(s->b, OP_not, seen) : seen, fill, node->out[0]);
+}
+
+/* The same as scores * gate + bias, with a gate of 0 and 1, and a bias of 0 where it is 1. */
+static bool read_gate(struct scores *s, struct node *node, int side, bool *gated, int depth)
+{
+    struct node *product = node->in[side]->def;
+    struct graph *g = s->b->g;
+    double fill, number;
+    *gated = false;
+    if (product->op != OP_mul)
+        return true;
+    int inner = leads(product->in[0], DEPTH) ? 0 : 1;
+    struct value *gate = product->in[1 - inner];
+    if (match_uniform(gate, &number) || !gate_hides(g, gate, node->in[1 - side], &fill))
+        return true;
+    *gated = true;
+    fill = node->op == OP_sub ? -fill : fill;
+    return read(s, product->in[inner], depth) && settle(s) &&
+           hide(s, build_cast(s->b, gate, DT_BOOL), fill, node->out[0]);
+}
+
+static bool read_sum(struct scores *s, struct node *node, int depth)
+{
+    int side = node->op == OP_sub || leads(node->in[0], DEPTH) ? 0 : 1;
+    struct value *bias = node->in[1 - side];
+    bool gated;
+    if (!read_gate(s, node, side, &gated, depth))
+        return false;
+    if (gated)
+        return true;
+    if (!read(s, node->in[side], depth) || !settle(s))
+        return false;
+    return read_bias(s, node->op == OP_sub ? build_unary(s->b, OP_neg, bias) : bias);
+}
+
 static bool read(struct scores *s, struct value *v, int depth)
 {
     struct node *node = v->def;
@@ -270,7 +302,8 @@ static bool read(struct scores *s, struct value *v, int depth)
     case OP_expand: return read_spread(s, node, depth - 1);
     case OP_mul:
     case OP_div: return read_product(s, node, depth - 1);
-    case OP_add: return read_sum(s, node, depth - 1);
+    case OP_add:
+    case OP_sub: return read_sum(s, node, depth - 1);
     case OP_select: return read_choice(s, node, depth - 1);
     default: return fails(s, "something is done with scores that attention does not do");
     }
