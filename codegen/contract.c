@@ -51,7 +51,7 @@ static void describe_matmul(struct contraction *c)
     c->batches = product(g, c->y->shape, 0, c->folded ? 0 : rank - 2);
 }
 
-static void describe_convolution(struct contraction *c)
+void contraction_describe(struct contraction *c)
 {
     struct graph *g = c->e->g;
     bool transposed = c->core->op == OP_conv_transpose;
@@ -532,7 +532,7 @@ bool family_contract(struct codegen *g, const struct group *group)
     if (group->core->op == OP_matmul)
         describe_matmul(&c);
     else
-        describe_convolution(&c);
+        contraction_describe(&c);
     emit_contraction(&c);
     return emit_finish(e);
 }

@@ -49,8 +49,22 @@ void contraction_define_axis(const struct contraction *c, const char *suffix, in
 /* By the tensor cores (contract_mma.c). False: nothing was printed, since they do not suit. */
 bool contract_mma(struct contraction *c);
 
+/* What c->core, a convolution or conv_transpose with the result c->y, contracts. */
+void contraction_describe(struct contraction *c);
+
 /* Depthwise, with channels innermost in memory (contract_depthwise.c). False as above. */
 bool contract_depthwise(struct contraction *c);
+
+/* A depthwise convolution in front of another contraction's core, in whose kernel it is. */
+/* Is v one's result, as it is or behind maps, and can strips of it be made in vectors of so many
+ * channels? Describes it. */
+bool depthwise_describe(struct emitter *e, struct value *v, int vector, struct contraction *c);
+/* The columns of a strip, which divide those of the result. */
+int depthwise_strip(const struct contraction *c);
+/* Instructions that a thread takes for such a strip, about. */
+int depthwise_strip_cost(const struct contraction *c);
+/* What windows.cuh wants to know, and finish(image, h, w, c, sum, to), which makes elements of v. */
+void depthwise_emit(const struct contraction *c, struct value *v, int vector);
 
 /* Images of few channels by the tensor cores (contract_stem.c). False as above. */
 bool contract_stem(struct contraction *c);

@@ -1,7 +1,8 @@
 /*
  * Depthwise convolution (as many groups as channels) of what has its channels innermost in memory:
- * contract_depthwise.cuh. Tensor cores have nothing to gain there, since no two channels share a
- * sum; what counts is that every pixel is read once, in whole vectors.
+ * contract_depthwise.cuh, or contract_windows.cuh where it stands in front of another contraction.
+ * Tensor cores have nothing to gain there, since no two channels share a sum; what counts is that
+ * every pixel is read once, in whole vectors.
  */
 #include "contract.h"
 
@@ -95,6 +96,16 @@ static void emit_loads(const struct contraction *c, const char *sum, int vector)
     emit_function_end(e);
 }
 
+/* What windows.cuh wants to know but for the strip. */
+static void emit_windows(const struct contraction *c, const char *sum, int vector)
+{
+    const struct plane p = plane_of(c);
+    contraction_define_axis(c, "H", p.h);
+    contraction_define_axis(c, "W", p.w);
+    emit_define(c->e, "VECTOR", "%d", vector);
+    emit_loads(c, sum, vector);
+}
+
 static void emit_store(const struct contraction *c, const char *sum, int vector)
 {
     struct emitter *e = c->e;
@@ -151,14 +162,11 @@ bool contract_depthwise(struct contraction *c)
     const char *sum = sum_type(c->y->type);
     emit_define(e, "IMAGES", "%s", emit_dim(e, c->images));
     emit_define(e, "CHANNELS", "%s", emit_dim(e, c->y->shape[1]));
-    contraction_define_axis(c, "H", p.h);
-    contraction_define_axis(c, "W", p.w);
     emit_define(e, "STRIP_H", "%d", strip.rows);
     emit_define(e, "STRIP_W", "%d", strip.columns);
-    emit_define(e, "VECTOR", "%d", vector);
     emit_define(e, "THREADS", "%d", THREADS);
     emit_define(e, "SUM", "%s", sum);
-    emit_loads(c, sum, vector);
+    emit_windows(c, sum, vector);
     emit_store(c, sum, vector);
     const struct dim *items =
         dim_mul(dims, c->images, dim_floordiv(dims, c->y->shape[1], dim_const(dims, vector)));
@@ -169,6 +177,82 @@ bool contract_depthwise(struct contraction *c)
         dims, items,
         dim_ceildiv(dims, contraction_extent(c, c->y, p.w), dim_const(dims, strip.columns)));
     launch_over(e, items, THREADS, THREADS);
+    emit_skeleton(e, "windows.cuh");
     emit_skeleton(e, "contract_depthwise.cuh");
     return true;
+}
+
+/* --- In front of another contraction --------------------------------------------------------- */
+
+/* The convolution of this kernel that v is made of by maps, or NULL. */
+static struct node *convolution_under(const struct emitter *e, const struct value *v, int depth)
+{
+    if (!emit_is_inner(e, v))
+        return NULL;
+    if (v->def->op == OP_conv)
+        return v->def;
+    struct node *found = NULL;
+    for (int i = 0; i < v->def->n_in && !found && depth > 0; i++)
+        if (op_info[v->def->op].class == OC_SCALAR)
+            found = convolution_under(e, v->def->in[i], depth - 1);
+    return found;
+}
+
+bool depthwise_describe(struct emitter *e, struct value *v, int vector, struct contraction *c)
+{
+    enum { MOST_MAPS = 16 };
+    struct node *node = convolution_under(e, v, MOST_MAPS);
+    if (!node)
+        return false;
+    *c = (struct contraction){.e = e, .core = node, .y = node->out[0]};
+    contraction_describe(c);
+    return is_depthwise(c) && emit_vector_width(e, c->b, 1) >= vector;
+}
+
+int depthwise_strip(const struct contraction *c)
+{
+    int strip = 4;
+    while (strip > 1 && !dim_divisible(contraction_extent(c, c->y, plane_of(c).w), strip))
+        strip /= 2;
+    return strip;
+}
+
+int depthwise_strip_cost(const struct contraction *c)
+{
+    enum { LOAD = 12, PRODUCT = 8 }; /* of 8 channels: their address, guard and conversion; sums */
+    const struct plane p = plane_of(c);
+    int64_t rows = cost_guess(c->e->g, contraction_extent(c, c->a, p.h));
+    int64_t columns = cost_guess(c->e->g, contraction_extent(c, c->a, p.w));
+    int strip = depthwise_strip(c);
+    int64_t span = (strip - 1) * c->stride->v[p.w] + (columns - 1) * c->dilation->v[p.w] + 1;
+    return (int)(rows * (span * LOAD + columns * LOAD + columns * strip * PRODUCT));
+}
+
+static void emit_finish_strip(const struct contraction *c, struct value *v, int vector)
+{
+    struct emitter *e = c->e;
+    const char *sum = sum_type(c->y->type);
+    const struct index *at[MAX_RANK];
+    emit_function(e, "void", "finish",
+                  arena_printf(e->g->arena,
+                               "idx_t image, idx_t h, idx_t w, idx_t c, const %s *sum, %s *to", sum,
+                               emit_storage_type(v->type)));
+    emit_vector(e, vector);
+    for (int lane = 0; lane < vector; lane++) {
+        pixel_index(c, c->y, vector, lane, at);
+        const char *name = arena_printf(e->g->arena, "y%d", lane);
+        emit_line(e, "const %s %s = sum[%d];", emit_register_type(c->y->type), name, lane);
+        emit_result(e, c->y, at, name);
+        emit_line(e, "to[%d] = %s;", lane, emit_stored(e, v->type, emit_value(e, v, at)));
+    }
+    emit_vector(e, 1);
+    emit_function_end(e);
+}
+
+void depthwise_emit(const struct contraction *c, struct value *v, int vector)
+{
+    emit_define(c->e, "STRIP_H", "1");
+    emit_define(c->e, "STRIP_W", "%d", depthwise_strip(c));
+    emit_windows(c, sum_type(c->y->type), vector);
+    emit_finish_strip(c, v, vector);
 }

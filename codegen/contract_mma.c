@@ -10,6 +10,12 @@
 
 #include <string.h>
 
+/* By cp.async? */
+static bool is_copied(const struct side *s)
+{
+    return s->way == WAY_COPIED || s->way == WAY_TAPPED;
+}
+
 /* --- Printing ------------------------------------------------------------------------------- */
 
 static const char *name_of(const struct side *s, const char *format)
@@ -186,15 +192,20 @@ static void emit_side(const struct mma_plan *p, const struct side *s)
     struct emitter *e = p->c->e;
     const char *upper = s->letter == 'a' ? "A" : "B";
     static const char *const ways[] = {"carried", "copied", "tapped"};
-    emit_define(e, arena_printf(e->g->arena, "MOVE_%s", upper), "%s<side_%c>", ways[s->way],
-                s->letter);
+    if (s->way != WAY_MADE)
+        emit_define(e, arena_printf(e->g->arena, "MOVE_%s", upper), "%s<side_%c>", ways[s->way],
+                    s->letter);
     define_side(e, s, "TYPE", emit_storage_type(s->v->type));
     define_side(e, s, "MEMORY_ALONG_K", s->along_k ? "true" : "false");
     define_side(e, s, "ALONG_K", s->tile_along_k ? "true" : "false");
     define_side(e, s, "ROUNDED", s->rounded ? "true" : "false");
     define_side(e, s, "LINEAR", s->linear ? "true" : "false");
-    define_side(e, s, "COPY",
-                arena_printf(e->g->arena, "%d", s->way == WAY_CARRIED ? 0 : s->bytes));
+    define_side(e, s, "COPY", arena_printf(e->g->arena, "%d", is_copied(s) ? s->bytes : 0));
+    if (s->way == WAY_MADE) {
+        emit_define(e, "WINDOWS", "1");
+        depthwise_emit(&p->window, s->v, 16 / p->element);
+        return;
+    }
     if (s->way == WAY_CARRIED) {
         emit_load(p, s);
         return;
@@ -298,7 +309,7 @@ static void define_problem(const struct mma_plan *p)
     emit_define(e, "THREADS", "%d", mma_threads(t));
     emit_define(e, "C_VECTOR", "%d", p->store_vector);
     emit_define(e, "C_ALONG_M", "%s", p->store_along_m ? "true" : "false");
-    bool copies = p->a.way != WAY_CARRIED || p->b.way != WAY_CARRIED;
+    bool copies = is_copied(&p->a) || is_copied(&p->b);
     emit_define(e, "COMMIT()", "%s", copies ? "copy_commit()" : "");
     emit_define(e, "WAIT()", "%s", copies ? "copy_wait<STAGES - 2>()" : "");
     emit_define(e, "WAIT_ALL()", "%s", copies ? "copy_wait<0>()" : "");
@@ -342,7 +353,11 @@ static void emit_plan(struct mma_plan *p)
     emit_skeleton(e, "contract_move.cuh");
     if (p->a.way == WAY_TAPPED)
         emit_skeleton(e, "contract_taps.cuh");
+    if (p->a.way == WAY_MADE)
+        emit_skeleton(e, "windows.cuh");
     emit_skeleton(e, "contract_mma.cuh");
+    if (p->a.way == WAY_MADE)
+        emit_skeleton(e, "contract_windows.cuh");
 }
 
 /* The sums of a warp that leave it registers for fragments, offsets and what else it needs. Between
@@ -355,6 +370,22 @@ static int most_sums(const struct mma_plan *p)
     if (p->round == 2 || unpacked)
         return 32 * 32;
     return p->round == 1 && !(p->a.rounded && p->b.rounded) ? 64 * 32 : 64 * 64;
+}
+
+/* What it takes to make the left operand, if it is a depthwise convolution's result. */
+static struct made_rows plan_made_rows(struct mma_plan *p)
+{
+    const struct contraction *c = p->c;
+    const int vector = 16 / p->element;
+    int64_t depth;
+    if (!p->a.image || p->element < 2 || p->a.way != WAY_CARRIED || !dim_is_const(c->k, &depth) ||
+        depth % vector != 0 || !dim_is_const(c->m, NULL) || !is_pointwise(c) ||
+        !depthwise_describe(c->e, p->a.v, vector, &p->window))
+        return (struct made_rows){0};
+    p->a.way = WAY_MADE;
+    p->a.along_k = p->a.tile_along_k = true;
+    return (struct made_rows){vector, depthwise_strip(&p->window),
+                              depthwise_strip_cost(&p->window)};
 }
 
 bool contract_mma(struct contraction *c)
@@ -372,6 +403,7 @@ bool contract_mma(struct contraction *c)
     }
     plan_way(&p, &p.a);
     plan_way(&p, &p.b);
+    struct made_rows made = plan_made_rows(&p);
     struct mma_problem x = {
         .size = {cost_guess(e->g, c->batches), cost_guess(e->g, p.a.rows),
                  cost_guess(e->g, p.b.rows), cost_guess(e->g, c->k)},
@@ -383,8 +415,9 @@ bool contract_mma(struct contraction *c)
         .rounds_a = p.round == 1 && !p.a.rounded,
         .rounds_b = p.round == 1 && !p.b.rounded,
         .most_sums = most_sums(&p),
-        .small_warps = p.a.way == WAY_CARRIED || p.b.way == WAY_CARRIED,
-        .copies = p.a.way != WAY_CARRIED || p.b.way != WAY_CARRIED,
+        .small_warps = !is_copied(&p.a) || !is_copied(&p.b),
+        .copies = is_copied(&p.a) || is_copied(&p.b),
+        .made = made,
         .may_split = dim_is_const(c->batches, NULL) && dim_is_const(c->m, NULL) &&
                      dim_is_const(c->n, NULL) && dim_is_const(c->k, NULL),
     };

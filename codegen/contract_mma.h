@@ -10,8 +10,9 @@
  *             along the rows where a transposing load turns them
  *   tapped    the same for an image of which taps are taken: 16 bytes of channels
  *   carried   anything else: computed by this kernel, or badly placed, through registers
+ *   made      a depthwise convolution's result, which this kernel makes, all of its depth at once
  */
-enum way { WAY_CARRIED, WAY_COPIED, WAY_TAPPED };
+enum way { WAY_CARRIED, WAY_COPIED, WAY_TAPPED, WAY_MADE };
 
 /* An operand. */
 struct side {
@@ -38,6 +39,7 @@ struct mma_plan {
     int shape, round; /* see mma.cuh */
     int64_t peak;
     struct mma_tile tile;
+    struct contraction window; /* WAY_MADE: the depthwise convolution */
     bool store_along_m;
     int store_vector;
 };
@@ -59,6 +61,8 @@ const char *side_element(const struct contraction *c, const struct side *s,
 void side_image(const struct contraction *c, const struct index *batch, const struct index *image,
                 const struct index *channel, const struct index *const *position,
                 const struct index **at);
+/* Is the convolution a matmul of the image's pixels? */
+bool is_pointwise(const struct contraction *c);
 /* Is d a multiple of n? */
 bool dim_in_pieces(struct emitter *e, const struct dim *d, int n);
 

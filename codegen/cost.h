@@ -48,6 +48,13 @@ static inline int mma_threads(const struct mma_tile *t)
     return t->m / t->warp_m * (t->n / t->warp_n) * 32;
 }
 
+/* Rows of the left operand that are made by the kernel, by one thread strip by strip. They are made
+ * once: a tile has all columns, and all of its depth is in shared memory. */
+struct made_rows {
+    int vector, strip; /* elements of the depth and rows of a strip; vector 0: nothing is made */
+    int instructions;  /* for a strip */
+};
+
 struct mma_problem {
     struct extents size;
     int element;      /* bytes */
@@ -58,6 +65,7 @@ struct mma_problem {
     bool small_warps; /* an operand comes through registers */
     bool copies, may_split;
     int64_t operand_bytes; /* of both operands in memory, each element once */
+    struct made_rows made;
 };
 
 /* For tests of all tiles: only those of this size, split into so many parts; 0: any. */

@@ -71,6 +71,22 @@ static int64_t cut(int64_t size)
     return size < LARGE ? size : LARGE;
 }
 
+/* Nanoseconds in which a block makes its rows. A warp issues an instruction in so many cycles; with
+ * more warps than that, each scheduler one in every cycle. */
+static int64_t time_to_make(const struct target *target, const struct mma_problem *x,
+                            const struct mma_tile *t, int64_t share, int64_t own_k)
+{
+    enum { CYCLES = 3, SCHEDULERS = 4 };
+    int64_t clock = target->peak.clock ? target->peak.clock : 1;
+    if (!x->made.vector)
+        return 0;
+    int64_t depth = t->depth_bytes / x->element * own_k, k = cut(x->size.k);
+    int64_t strips = (depth < k ? depth : k) / x->made.vector * (t->m / x->made.strip);
+    int64_t each = ceil_div(strips, mma_threads(t)) * x->made.instructions;
+    int64_t warps = share * (mma_threads(t) / 32);
+    return each * larger(CYCLES, warps / SCHEDULERS) * 1000 / clock;
+}
+
 /* Nanoseconds of the whole kernel. peak: operations per nanosecond of all tensor cores. */
 static int64_t time_of(const struct target *target, const struct mma_problem *x,
                        const struct mma_tile *t)
@@ -91,7 +107,8 @@ static int64_t time_of(const struct target *target, const struct mma_problem *x,
     int64_t body = larger(larger(from_cache, share * own_k * step), larger(memory, least));
     int64_t sums = (int64_t)t->m * t->n * 4;
     int64_t reduce = t->split == 1 ? 0 : ANNOUNCE + sums * (t->split + 1) * 1000 / (INTAKE * clock);
-    return FIRST_DATA + body + step + reduce + VISIBLE + (share - 1) * 100;
+    return FIRST_DATA + body + step + reduce + VISIBLE + (share - 1) * 100 +
+           time_to_make(target, x, t, share, own_k);
 }
 
 /* Parts are written and read once more: a traffic that must stay small beside the operands'. */
@@ -122,6 +139,8 @@ static bool suits(const struct target *target, const struct mma_problem *x,
     bool large = t->warp_m * t->warp_n > 32 * 64;
     if ((only->m && t->m != only->m) || (only->n && t->n != only->n))
         return false;
+    if (x->made.vector && (t->n < cut(x->size.n) || t->m % x->made.strip != 0))
+        return false;
     return shared_bytes(t) <= target->shared_bytes && !(large && x->small_warps) &&
            t->warp_m * t->warp_n <= x->most_sums;
 }
@@ -145,6 +164,10 @@ struct mma_tile cost_mma_tile(const struct target *target, const struct mma_prob
                 break;
             if (cost_mma_only.split && t.split != cost_mma_only.split)
                 continue;
+            if (x->made.vector)
+                t.stages = (int)ceil_div(tiles_k, t.split);
+            if (shared_bytes(&t) > target->shared_bytes)
+                continue; /* of a part's depth, maybe */
             int64_t time = time_of(target, x, &t) + (t.split > 1 ? LEAST_SAVING : 0);
             if (time < best_time) {
                 best = t;

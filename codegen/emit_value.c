@@ -532,6 +532,8 @@ static const char *compute(struct emitter *e, struct value *v, const struct inde
         return iota_value(e, node, index);
     if (node->op == OP_size)
         return size_value(e, node);
+    if (node->op == OP_conv)
+        return emit_window_value(e, node, index);
     if (step(e, node, index, &s))
         return s.guard ? guarded(e, node, &s) : emit_value(e, s.v, s.index);
     if (node->op == OP_concat)

@@ -157,7 +157,7 @@ static void add_operations(struct estimate *e, const struct graph *g, const stru
     for (int i = 0; i < kernel->group->n_nodes; i++) {
         const struct node *node = kernel->group->nodes[i];
         if (op_info[node->op].class == OC_CONTRACT || node->op == OP_attention) {
-            add_contraction(e, g, node, tensor);
+            add_contraction(e, g, node, tensor && node == kernel->group->core);
             continue;
         }
         bool wide = node->n_out > 0 && node->out[0]->type == DT_F64;

@@ -79,8 +79,9 @@ static struct group *collect_groups(struct graph *g)
             continue;
         struct group *group = &groups[n->kernel];
         group->nodes[group->n_nodes++] = n;
-        if (is_core(n) && (!group->core || group->core->op == OP_normalize))
-            group->core = n; /* what a normalization shares a kernel with has it in front */
+        if (is_core(n) && (!group->core || group->core->op == OP_normalize ||
+                           (group->core->op == OP_conv && n->op == OP_conv)))
+            group->core = n; /* the one behind a normalization or a depthwise convolution */
     }
     for (int i = 0; i < g->n_kernels; i++) {
         struct group *group = &groups[i];

@@ -1,7 +1,7 @@
 /*
  * Shared by the files of fuse_kernels: fuse_begin.c (constants, outputs), fuse_cost.c (estimates),
  * fuse_epilogue.c (what goes behind cores), fuse_normalize.c (normalizations in front of products),
- * fuse_kernels.c (all else that goes together) and fuse_order.c (what depends on what).
+ * fuse_windows.c (depthwise convolutions in front of others), fuse_kernels.c (all else that goes together) and fuse_order.c (what depends on what).
  */
 #ifndef GPUCC_PASSES_FUSE_H
 #define GPUCC_PASSES_FUSE_H
@@ -81,6 +81,12 @@ bool fuse_may_go_into_products(const struct fusion *f, const struct node *norm);
 bool fuse_put_into_products(struct fusion *f, struct node *norm);
 /* Is the node such a copy? */
 bool fuse_is_in_front(const struct fusion *f, const struct node *node);
+
+/* -- fuse_windows.c -- */
+
+/* Depthwise convolutions join the kernels of the 1x1 convolutions behind them where that pays. Both
+ * have taken their epilogues. */
+void fuse_windows(struct fusion *f);
 
 /* -- fuse_epilogue.c -- */
 

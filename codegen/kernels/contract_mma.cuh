@@ -21,6 +21,7 @@
  *   load_a(batch, row, k, to), and of B                             if it is carried
  *   AXES CHANNELS PADDED TAPS DILATIONS TAP_STRIDES IMAGE MARGIN first_tap_a(batch, row, at)
  *                     if A is an image, see contract_taps.cuh
+ *   WINDOWS           if A is made by this kernel, see contract_windows.cuh: no MOVE_A then
  *   COMMIT() WAIT() WAIT_ALL()    of the copies, if there are any
  *   PARTS, COUNTERS   with SPLIT > 1: memory for them; the counters are 0 between launches
  *   ROUNDS            how often the warps put sums into shared memory for store
@@ -46,7 +47,7 @@ struct side_a {
     static __device__ __forceinline__ idx_t depth(PARAMS) { return EXTENT_K; }
 #if A_COPY
     static __device__ __forceinline__ const type *origin(PARAMS) { return A_ORIGIN; }
-#else
+#elif !defined(WINDOWS)
     static __device__ __forceinline__ void load(PARAMS, idx_t batch, idx_t row, idx_t k, type *to)
     {
         load_a(ARGS, batch, row, k, to);
@@ -148,6 +149,10 @@ struct work {
 
 /* --- The loop -------------------------------------------------------------------------------- */
 
+#ifdef WINDOWS /* see contract_windows.cuh */
+static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, int warp_m,
+                                            int warp_n, SUM (*sum)[COLUMNS][4]);
+#else
 static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, int warp_m,
                                             int warp_n, SUM (*sum)[COLUMNS][4])
 {
@@ -218,6 +223,7 @@ static __device__ __forceinline__ void walk(PARAMS, const work &my, u32 base, in
         move_b.advance(ARGS);
     }
 }
+#endif
 
 /* --- Sums of parts --------------------------------------------------------------------------- */
 
