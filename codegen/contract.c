@@ -502,13 +502,30 @@ static bool is_float(const struct value *v)
     return dtype_is_float(v->type) && v->type != DT_F64;
 }
 
+bool contraction_takes_pairs(const struct contraction *c)
+{
+    const struct group *group = c->e->group;
+    bool *behind = ARENA_ARRAY(c->e->g->arena, (size_t)group->n_nodes + 1, bool);
+    for (int i = 0; i < group->n_nodes; i++) {
+        const struct node *node = group->nodes[i];
+        behind[i] = node == c->core;
+        for (int k = 0; k < i && !behind[i]; k++)
+            for (int o = 0; o < node->n_in; o++)
+                behind[i] |= behind[k] && node->in[o]->def == group->nodes[k];
+        if (behind[i] && node->op == OP_slice)
+            return true;
+    }
+    return false;
+}
+
 /* Forms are tried in order, the best first. Only the last can do everything. */
 static void emit_contraction(struct contraction *c)
 {
     struct emitter *e = c->e;
     struct extents x = {cost_guess(e->g, c->batches), cost_guess(e->g, c->m),
                         cost_guess(e->g, c->n), cost_guess(e->g, c->k)};
-    bool direct = dim_is(c->k, 0) || cost_prefers_direct(&x);
+    bool pairs = contraction_takes_pairs(c);
+    bool direct = dim_is(c->k, 0) || (!pairs && cost_prefers_direct(&x));
     if (contract_depthwise(c) || contract_skinny(c))
         return;
     if (contraction_normalization(c)) {

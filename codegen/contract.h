@@ -72,6 +72,10 @@ bool contract_stem(struct contraction *c);
 /* Where one operand has a few rows (contract_skinny.c). False as above. */
 bool contract_skinny(struct contraction *c);
 
+/* Do halves of pairs of results stand behind the contraction (fuse_epilogue.c)? Then neighbours of a row
+ * are handed over together. */
+bool contraction_takes_pairs(const struct contraction *c);
+
 /* The normalization that this kernel makes in front of the contraction, or NULL (contract_rows.c). */
 struct node *contraction_normalization(const struct contraction *c);
 /* Prints what contract_rows.cuh needs, for `rows` rows of x and so many warps in a block; `depth` of

@@ -25,6 +25,7 @@ struct skinny {
     int width;     /* elements of w that a thread reads at once */
     bool by_fours; /* bytes along k, multiplied four at a time */
     int columns;   /* rows of w that a thread has */
+    int stored;    /* results of a row that are handed over together */
     int lanes_many, warps_many, warps_k;
 };
 
@@ -267,13 +268,16 @@ static void emit_load_x(const struct skinny *s)
 static void emit_store(const struct skinny *s)
 {
     struct emitter *e = s->c->e;
-    const struct index *y[MAX_RANK];
-    emit_function(e, "void", "store", "idx_t batch, idx_t few, idx_t many, SUM sum");
-    const struct index *many = index_var(e->ix, "many", s->many);
-    index_of_result(s, index_var(e->ix, "few", s->few), many, y);
-    emit_line(e, "const %s y = sum;", emit_register_type(s->c->y->type));
-    emit_result(e, s->c->y, y, "y");
-    emit_epilogue(e, y);
+    const struct index *y[2][MAX_RANK];
+    const struct index *const *lanes[2] = {y[0], y[1]};
+    emit_function(e, "void", "store", "idx_t batch, idx_t few, idx_t many, const SUM *sum");
+    for (int lane = 0; lane < s->stored; lane++) {
+        const struct index *many = lane_index(e, "many", s->many, s->stored, lane);
+        index_of_result(s, index_var(e->ix, "few", s->few), many, y[lane]);
+        emit_line(e, "const %s y%d = sum[%d];", emit_register_type(s->c->y->type), lane, lane);
+        emit_result(e, s->c->y, y[lane], arena_printf(e->g->arena, "y%d", lane));
+    }
+    emit_epilogue_lanes(e, s->stored, lanes);
     emit_function_end(e);
 }
 
@@ -287,6 +291,7 @@ static void define(const struct skinny *s)
     emit_define(e, "EXTENT_K", "%s", emit_dim(e, c->k));
     emit_define(e, "ROWS", "%d", s->rows);
     emit_define(e, "COLUMNS", "%d", s->columns);
+    emit_define(e, "STORED", "%d", s->stored);
     emit_define(e, "STEP", "%d", s->along_k ? s->width : 1);
     emit_define(e, "DEPTH", "%d", s->by_fours ? s->width / 4 : s->along_k ? s->width : 1);
     emit_define(e, "ALONG_K", "%s", s->along_k ? "true" : "false");
@@ -313,6 +318,9 @@ bool contract_skinny(struct contraction *c)
     choose_reading(&s);
     choose_fours(&s);
     choose_shares(&s);
+    s.stored = contraction_takes_pairs(c) ? 2 : 1;
+    if (s.columns * s.lanes_many * s.warps_many < s.stored)
+        s.columns = s.stored;
     const bool staged = contraction_normalization(c) != NULL;
     define(&s);
     emit_load_w(&s);

@@ -3,15 +3,17 @@
 
 #include <string.h>
 
-/* A value behind the core and its index, for each lane: index[lane * MAX_RANK + axis]. */
+/* A value behind the core and its index, for each lane: index[lane * MAX_RANK + axis]. Where halves
+ * of pairs were taken it has half the lanes. */
 struct behind {
     struct value *v;
+    int lanes;
     const struct index **index;
 };
 
 /* The values behind the core, in topological order. */
 struct epilogue {
-    int n, lanes;
+    int n;
     struct behind *at;
 };
 
@@ -23,11 +25,12 @@ static struct behind *find_behind(const struct epilogue *p, const struct value *
     return NULL;
 }
 
-static struct behind *add_behind(struct emitter *e, struct epilogue *p, struct value *v)
+static struct behind *add_behind(struct emitter *e, struct epilogue *p, struct value *v, int lanes)
 {
     struct behind *b = &p->at[p->n++];
     b->v = v;
-    b->index = ARENA_ARRAY(e->g->arena, (size_t)p->lanes * MAX_RANK, const struct index *);
+    b->lanes = lanes;
+    b->index = ARENA_ARRAY(e->g->arena, (size_t)lanes * MAX_RANK, const struct index *);
     return b;
 }
 
@@ -45,6 +48,25 @@ static void forward(struct emitter *e, const struct node *node, const struct val
         memcpy(result, at, (size_t)y->rank * sizeof *at);
 }
 
+/* One element of each pair of neighbours, see fuse_epilogue.c: the index of the pair is that of its
+ * first element, halved. */
+static void pass_pairs(struct emitter *e, struct epilogue *p, const struct behind *from,
+                       struct node *node)
+{
+    int last = node->out[0]->rank - 1;
+    bool second = dim_is(node->attr.slice.start.d[last], 1);
+    struct behind *to = add_behind(e, p, node->out[0], from->lanes / 2);
+    if (from->lanes < 2)
+        emit_unsupported(e, node, "takes pairs of results that come one by one");
+    for (int lane = 0; lane < to->lanes; lane++) {
+        const struct index **first = from->index + 2 * lane * MAX_RANK;
+        const struct index **at = to->index + lane * MAX_RANK;
+        memcpy(at, first, (size_t)last * sizeof *at);
+        at[last] = index_div(e->ix, first[last], dim_const(e->g->dims, 2));
+        emit_result(e, to->v, at, emit_value(e, from->v, second ? first + MAX_RANK : first));
+    }
+}
+
 /* Computes node's result in all lanes, when an operand of it lies behind the core. */
 static void pass_node(struct emitter *e, struct epilogue *p, struct node *node)
 {
@@ -54,12 +76,16 @@ static void pass_node(struct emitter *e, struct epilogue *p, struct node *node)
     if (!from || emit_is_core(e, node))
         return;
     bool scalar = op_info[node->op].class == OC_SCALAR;
+    if (node->op == OP_slice) {
+        pass_pairs(e, p, from, node);
+        return;
+    }
     if (!scalar && node->op != OP_reshape && node->op != OP_transpose) {
         emit_unsupported(e, node, "stands behind a core in kernel %d", node->kernel);
         return;
     }
-    struct behind *to = add_behind(e, p, node->out[0]);
-    for (int lane = 0; lane < p->lanes; lane++) {
+    struct behind *to = add_behind(e, p, node->out[0], from->lanes);
+    for (int lane = 0; lane < to->lanes; lane++) {
         const struct index **source = from->index + lane * MAX_RANK;
         const struct index **at = to->index + lane * MAX_RANK;
         forward(e, node, from->v, source, at);
@@ -121,7 +147,7 @@ static void store(struct emitter *e, struct value *v, struct value *target, int 
 
 void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const *const *index)
 {
-    struct epilogue p = {.lanes = width};
+    struct epilogue p = {0};
     const struct group *group = e->group;
     int vector = e->state->vector;
     emit_vector(e, width);
@@ -130,7 +156,7 @@ void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const
     for (int n = 0; n < group->n_nodes; n++) {
         const struct node *node = group->nodes[n];
         for (int i = 0; i < node->n_out && emit_is_core(e, node); i++) {
-            struct behind *b = add_behind(e, &p, node->out[i]);
+            struct behind *b = add_behind(e, &p, node->out[i], width);
             for (int lane = 0; lane < width; lane++)
                 memcpy(b->index + lane * MAX_RANK, index[lane],
                        (size_t)node->out[i]->rank * sizeof **index);
@@ -141,7 +167,7 @@ void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const
     for (int i = 0; i < group->n_outputs; i++) {
         struct behind *b = find_behind(&p, group->outputs[i]);
         if (b)
-            store(e, b->v, b->v, width, b->index);
+            store(e, b->v, b->v, b->lanes, b->index);
         else
             emit_unsupported(e, group->outputs[i]->def, "is a result in front of a core");
     }

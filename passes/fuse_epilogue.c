@@ -1,7 +1,10 @@
-/* What a core's kernel takes along behind the core: maps, and views that keep rows whole. */
+/* What a core's kernel takes along behind the core: maps, views that keep rows whole, and the
+ * halves of pairs of neighbours. */
 #include "fuse.h"
 
 #include <string.h>
+
+enum { LEAST_PAIRS = 16 /* in a row, for a product that hands over neighbours */ };
 
 /* Index spaces behind one core: the core's own, and what views make of others. */
 struct space {
@@ -37,7 +40,7 @@ static bool same_view(const struct node *a, const struct node *b)
 {
     if (a->op != b->op || !value_same_shape(a->out[0], b->out[0]))
         return false;
-    return a->op == OP_reshape ||
+    return a->op == OP_reshape || a->op == OP_slice ||
            memcmp(&a->attr.transpose.perm, &b->attr.transpose.perm, sizeof(struct perm)) == 0;
 }
 
@@ -51,8 +54,33 @@ static int find_space(struct spaces *s, int parent, const struct node *view)
     return s->n++;
 }
 
+/* Every other element of rows behind a product: kernels hand over neighbours of a row together, so
+ * that one thread has both elements of a pair. Whichever of them the node takes, its space is that
+ * of pairs. */
+static bool takes_pairs(const struct node *core, const struct node *node)
+{
+    int64_t columns, start;
+    if (node->op != OP_slice || core->op != OP_matmul)
+        return false;
+    const struct value *x = node->in[0], *y = core->out[0];
+    const struct attr_slice *slice = &node->attr.slice;
+    const int last = y->rank - 1;
+    if (!dtype_is_float(y->type) || dtype_info[y->type].bits > 32 ||
+        !dtype_is_float(core->in[0]->type) || core->in[0]->type == DT_F64 ||
+        !value_same_shape(x, y) || !dim_is_const(y->shape[last], &columns) ||
+        columns < 2 * LEAST_PAIRS || columns % 4 != 0)
+        return false;
+    for (int i = 0; i < last; i++)
+        if (!dim_is(slice->start.d[i], 0) || !dim_is(slice->step.d[i], 1) ||
+            slice->size.d[i] != x->shape[i])
+            return false;
+    return dim_is(slice->step.d[last], 2) && dim_is(slice->size.d[last], columns / 2) &&
+           dim_is_const(slice->start.d[last], &start) && start >= 0 && start <= 1;
+}
+
 /* Which space the node's result would have behind kernel k's core; -1: it cannot be there. */
-static int space_behind(const struct node *node, int kernel, struct spaces *spaces)
+static int space_behind(const struct fusion *f, const struct node *node, int kernel,
+                        struct spaces *spaces)
 {
     int space = -1;
     for (int i = 0; i < node->n_in; i++) {
@@ -65,7 +93,8 @@ static int space_behind(const struct node *node, int kernel, struct spaces *spac
     }
     if (space < 0 || fuse_is_scalar(node))
         return space;
-    if (node->op == OP_reshape)
+    bool pairs = space == 0 && takes_pairs(f->kernels[kernel].core, node);
+    if (node->op == OP_reshape || pairs)
         return find_space(spaces, space, node);
     if (node->op == OP_transpose) { /* where rows stay whole */
         const struct perm *perm = &node->attr.transpose.perm;
@@ -146,7 +175,7 @@ void fuse_take_epilogue(struct fusion *f, int kernel)
                 struct node *node = use->node;
                 if (node->kernel != KERNEL_UNASSIGNED || !fuse_has_room(f, kernel, node))
                     continue;
-                int space = space_behind(node, kernel, &spaces);
+                int space = space_behind(f, node, kernel, &spaces);
                 if (space < 0)
                     continue;
                 if (fusion_makes_cycle(f, kernel, node)) {

@@ -9,17 +9,22 @@
  * Biases, and maps that follow all of them alike, go along. The concatenated weights are computed
  * while the plan is written; the slices are views, which their readers turn into offsets.
  *
- * A product is left out when all that reads it is maps: these would be its epilogue, and behind a
- * slice they need a kernel of their own. So the gate and the up product of a gated layer stay two:
- * the activation is an epilogue of the second. It is left out, too, when it is an output: a slice
- * would have to be copied there.
+ * Products that maps alone read are left out: these are their epilogues, and behind a slice they
+ * need a kernel of their own. But for two whose maps meet, as the gate and what it gates: their
+ * columns take turns, so that a thread has both operands of the maps, which stay an epilogue
+ * (fuse_epilogue.c):
+ *
+ *     silu(x·G) * (x·U)     ─▶     y = x·[g0 u0 g1 u1 …],  silu(y[0::2]) * y[1::2]
+ *
+ * A product is left out, too, when it is an output: a slice would have to be copied there.
  */
 #include "passes.h"
 
 #include "../ir/build.h"
 #include "match.h"
 
-enum { MOST_BRANCHES = 16, MOST_MAPS = 8, MOST_DEPTH = 8 };
+enum { MOST_BRANCHES = 16, MOST_MAPS = 8, MOST_DEPTH = 8, MOST_BEHIND = 32 };
+enum { LEAST_PAIRS = 16 /* columns of products whose columns take turns */ };
 
 /* One product and what follows it. */
 struct branch {
@@ -32,6 +37,7 @@ struct family {
     struct graph *g;
     int n;
     struct branch at[MOST_BRANCHES];
+    bool in_turns; /* the columns of two products take turns, instead of lying side by side */
     int n_maps;
     struct node *maps[MOST_MAPS]; /* of the first branch; all have the same */
 };
@@ -199,6 +205,23 @@ static struct value *zeros(struct builder *b, enum dtype type, const struct dim 
     return build_constant(b, type, 1, &size, bytes, NULL);
 }
 
+/* Several constants of one shape along their last axis: one behind the other, or element by
+ * element. */
+static struct value *joined(struct family *f, struct builder *b, struct value **parts, int axis)
+{
+    const struct dim *shape[MAX_RANK + 1];
+    int rank = parts[0]->rank;
+    if (!f->in_turns)
+        return build_concat(b, f->n, parts, axis);
+    for (int i = 0; i < rank; i++)
+        shape[i] = parts[0]->shape[i];
+    shape[rank] = build_d(b, 1);
+    for (int i = 0; i < f->n; i++)
+        parts[i] = build_reshape(b, parts[i], rank + 1, shape);
+    shape[axis] = dim_mul(b->g->dims, shape[axis], build_d(b, f->n));
+    return build_reshape(b, build_concat(b, f->n, parts, rank), rank, shape);
+}
+
 static struct value *merged_bias(struct family *f, struct builder *b)
 {
     struct value *parts[MOST_BRANCHES];
@@ -211,7 +234,7 @@ static struct value *merged_bias(struct family *f, struct builder *b)
         parts[i] = parts[i] ? build_reshape(b, parts[i], 1, &channels)
                             : zeros(b, node->out[0]->type, channels);
     }
-    return any ? build_concat(b, f->n, parts, 0) : NULL;
+    return any ? joined(f, b, parts, 0) : NULL;
 }
 
 static struct value *merged_product(struct family *f, struct builder *b)
@@ -221,7 +244,7 @@ static struct value *merged_product(struct family *f, struct builder *b)
     int axis = channel_axis(first);
     for (int i = 0; i < f->n; i++)
         weights[i] = copy_weight(b->g, f->at[i].node->in[1], b->before);
-    struct value *w = build_concat(b, f->n, weights, first->op == OP_matmul ? 1 : 0);
+    struct value *w = joined(f, b, weights, first->op == OP_matmul ? 1 : 0);
     struct value *in[] = {first->in[0], w}, *bias = merged_bias(f, b);
     struct value *y = w ? build_tensor(b, first->op, 2, in, &first->attr) : NULL;
     if (y)
@@ -258,6 +281,23 @@ static const char *joined_origins(struct family *f)
     return all;
 }
 
+/* The columns of product i of the merged one. */
+static struct value *part_of(struct family *f, struct builder *b, struct value *y, int i,
+                             const struct dim *start)
+{
+    const struct dim *starts[MAX_RANK], *steps[MAX_RANK], *sizes[MAX_RANK];
+    const struct value *own = f->at[i].node->out[0];
+    int axis = channel_axis(f->at[i].node);
+    if (!f->in_turns)
+        return build_slice_axis(b, y, axis, start, own->shape[axis]);
+    for (int k = 0; k < y->rank; k++) {
+        starts[k] = build_d(b, k == axis ? i : 0);
+        steps[k] = build_d(b, k == axis ? f->n : 1);
+        sizes[k] = own->shape[k];
+    }
+    return build_slice(b, y, starts, steps, sizes);
+}
+
 static bool merge(struct family *f)
 {
     struct graph *g = f->g;
@@ -271,14 +311,15 @@ static bool merge(struct family *f)
     for (int i = 0; i < f->n; i++) {
         const struct branch *branch = &f->at[i];
         const struct dim *size = branch->node->out[0]->shape[axis];
-        struct value *part = build_slice_axis(&b, y, axis, start, size);
+        struct value *part = part_of(f, &b, y, i, start);
         struct value *shaped = build_reshape(&b, part, branch->value->rank, branch->value->shape);
         if (!shaped)
             return false;
         value_replace_uses(g, branch->value, shaped);
         start = dim_add(g->dims, start, size);
     }
-    graph_remark(g, "merge_contractions", y->def, "%d products of one operand are one", f->n);
+    graph_remark(g, "merge_contractions", y->def, "%d products of one operand are one%s", f->n,
+                 f->in_turns ? ", whose columns take turns: the same maps read both" : "");
     return true;
 }
 
@@ -329,6 +370,63 @@ static void leave_out(struct family *f)
     f->n = kept;
 }
 
+/* Nodes that compute with a product: maps and reshapes. */
+struct followers {
+    int n;
+    const struct node *at[MOST_BEHIND];
+};
+
+static void follow(const struct value *v, struct followers *f)
+{
+    for (const struct use *use = v->uses; use; use = use->next) {
+        const struct node *node = use->node;
+        bool known = op_info[node->op].class != OC_SCALAR && node->op != OP_reshape;
+        for (int i = 0; i < f->n && !known; i++)
+            known = f->at[i] == node;
+        if (known || f->n == MOST_BEHIND)
+            continue;
+        f->at[f->n++] = node;
+        follow(node->out[0], f);
+    }
+}
+
+static bool have_common_maps(const struct branch *a, const struct branch *b)
+{
+    struct followers of_a = {0}, of_b = {0};
+    follow(a->value, &of_a);
+    follow(b->value, &of_b);
+    for (int i = 0; i < of_a.n; i++)
+        for (int k = 0; k < of_b.n; k++)
+            if (of_a.at[i] == of_b.at[k])
+                return true;
+    return false;
+}
+
+/* Leaves the first product and one whose columns can take turns with its own; false: there is none.
+ */
+static bool leave_pair(struct family *f)
+{
+    const struct branch *first = &f->at[0];
+    const struct value *y = first->node->out[0];
+    int64_t columns;
+    if (first->node->op != OP_matmul || !dim_is_const(y->shape[1], &columns) ||
+        columns < LEAST_PAIRS || columns % 2 != 0 || dtype_info[y->type].bits > 32 ||
+        is_given_out(first->value, MOST_DEPTH) || !only_maps_read(first->value, MOST_DEPTH))
+        return false;
+    for (int i = 1; i < f->n; i++) {
+        const struct branch *other = &f->at[i];
+        if (other->node->out[0]->shape[1] != y->shape[1] ||
+            is_given_out(other->value, MOST_DEPTH) || !only_maps_read(other->value, MOST_DEPTH) ||
+            !value_same_shape(first->value, other->value) || !have_common_maps(first, other))
+            continue;
+        f->at[1] = *other;
+        f->n = 2;
+        f->in_turns = true;
+        return true;
+    }
+    return false;
+}
+
 static bool merge_with(struct graph *g, struct node *first)
 {
     struct family f = {.g = g};
@@ -339,6 +437,8 @@ static bool merge_with(struct graph *g, struct node *first)
         return false;
     while (take_map(&f))
         ;
+    if (leave_pair(&f))
+        return merge(&f);
     leave_out(&f);
     return f.n >= 2 && f.at[0].node == first && merge(&f);
 }

@@ -10,12 +10,12 @@
  *
  * The generator prints before this file
  *   BATCHES EXTENT_FEW EXTENT_MANY EXTENT_K
- *   ROWS COLUMNS STEP ALONG_K LANES_MANY WARPS_MANY WARPS_K
+ *   ROWS COLUMNS STORED STEP ALONG_K LANES_MANY WARPS_MANY WARPS_K
  *   SUM DEPTH                      the type in which sums are kept; how many of it hold a step
  *   ADD(sum, x, w)                 adds the product of two of these
  *   load_w(batch, many, k, to)     vector k of row `many`; not ALONG_K: vector `many` of depth k
  *   load_x(batch, few, k, to)      a step of row `few`
- *   store(batch, few, many, sum)
+ *   store(batch, few, many, sum)   STORED neighbours; many counts these
  *   STAGE_ROWS                     1: x is made by contract_rows.cuh, which then stands before this
  */
 #define THREADS    (32 * WARPS_MANY * WARPS_K)
@@ -83,13 +83,18 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
                 part[warp_k][i][mine + j] = sum[i][j];
         }
     __syncthreads();
-    for (int i = threadIdx.x; i < ROWS * BLOCK_MANY; i += THREADS) {
-        const int row = i / BLOCK_MANY, column = i % BLOCK_MANY;
-        SUM all = part[0][row][column];
+    const int groups_of_row = BLOCK_MANY / STORED;
+    for (int i = threadIdx.x; i < ROWS * groups_of_row; i += THREADS) {
+        const int row = i / groups_of_row, column = i % groups_of_row * STORED;
+        SUM all[STORED];
 #pragma unroll
-        for (int j = 1; j < WARPS_K; j++)
-            all += part[j][row][column];
+        for (int l = 0; l < STORED; l++) {
+            all[l] = part[0][row][column + l];
+#pragma unroll
+            for (int j = 1; j < WARPS_K; j++)
+                all[l] += part[j][row][column + l];
+        }
         if (first_few + row < EXTENT_FEW && first_many + column < EXTENT_MANY)
-            store(ARGS, batch, first_few + row, first_many + column, all);
+            store(ARGS, batch, first_few + row, (first_many + column) / STORED, all);
     }
 }
