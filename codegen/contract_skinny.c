@@ -128,7 +128,7 @@ static int64_t blocks_of(const struct skinny *s)
  * block's threads over k. */
 static void choose_shares(struct skinny *s)
 {
-    enum { COLUMNS = 4, LEAST_LANES = 2 };
+    enum { COLUMNS = 4, LEAST_LANES = 2, LEAST_STEPS = 4 };
     const struct target *target = s->c->e->target;
     int64_t depth = cost_guess(s->c->e->g, s->c->k) / s->width;
     s->warps_k = s->warps_many = 1;
@@ -145,11 +145,12 @@ static void choose_shares(struct skinny *s)
     s->columns = s->rows > MOST_FEW / 2 ? COLUMNS / 2 : COLUMNS;
     if (s->width > 16)
         s->columns = 2; /* so many numbers at a time leave no registers for more */
-    while (s->warps_k < WARPS && depth >= 2 * s->warps_k * LANES)
+    while (s->warps_k < WARPS && depth >= 2 * LEAST_STEPS * s->warps_k * LANES)
         s->warps_k *= 2;
     s->warps_many = WARPS / s->warps_k;
+    /* Columns share the elements of x; few warps with all of them read as much at a time. */
     while (blocks_of(s) < target->multiprocessors && s->columns * s->warps_many > 1)
-        if (s->columns > 1)
+        if (s->columns > 1 && (s->warps_many == 1 || s->warps_many * s->warps_k <= WARPS / 2))
             s->columns /= 2;
         else
             s->warps_many /= 2;

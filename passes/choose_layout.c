@@ -10,7 +10,8 @@
  *
  * Constant weights lie as their kernels want to read them: a convolution's channels innermost, the
  * filters of a depthwise one side by side, and a product's depth innermost where its type cannot be
- * turned on the way (everything but f16 and bf16).
+ * turned on the way (everything but f16 and bf16), or where the other operand has a few rows: then
+ * each warp reads whole lines of it.
  */
 #include "passes.h"
 
@@ -371,12 +372,35 @@ static bool order_filters(struct layouts *l, const struct node *node)
     return order_weights(l->g, w, channels_last(l, w->rank), MOST_CHAIN);
 }
 
+/* Floats as they are in the model, or rounded: not unpacked from bytes where they are read. */
+static bool is_stored_float(const struct value *v)
+{
+    while (v->def && dtype_is_float(v->type) && v->def->n_in == 1 &&
+           (op_info[v->def->op].class == OC_SCALAR || op_info[v->def->op].class == OC_VIEW))
+        v = v->def->in[0];
+    return value_is_const(v) && dtype_is_float(v->type);
+}
+
+/* A product of a few rows reads its matrix in vectors along the depth, if that is made of such. */
+static bool has_few_rows(const struct node *node)
+{
+    enum { FEW = 8, LEAST = 32, VECTOR = 8 }; /* see contract_skinny.c */
+    const struct value *a = node->in[0], *b = node->in[1];
+    int64_t rows, depth, columns;
+    return dim_is_const(a->shape[a->rank - 2], &rows) && rows <= FEW &&
+           dim_is_const(a->shape[a->rank - 1], &depth) && depth >= LEAST && depth % VECTOR == 0 &&
+           dim_is_const(b->shape[b->rank - 1], &columns) && columns >= LEAST;
+}
+
 static bool order_matrix(struct layouts *l, const struct node *node)
 {
     struct value *b = node->in[1];
     int8_t axis[MAX_RANK] = {0};
-    if (node->op != OP_matmul || !is_for_tensor_cores(node) || is_half(b->type) || b->layout ||
-        !is_constant(b, MOST_CHAIN) || !is_read_by_one_kind(b, OP_matmul, 1))
+    if (node->op != OP_matmul || b->layout)
+        return false;
+    bool few = has_few_rows(node) && is_stored_float(b);
+    if ((!few && (!is_for_tensor_cores(node) || is_half(b->type))) || !is_constant(b, MOST_CHAIN) ||
+        !is_read_by_one_kind(b, OP_matmul, 1))
         return false;
     for (int i = 0; i < b->rank; i++)
         axis[i] = (int8_t)i;
