@@ -40,6 +40,7 @@ struct precision {
     int n_rules;
     const struct precision_rule *rules;
     bool searches; /* levels are measured against max_error: */
+    bool assumed;  /* max_error is the level's own: none was given */
     bool relative; /* max_error is a part of the output's largest magnitude */
     double max_error;
     unsigned candidates; /* bit 1 << level: what all targets have */
@@ -49,6 +50,9 @@ struct precision {
     const char *load;                 /* text of an assignment, in place of auto's own; or NULL */
     const char **save;                /* where the assignment's text goes, or NULL */
 };
+
+/* Multiplications and additions of contractions and attention in one run of g, free dims guessed. */
+double precision_operations(const struct graph *g);
 
 /* Has some node a precision other than the model's? */
 bool precision_changes(const struct precision *precision);

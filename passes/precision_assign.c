@@ -58,6 +58,11 @@ bool is_contraction(const struct node *node)
     return op_info[node->op].class == OC_CONTRACT;
 }
 
+bool multiplies(const struct node *node)
+{
+    return is_contraction(node) || node->op == OP_attention;
+}
+
 bool precision_keeps_operand(const struct node *node, int operand)
 {
     return node->op == OP_attention && operand == 3;

@@ -46,7 +46,7 @@ static void join_bodies(struct layering *l, const struct node *node, int layer)
         for (struct node *inner = node->body[k]->first; inner; inner = inner->next) {
             if (is_decided(l->a, inner))
                 choice_of(l->a, inner)->layer = layer;
-            l->at[layer].contracts |= is_contraction(inner);
+            l->at[layer].contracts |= multiplies(inner);
             join_bodies(l, inner, layer);
         }
 }
@@ -92,7 +92,7 @@ static void layer_node(struct layering *l, struct node *node)
         layer = -1;
     if (layer >= 0)
         l->at[layer].computes |= node->body[0] || !moves_elements(node);
-    if (layer >= 0 && is_contraction(node)) {
+    if (layer >= 0 && multiplies(node)) {
         l->at[layer].contracts = true;
         l->at[layer].eight |= choice_of(a, node)->eight;
     }
@@ -102,14 +102,19 @@ static void layer_node(struct layering *l, struct node *node)
 
 /* ---- What a level saves -------------------------------------------------------------------- */
 
-static double elements_of(const struct value *v)
+static double elements_of_axes(const struct value *v, int first, int end)
 {
     double n = 1;
-    for (int i = 0; i < v->rank; i++) {
+    for (int i = first; i < end; i++) {
         int64_t extent;
         n *= dim_is_const(v->shape[i], &extent) ? (double)extent : GUESSED_EXTENT;
     }
     return n;
+}
+
+static double elements_of(const struct value *v)
+{
+    return elements_of_axes(v, 0, v->rank);
 }
 
 /* Multiplications and additions. */
@@ -118,6 +123,8 @@ static double operations_of(const struct node *node)
     const struct value *x = node->in[0], *w = node->in[node->n_in > 1];
     int64_t k;
     double result = elements_of(node->out[0]);
+    if (node->op == OP_attention) /* queries by keys, and what comes of it by values */
+        return 4 * elements_of(x) * elements_of_axes(w, 2, 3);
     if (node->op == OP_matmul)
         return 2 * result * (dim_is_const(x->shape[x->rank - 1], &k) ? (double)k : GUESSED_EXTENT);
     if (w->rank < 2)
@@ -155,7 +162,7 @@ static void add_time(const struct layering *l, const struct node *node, enum pre
     }
     if (level == PRECISION_MODEL) /* contractions of 16-bit models */
         level = node->in[0]->type == DT_F32 ? PRECISION_FP32 : PRECISION_FP16;
-    if (is_contraction(node) && rates->operations[level] > 0)
+    if (multiplies(node) && rates->operations[level] > 0)
         *operations += operations_of(node) / rates->operations[level];
 }
 
@@ -189,6 +196,17 @@ static void estimate_savings(const struct layering *l)
     }
 }
 
+double precision_operations(const struct graph *g)
+{
+    double n = 0;
+    for (const struct node *node = g->first; node; node = node->next) {
+        n += multiplies(node) ? operations_of(node) : 0;
+        for (int i = 0; i < 2; i++)
+            n += node->body[i] ? precision_operations(node->body[i]) : 0;
+    }
+    return n;
+}
+
 struct layers precision_layers(struct assignment *a)
 {
     struct layering l = {.a = a, .of_value = ARENA_ARRAY(a->g->arena, (size_t)a->n + 1, int)};
@@ -197,7 +215,7 @@ struct layers precision_layers(struct assignment *a)
     for (struct node *node = a->g->first; node; node = node->next)
         layer_node(&l, node);
     estimate_savings(&l);
-    return (struct layers){l.n, l.at};
+    return (struct layers){l.n, l.at, precision_operations(a->g)};
 }
 
 void precision_set_layer(struct assignment *a, int layer, enum precision_level level)

@@ -18,7 +18,7 @@ static enum eval_rounding rounding_of(enum dtype type)
 
 static bool is_tf32(const struct assignment *a, const struct node *node)
 {
-    return is_contraction(node) && choice_of(a, node)->precision == PRECISION_TF32 &&
+    return multiplies(node) && choice_of(a, node)->precision == PRECISION_TF32 &&
            node_type(a, node) == DT_F32;
 }
 
@@ -53,10 +53,10 @@ static enum eval_rounding round_operand(void *context, const struct node *node, 
                                     : lowered_type(a, node);
     if (is_eight(a, node))
         return operand == 1 ? ROUND_F8_WEIGHTS : ROUND_F8;
-    if (is_tf32(a, node))
-        return ROUND_TF32;
     if (!node->body[0] && precision_keeps_operand(node, operand))
         return ROUND_NONE;
+    if (is_tf32(a, node))
+        return ROUND_TF32;
     bool is_rounded = type == facts_of(a, v)->planned; /* where it was made */
     return node->op == OP_cast || is_rounded ? ROUND_NONE : rounding_to(a, v, type);
 }
@@ -114,13 +114,13 @@ static double error_asked_for(const struct measure *m, struct eval_error error)
     return m->a->wanted->relative ? error.relative : error.absolute;
 }
 
-bool measure_error(struct measure *m, int runs, double *error)
+bool measure_error(struct measure *m, int runs, double limit, double *error)
 {
     struct eval_hook hook = {m->a, changes, round_operand, round_result};
     *error = 0;
     precision_find_natural(m->a);
     precision_plan(m->a);
-    for (int i = 0; i < m->n && i < runs && *error < INFINITY; i++) {
+    for (int i = 0; i < m->n && i < runs && *error <= limit; i++) {
         struct eval_error each;
         if (!eval_session_try(m->sessions[i], &hook, &each)) {
             diag_error(m->a->g->diag, STATUS_LIMIT, NULL, "out of memory in the evaluator");

@@ -65,6 +65,8 @@ enum dtype node_float_type(const struct assignment *a, const struct node *node);
 /* The type the node computes in. */
 enum dtype node_type(const struct assignment *a, const struct node *node);
 bool is_contraction(const struct node *node);
+/* Has products whose math may be chosen: a contraction or attention. */
+bool multiplies(const struct node *node);
 /* Attention's bias is added in f32 whatever its type; it may be too low for another, to hide keys.
  * The last operand, if any. */
 bool precision_keeps_operand(const struct node *node, int operand);
@@ -88,13 +90,16 @@ bool precision_load(struct assignment *a, const char *text);
 struct layer {
     struct node *core;             /* a node that names it */
     double saved[PRECISION_COUNT]; /* estimated nanoseconds that a level saves */
-    double error[PRECISION_COUNT]; /* at the outputs, of this layer alone; NAN: not measured */
+    double error[PRECISION_COUNT]; /* at the outputs, of its group alone; NAN: not measured */
+    double price[PRECISION_COUNT]; /* its group's error by what that saves */
+    int together;                  /* layers of the group: 1 unless the model is large */
     enum precision_level level;
     bool computes, contracts, eight; /* what is in it: more than moves, contractions, f8 ones */
 };
 struct layers {
     int n;
     struct layer *at;
+    double operations; /* of the whole model */
 };
 struct layers precision_layers(struct assignment *a);
 /* Sets what the nodes of a layer are to have. */
@@ -107,9 +112,9 @@ bool precision_search(struct assignment *a, struct measure *measure);
 /* precision_measure.c: sessions of all runs. NULL after reporting. */
 struct measure *measure_open(struct assignment *a);
 void measure_close(struct measure *m);
-/* Error of the assignment as it stands, on the first `runs` runs: relative or absolute as asked
- * for. False for want of memory. */
-bool measure_error(struct measure *m, int runs, double *error);
+/* Error of the assignment as it stands, on the first `runs` runs or up to the one with more than
+ * the limit: relative or absolute as asked for. False for want of memory. */
+bool measure_error(struct measure *m, int runs, double limit, double *error);
 /* The error of g as it is after the pass, against the sessions' values. */
 bool measure_result(struct measure *m, double *error);
 

@@ -2,10 +2,10 @@
  * --precision=auto: the fastest precision of each layer with which the measured error at the
  * model's outputs stays within the budget.
  *
- * Level by level, fastest first: each layer's error is measured alone, layers are ordered by error
- * per nanosecond saved, and as many of them as the budget bears are taken, which is measured with
- * all of them together. Inputs that nothing was measured on will give other errors, so only a part
- * of the budget is spent.
+ * Level by level, fastest first: each layer's error is measured alone (in large models that of a
+ * few neighbours together), layers are ordered by error per nanosecond saved, and as many of them
+ * as the budget bears are taken, which is measured with all of them together. Inputs that nothing
+ * was measured on will give other errors, so only a part of the budget is spent.
  */
 #include "precision_rules.h"
 
@@ -15,17 +15,21 @@
 
 enum {
     MOST_SINGLE_TRIALS = 12, /* layers that are tried one by one behind the last taken */
-    LEAST_NS = 1,            /* what less would save is lost on casts */
+    FEWEST_GROUPS = 4,
+    LEAST_NS = 1, /* what less would save is lost on casts */
     LEAST_NS_FP32X3 = 1000
 };
 
 #define SHARE_OF_BUDGET (1 / 3.0) /* the rest is for inputs that nothing was measured on */
 #define SHARE_OF_FP8    (1 / 6.0)
+#define SHARE_OF_TF32   (1 / 2.0) /* many small errors, much the same with all inputs */
+#define MOST_OPERATIONS 5e10      /* of the trials of a level, of one group each */
 
 struct search {
     struct assignment *a;
     struct layers layers;
     struct measure *measure;
+    int group;  /* layers of a model that are measured together */
     int *order; /* candidates of a stage, the best first */
     int n_order;
 };
@@ -38,14 +42,24 @@ static void set(struct search *s, int layer, enum precision_level level)
 
 /* ---- One level ----------------------------------------------------------------------------- */
 
-static bool may_gain(const struct layer *layer, enum precision_level level)
+static bool gains_split(const struct layer *layer)
+{ /* no bytes are saved, and small products gain nothing */
+    return layer->contracts && layer->saved[PRECISION_FP32X3] >= LEAST_NS_FP32X3;
+}
+
+/* Where tf32 was asked for, it is what products are to have whatever it saves. */
+static bool may_gain(const struct search *s, const struct layer *layer, enum precision_level level)
 {
-    if (layer->level != PRECISION_MODEL || layer->saved[level] < LEAST_NS)
+    if (layer->level != PRECISION_MODEL)
+        return false;
+    if (s->a->wanted->wanted == PRECISION_TF32)
+        return layer->contracts;
+    if (layer->saved[level] < LEAST_NS)
         return false;
     if (level == PRECISION_FP8)
         return layer->eight;
-    if (level == PRECISION_FP32X3) /* no bytes are saved, and small products gain nothing */
-        return layer->contracts && layer->saved[level] >= LEAST_NS_FP32X3;
+    if (level == PRECISION_FP32X3)
+        return gains_split(layer);
     if (level == PRECISION_TF32)
         return layer->contracts;
     if (level == PRECISION_BF16) /* as fast as fp16, and worse but where fp16's range is left */
@@ -53,7 +67,51 @@ static bool may_gain(const struct layer *layer, enum precision_level level)
     return layer->computes;
 }
 
-/* Errors of layers alone, all others as the model has them. */
+/* What a level saves, against what the layer would have without it. */
+static double gain(const struct search *s, const struct layer *layer, enum precision_level level)
+{
+    bool split = s->a->wanted->candidates >> PRECISION_FP32X3 & 1;
+    double instead =
+        level == PRECISION_TF32 && split && gains_split(layer) ? layer->saved[PRECISION_FP32X3] : 0;
+    return fmax(layer->saved[level] - instead, LEAST_NS);
+}
+
+/* Gives layers from `first` on the level, as many as a group may have; where the next one begins.
+ */
+static int set_group(struct search *s, int first, enum precision_level level)
+{
+    int i = first, n = 0;
+    for (; i < s->layers.n && n < s->group; i++)
+        if (may_gain(s, &s->layers.at[i], level)) {
+            precision_set_layer(s->a, i, level);
+            n++;
+        }
+    return i;
+}
+
+/* What was measured of the layers from `first` to `end`; they have the model's type again. */
+static void note_group(struct search *s, int first, int end, enum precision_level level,
+                       double error)
+{
+    double gained = 0;
+    int together = 0;
+    for (int i = first; i < end; i++)
+        if (may_gain(s, &s->layers.at[i], level)) {
+            gained += gain(s, &s->layers.at[i], level);
+            together++;
+        }
+    for (int i = first; i < end; i++) {
+        struct layer *layer = &s->layers.at[i];
+        if (!may_gain(s, layer, level))
+            continue;
+        layer->error[level] = error;
+        layer->price[level] = error / gained;
+        layer->together = together;
+        precision_set_layer(s->a, i, PRECISION_MODEL);
+    }
+}
+
+/* Errors of groups of layers, all others as the model has them. */
 static bool measure_alone(struct search *s, enum precision_level level)
 {
     struct choice *kept = ARENA_ARRAY(s->a->g->arena, (size_t)s->a->n + 1, struct choice);
@@ -61,21 +119,14 @@ static bool measure_alone(struct search *s, enum precision_level level)
     for (int i = 0; i < s->layers.n; i++)
         precision_set_layer(s->a, i, PRECISION_MODEL);
     bool good = true;
-    for (int i = 0; i < s->layers.n && good; i++) {
-        struct layer *layer = &s->layers.at[i];
-        if (!may_gain(layer, level))
-            continue;
-        precision_set_layer(s->a, i, level);
-        good = measure_error(s->measure, 1, &layer->error[level]);
-        precision_set_layer(s->a, i, PRECISION_MODEL);
+    for (int i = 0, end; i < s->layers.n && good; i = end) {
+        double error;
+        end = set_group(s, i, level);
+        good = measure_error(s->measure, 1, INFINITY, &error);
+        note_group(s, i, end, level, error);
     }
     memcpy(s->a->choices, kept, (size_t)s->a->n * sizeof *kept);
     return good;
-}
-
-static double price(const struct layer *layer, enum precision_level level)
-{
-    return layer->error[level] / layer->saved[level];
 }
 
 /* Puts the layers that may have this level into s->order, the cheapest error first. */
@@ -84,30 +135,33 @@ static void order_layers(struct search *s, enum precision_level level, double li
     s->n_order = 0;
     for (int i = 0; i < s->layers.n; i++) {
         const struct layer *layer = &s->layers.at[i];
-        if (!may_gain(layer, level) || !(layer->error[level] <= limit))
+        if (!may_gain(s, layer, level) || !(layer->error[level] <= limit))
             continue;
         int at = s->n_order++;
-        for (; at > 0 && price(&s->layers.at[s->order[at - 1]], level) > price(layer, level); at--)
+        while (at > 0 && s->layers.at[s->order[at - 1]].price[level] > layer->price[level]) {
             s->order[at] = s->order[at - 1];
+            at--;
+        }
         s->order[at] = i;
     }
 }
 
 /* The first `n` layers of the order have the level, the others the model's. */
-static bool error_of_first(struct search *s, enum precision_level level, int n, double *error)
+static bool error_of_first(struct search *s, enum precision_level level, int n, double limit,
+                           double *error)
 {
     for (int i = 0; i < s->n_order; i++)
         set(s, s->order[i], i < n ? level : PRECISION_MODEL);
-    return measure_error(s->measure, s->a->wanted->n_runs, error);
+    return measure_error(s->measure, s->a->wanted->n_runs, limit, error);
 }
 
 /* Behind the first n: one layer after the other, where the budget bears it. */
 static bool add_singly(struct search *s, enum precision_level level, int n, double limit)
 {
-    for (int i = n; i < s->n_order && i < n + MOST_SINGLE_TRIALS; i++) {
+    for (int i = n; i < s->n_order && i < n + MOST_SINGLE_TRIALS / s->group; i++) {
         double error;
         set(s, s->order[i], level);
-        if (!measure_error(s->measure, s->a->wanted->n_runs, &error))
+        if (!measure_error(s->measure, s->a->wanted->n_runs, limit, &error))
             return false;
         if (!(error <= limit))
             set(s, s->order[i], PRECISION_MODEL);
@@ -121,12 +175,12 @@ static bool take_all(struct search *s, enum precision_level level, double limit,
     double error;
     s->n_order = 0;
     for (int i = 0; i < s->layers.n; i++)
-        if (may_gain(&s->layers.at[i], level))
+        if (may_gain(s, &s->layers.at[i], level))
             s->order[s->n_order++] = i;
     *taken = true;
     if (s->n_order == 0)
         return true;
-    if (!error_of_first(s, level, s->n_order, &error))
+    if (!error_of_first(s, level, s->n_order, limit, &error))
         return false;
     *taken = error <= limit;
     for (int i = 0; i < s->n_order && !*taken; i++)
@@ -147,14 +201,14 @@ static bool take_level(struct search *s, enum precision_level level, double limi
     order_layers(s, level, limit);
     int good = 0, bad = s->n_order + 1; /* so many can, cannot be taken */
     for (int n = s->n_order; n > good; n = (good + bad) / 2) {
-        if (!error_of_first(s, level, n, &error))
+        if (!error_of_first(s, level, n, limit, &error))
             return false;
         if (error <= limit)
             good = n;
         else
             bad = n;
     }
-    return error_of_first(s, level, good, &error) && add_singly(s, level, good, limit);
+    return error_of_first(s, level, good, limit, &error) && add_singly(s, level, good, limit);
 }
 
 /* ---- The whole ----------------------------------------------------------------------------- */
@@ -164,21 +218,28 @@ static void remark_layer(const struct search *s, const struct layer *layer)
     struct graph *g = s->a->g;
     const char *what = s->a->wanted->relative ? "relative" : "absolute";
     const char *op = op_info[layer->core->op].name, *level = precision_names[layer->level];
+    const char *alone = layer->together > 1
+                            ? arena_printf(g->arena, "with %d neighbours it", layer->together - 1)
+                            : "alone it";
     double best = INFINITY, own = layer->error[layer->level];
     for (int i = 0; i < PRECISION_COUNT; i++)
         best = layer->error[i] < best ? layer->error[i] : best;
-    if (layer->level != PRECISION_MODEL && isnan(own))
+    if (layer->level == PRECISION_FP32X3 && layer->error[PRECISION_TF32] < INFINITY)
+        graph_remark(g, "set_precision", layer->core,
+                     "%s in fp32x3, three products of tf32: with one %s moves the outputs by %.2g "
+                     "(%s), and the budget goes to layers that gain more for it",
+                     op, alone, layer->error[PRECISION_TF32], what);
+    else if (layer->level != PRECISION_MODEL && isnan(own))
         graph_remark(g, "set_precision", layer->core, "%s in %s: the budget bears all layers", op,
                      level);
     else if (layer->level != PRECISION_MODEL)
-        graph_remark(g, "set_precision", layer->core,
-                     "%s in %s: alone it moves the outputs by %.2g (%s)", op, level, own, what);
+        graph_remark(g, "set_precision", layer->core, "%s in %s: %s moves the outputs by %.2g (%s)",
+                     op, level, alone, own, what);
     else if (best < INFINITY)
-        graph_remark(
-            g, "set_precision", layer->core,
-            "%s keeps the model's type: lowered alone it moves the outputs by %.2g (%s) at "
-            "least, and the budget goes to layers that gain more for it",
-            op, best, what);
+        graph_remark(g, "set_precision", layer->core,
+                     "%s keeps the model's type: lowered, %s moves the outputs by %.2g (%s) at "
+                     "least, and the budget goes to layers that gain more for it",
+                     op, alone, best, what);
     else if (layer->computes)
         graph_remark(g, "set_precision", layer->core,
                      "%s keeps the model's type: nothing would be gained, or its numbers would not "
@@ -189,7 +250,8 @@ static void remark_layer(const struct search *s, const struct layer *layer)
 static bool search_levels(struct search *s)
 {
     double budget = s->a->wanted->max_error, error;
-    if (!measure_error(s->measure, s->a->wanted->n_runs, &error))
+    bool tf32 = s->a->wanted->wanted == PRECISION_TF32;
+    if (!measure_error(s->measure, s->a->wanted->n_runs, budget, &error))
         return false;
     if (!(error <= budget)) {
         diag_error(
@@ -201,8 +263,16 @@ static bool search_levels(struct search *s)
     return take_level(s, PRECISION_FP8, budget * SHARE_OF_FP8) &&
            take_level(s, PRECISION_FP16, budget * SHARE_OF_BUDGET) &&
            take_level(s, PRECISION_BF16, budget * SHARE_OF_BUDGET) &&
-           take_level(s, PRECISION_TF32, budget * SHARE_OF_BUDGET) &&
-           take_level(s, PRECISION_FP32X3, budget * SHARE_OF_BUDGET);
+           take_level(s, PRECISION_TF32, budget * (tf32 ? SHARE_OF_TF32 : SHARE_OF_BUDGET)) &&
+           take_level(s, PRECISION_FP32X3, budget);
+}
+
+/* Layers of a group: as many groups as there is work for; on average half the model runs again. */
+static int layers_of_group(const struct search *s)
+{
+    double trials = 2 * MOST_OPERATIONS / fmax(s->layers.operations, 1);
+    double groups = fmin(fmax(trials, FEWEST_GROUPS), s->layers.n + 1);
+    return (int)ceil(s->layers.n / groups) + (s->layers.n == 0);
 }
 
 bool precision_search(struct assignment *a, struct measure *measure)
@@ -212,6 +282,7 @@ bool precision_search(struct assignment *a, struct measure *measure)
         if (!a->choices[i].explicit)
             a->choices[i].precision = PRECISION_MODEL;
     s.layers = precision_layers(a);
+    s.group = layers_of_group(&s);
     s.order = ARENA_ARRAY(a->g->arena, (size_t)s.layers.n + 1, int);
     if (!search_levels(&s))
         return false;

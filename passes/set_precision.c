@@ -146,7 +146,7 @@ static void set_node(struct assignment *a, struct graph *g, struct node *node)
         for (int i = 0; i < node->n_in && !precision_keeps_operand(node, i); i++)
             cast_operand(a, node, i, type);
     set_results(a, node, type);
-    if (is_contraction(node))
+    if (multiplies(node))
         set_math(a, node);
     if (node->op == OP_cast && node->in[0]->type == node->out[0]->type)
         value_replace_uses(g, node->out[0], node->in[0]);
@@ -245,6 +245,27 @@ static void keep_sums_of_graph(struct graph *g)
     }
 }
 
+static bool has_narrow_floats(const struct assignment *a)
+{
+    for (uint32_t i = 0; i < a->n; i++)
+        if (a->facts[i].original == DT_F16 || a->facts[i].original == DT_BF16)
+            return true;
+    return false;
+}
+
+/* tf32 holds all of a 16-bit model's numbers, and its own rounding is more than tf32's: there is
+ * nothing to hold its budget against. */
+static bool needs_search(const struct assignment *a)
+{
+    const struct precision *wanted = a->wanted;
+    if (!wanted->searches || !wanted->assumed || wanted->wanted != PRECISION_TF32 ||
+        !has_narrow_floats(a))
+        return wanted->searches;
+    graph_remark(a->g, "set_precision", NULL,
+                 "a 16-bit model's numbers fit tf32, so that its errors are not measured");
+    return false;
+}
+
 /* What auto stands for, or what was saved; measure is there for what auto chose. */
 static bool choose_levels(struct assignment *a, struct measure **measure)
 {
@@ -253,7 +274,7 @@ static bool choose_levels(struct assignment *a, struct measure **measure)
     precision_find_eight(a);
     if (wanted->load && !precision_load(a, wanted->load))
         return false;
-    if (wanted->searches) {
+    if (needs_search(a)) {
         *measure = measure_open(a);
         if (!*measure)
             return false;
@@ -276,8 +297,8 @@ static bool check_result(struct assignment *a, struct measure *measure)
     if (!measure_result(measure, &error))
         return false;
     graph_remark(a->g, "set_precision", NULL,
-                 "all together move the outputs by %.3g, of %.3g allowed", error,
-                 a->wanted->max_error);
+                 "all together move the outputs by %.3g, of %.3g allowed, on %d sets of inputs",
+                 error, a->wanted->max_error, a->wanted->n_runs);
     if (!(error <= a->wanted->max_error))
         diag_error(a->g->diag, STATUS_TOLERANCE, NULL,
                    "--max-error cannot be met: the outputs moved by %.3g", error);

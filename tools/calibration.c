@@ -2,6 +2,7 @@
 #include "calibration.h"
 
 #include "../ir/scalar.h"
+#include "../passes/precision.h"
 #include "tensor_io.h"
 
 #include <dirent.h>
@@ -11,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define LARGE_MODEL 1e10 /* operations; one run of it is what there is time for */
 
 enum { MOST_SETS = 8, SEEDED_RUNS = 3, SEEDED_EXTENT = 8, MOST_INDEX_DEPTH = 32 };
 
@@ -183,7 +186,8 @@ static bool make_set(struct graph *g, const int64_t *symbols, int run, struct te
             good = dim_eval(v->shape[k], symbols, &shape[k]);
         if (!good) {
             diag_error(g->diag, STATUS_USAGE, v->name,
-                       "no numbers can be made for this input; give --calib=DIR");
+                       "no numbers can be made for this input; give --calib=DIR, or leave out "
+                       "measuring with --max-error=none");
             return false;
         }
         if (!tensor_make(g->diag, v->name, v->type, v->rank, shape, &inputs[i]))
@@ -198,7 +202,8 @@ static bool make_set(struct graph *g, const int64_t *symbols, int run, struct te
 bool calibration_make(struct calibration *c, struct graph *g, const char *folder)
 {
     const char **sets = NULL;
-    int n = folder ? find_sets(g, folder, &sets) : SEEDED_RUNS;
+    bool large = precision_operations(g) > LARGE_MODEL;
+    int n = folder ? find_sets(g, folder, &sets) : large ? 1 : SEEDED_RUNS;
     int64_t *symbols = ARENA_ARRAY(g->arena, (size_t)dim_symbol_count(g->dims) + 1, int64_t);
     if (n < 0)
         return false;

@@ -20,6 +20,7 @@ struct options {
     struct frontend_options frontend; /* but for frozen: */
     struct precision precision;
     bool max_error_given;
+    bool unmeasured;         /* --max-error=none */
     const char *calibration; /* --calib */
     const char *save_precision, *load_precision;
     struct frozen_file *frozen; /* files that gpucc has yet to read */

@@ -25,12 +25,15 @@ bool option_max_error(struct diag *diag, const char *text, struct options *out)
 {
     struct precision *p = &out->precision;
     char *end;
+    out->max_error_given = true;
+    out->unmeasured = !strcmp(text, "none");
+    if (out->unmeasured)
+        return true;
     p->relative = !strncmp(text, "rel:", 4);
     p->max_error = strtod(text + 4 * (strlen(text) > 4), &end);
-    out->max_error_given = true;
     if ((!p->relative && strncmp(text, "abs:", 4)) || *end || end == text + 4 ||
         !(p->max_error >= 0) || !isfinite(p->max_error))
-        return option_bad(diag, "--max-error", text, "rel:E or abs:E, such as rel:1e-2");
+        return option_bad(diag, "--max-error", text, "rel:E or abs:E, such as rel:1e-2, or none");
     return true;
 }
 
@@ -115,19 +118,31 @@ static bool usage(struct diag *diag, const char *text)
     return false;
 }
 
-/* What a search may choose from: auto from all, another precision from itself and the model's
- * types; what is not worth fp8 is f16. */
+/* The budget that a precision has of its own; 0: none. */
+static double own_budget(enum precision_level level)
+{
+    return level == PRECISION_FP8 ? 5e-2 : level == PRECISION_TF32 ? 1e-3 : 0;
+}
+
+/* What a layer may have where the precision costs it too much, beside the model's type. */
+static unsigned instead_of(enum precision_level level)
+{
+    return level == PRECISION_FP8    ? 1u << PRECISION_FP16
+           : level == PRECISION_TF32 ? 1u << PRECISION_FP32X3
+                                     : 0;
+}
+
+/* What a search may choose from: auto from all. */
 static void set_search(struct options *o)
 {
-    static const double most_fp8 = 5e-2;
     struct precision *p = &o->precision;
-    bool fp8 = p->wanted == PRECISION_FP8;
-    p->searches = p->wanted == PRECISION_AUTO || o->max_error_given || fp8;
+    double own = own_budget(p->wanted);
+    p->searches = !o->unmeasured && (p->wanted == PRECISION_AUTO || o->max_error_given || own > 0);
     if (p->wanted != PRECISION_AUTO)
-        p->candidates &= 1u << p->wanted | (fp8 ? 1u << PRECISION_FP16 : 0);
-    if (fp8 && !o->max_error_given) {
-        p->relative = true;
-        p->max_error = most_fp8;
+        p->candidates &= 1u << p->wanted | instead_of(p->wanted);
+    if (own > 0 && !o->max_error_given) {
+        p->assumed = p->relative = true;
+        p->max_error = own;
     }
 }
 
@@ -138,13 +153,13 @@ bool options_complete_precision(struct diag *diag, struct options *o)
     for (int i = 0; i < o->precision.n_rules && good; i++)
         good = check_level(diag, &o->targets, o->precision.rules[i].precision);
     set_rates(&o->targets, &o->precision);
-    if (good && automatic && !o->max_error_given)
+    if (good && automatic && (!o->max_error_given || o->unmeasured))
         return usage(diag, "--precision=auto needs --max-error=rel:E or abs:E");
     if (good && o->max_error_given && o->precision.wanted == PRECISION_MODEL)
         return usage(diag, "--max-error needs --precision");
     set_search(o);
     if (good && o->calibration && !o->precision.searches)
-        return usage(diag, "--calib needs --max-error, or --precision=fp8");
+        return usage(diag, "--calib needs --max-error=rel:E or abs:E, or --precision=tf32 or fp8");
     if (good && o->load_precision && o->precision.wanted != PRECISION_MODEL)
         return usage(diag, "--load-precision takes the place of --precision");
     return good;

@@ -128,6 +128,26 @@ auto_wants_a_budget_and_says_when_it_cannot_be_met() {
         --max-error=rel:1e-6 --keep='*=fp16'
 }
 
+# Rounded to tf32 the digits move by 8e-4 with numbers from the seed: of a budget half is spent.
+tf32_holds_a_budget_of_its_own() {
+    "$gpucc" "$digits" --emit=ir -o own.ir --precision=tf32 --target=sm_80 --explain=precision \
+        >own.txt 2>err.txt
+    says own.txt 'in fp32x3, three products of tf32: with one alone it moves the outputs by' \
+        'of 0.001 allowed, on 3 sets'
+    grep -q 'measured on numbers from a seed' err.txt || fail "nothing is said of the inputs"
+    grep -q 'math(f32x3)' own.ir || fail "no product is split"
+    "$gpucc" "$digits" --emit=ir -o more.ir --precision=tf32 --target=sm_80 \
+        --max-error=rel:2e-3 --explain=precision >more.txt
+    says more.txt 'conv1.*conv in tf32: the budget bears all layers'
+    "$gpucc" "$digits" --emit=ir -o none.ir --precision=tf32 --target=sm_80 --max-error=none \
+        --explain=precision >none.txt 2>err.txt
+    same more.ir none.ir
+    ! grep -q 'measured\|allowed' none.txt err.txt || fail "it was measured all the same"
+    expect 2 'needs --max-error=rel' "$gpucc" "$digits" -o p --precision=tf32 --target=sm_80 \
+        --max-error=none --calib=.
+    expect 2 'needs --max-error' "$gpucc" "$digits" -o p --precision=auto --max-error=none
+}
+
 an_assignment_is_saved_and_read_back() {
     "$gpucc" "$digits" --emit=ir -o a.ir --precision=auto --max-error=rel:1e-2 \
         --save-precision=saved 2>/dev/null
