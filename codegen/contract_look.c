@@ -289,6 +289,32 @@ static bool is_rounded(const struct value *v, int views)
     return true;
 }
 
+/* A matrix that is computed, or whose depth is made of several axes: along which of its axes is it
+ * loaded in vectors? */
+static bool runs_along_k(const struct contraction *c, const struct side *s)
+{
+    int rank = s->v->rank, axis = s->letter == 'a' ? rank - 1 : rank - 2;
+    int along = emit_vector_width(c->e, s->v, axis);
+    int across = emit_vector_width(c->e, s->v, 2 * rank - 3 - axis);
+    return along == across ? s->along_k : along > across;
+}
+
+/* The widest type of what this kernel computes v from, element by element. */
+static enum dtype widest(const struct emitter *e, const struct value *v, int depth)
+{
+    enum dtype type = v->type;
+    if (!emit_is_inner(e, v) || emit_is_core(e, v->def) || depth == 0)
+        return type;
+    for (int i = 0; i < v->def->n_in; i++) {
+        const struct value *x = v->def->in[i];
+        bool repeated =
+            x->def && (x->def->op == OP_expand || op_info[x->def->op].class == OC_CONST);
+        enum dtype of = repeated ? type : widest(e, x, depth - 1);
+        type = dtype_size(of) > dtype_size(type) ? of : type;
+    }
+    return type;
+}
+
 void plan_way(struct mma_plan *p, struct side *s)
 {
     enum { MOST_VIEWS = 16 };
@@ -304,5 +330,12 @@ void plan_way(struct mma_plan *p, struct side *s)
         emit_probe(e, 2, lane, look_at_image, &l);
     if (s->way != WAY_CARRIED && e->target->sm < 80)
         s->way = WAY_CARRIED;
+    if (s->way == WAY_CARRIED && !c->spatial)
+        s->along_k = runs_along_k(c, s);
     s->tile_along_k = s->along_k || p->element != 2;
+    s->piece = 16 / p->element;
+    if (s->along_k && !c->spatial)
+        s->piece = emit_lanes_at_once(widest(e, s->v, 8), s->piece);
+    if (s->piece * p->element < 4) /* a word at least */
+        s->piece = 4 / p->element;
 }

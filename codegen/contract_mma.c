@@ -107,7 +107,7 @@ static void define_axes(const struct mma_plan *p, const struct side *s)
 static int lanes_together(const struct mma_plan *p, const struct side *s)
 {
     const struct contraction *c = p->c;
-    int n = 16 / p->element;
+    int n = s->piece;
     const struct dim *extent = s->tile_along_k ? c->spatial ? c->group_in : c->k
                                : s->image      ? c->pixels
                                                : s->rows;
@@ -139,7 +139,7 @@ static void emit_lanes(const struct mma_plan *p, const struct side *s, int lane,
     struct emitter *e = c->e;
     const struct index *batch = index_var(e->ix, "batch", c->batches);
     const struct index *at[MAX_RANK];
-    const int n = 16 / p->element;
+    const int n = s->piece;
     const struct dim *wide = dim_const(e->g->dims, n);
     const struct index *q = index_mul(
         e->ix,
@@ -167,7 +167,7 @@ static void emit_lanes(const struct mma_plan *p, const struct side *s, int lane,
 static void emit_load(const struct mma_plan *p, const struct side *s)
 {
     struct emitter *e = p->c->e;
-    int n = 16 / p->element, together = lanes_together(p, s);
+    int n = s->piece, together = lanes_together(p, s);
     emit_function(e, "void", name_of(s, "load"),
                   arena_printf(e->g->arena, "idx_t batch, idx_t row, idx_t k, %s *to",
                                emit_storage_type(s->v->type)));
@@ -201,6 +201,7 @@ static void emit_side(const struct mma_plan *p, const struct side *s)
     define_side(e, s, "ROUNDED", s->rounded ? "true" : "false");
     define_side(e, s, "LINEAR", s->linear ? "true" : "false");
     define_side(e, s, "COPY", arena_printf(e->g->arena, "%d", is_copied(s) ? s->bytes : 0));
+    define_side(e, s, "PIECE", arena_printf(e->g->arena, "%d", s->piece));
     if (s->way == WAY_MADE) {
         emit_define(e, "WINDOWS", "1");
         depthwise_emit(&p->window, s->v, 16 / p->element);

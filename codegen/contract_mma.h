@@ -22,6 +22,7 @@ struct side {
     const struct dim *rows;
     enum way way;
     int bytes;         /* copied at once */
+    int piece;         /* elements loaded at once where it is carried */
     bool along_k;      /* contiguous in memory: k, or the rows */
     bool tile_along_k; /* the same in shared memory */
     bool rounded;      /* to tf32, where it was made */

@@ -15,7 +15,7 @@
  *   TILE_M TILE_N WARP_M WARP_N DEPTH STAGES SPLIT THREADS
  *   MOVE_A, MOVE_B    how operands come into shared memory: copied<…>, tapped<…> or carried<…>
  *   A_ALONG_K, B_ALONG_K    what is contiguous there: K, or M and N
- *   A_TYPE A_COPY A_LINEAR A_MEMORY_ALONG_K, and of B    see contract_move.cuh
+ *   A_TYPE A_COPY A_PIECE A_LINEAR A_MEMORY_ALONG_K, and of B    see contract_move.cuh
  *   A_ROUNDED, B_ROUNDED    needs no rounding on the way
  *   A_ORIGIN A_ROW_STRIDE A_K_STRIDE row_a(batch, row), and of B    if it is copied
  *   load_a(batch, row, k, to), and of B                             if it is carried
@@ -42,7 +42,7 @@ struct side_a {
     typedef A_TYPE type;
     static constexpr bool along_k = A_MEMORY_ALONG_K, tile_along_k = A_ALONG_K;
     static constexpr bool guard_rows = GUARD_M, guard_k = GUARD_K, linear = A_LINEAR;
-    static constexpr int copy = A_COPY;
+    static constexpr int copy = A_COPY, piece = A_PIECE;
     static __device__ __forceinline__ idx_t rows(PARAMS) { return EXTENT_M; }
     static __device__ __forceinline__ idx_t depth(PARAMS) { return EXTENT_K; }
 #if A_COPY
@@ -97,7 +97,7 @@ struct side_b {
     typedef B_TYPE type;
     static constexpr bool along_k = B_MEMORY_ALONG_K, tile_along_k = B_ALONG_K;
     static constexpr bool guard_rows = GUARD_N, guard_k = GUARD_K, linear = B_LINEAR;
-    static constexpr int copy = B_COPY;
+    static constexpr int copy = B_COPY, piece = B_PIECE;
     static __device__ __forceinline__ idx_t rows(PARAMS) { return EXTENT_N; }
     static __device__ __forceinline__ idx_t depth(PARAMS) { return EXTENT_K; }
 #if B_COPY

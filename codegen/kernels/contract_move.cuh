@@ -15,7 +15,8 @@
  *   row_stride(ARGS), k_stride(ARGS)
  *   row(ARGS, batch, row)         offset of element (row, 0); for rows that exist, unless linear
  *   rows(ARGS), depth(ARGS)       extents
- *   load(ARGS, batch, row, k, to) elements of a chunk, as numbers; 0 for what does not exist
+ *   piece                         elements loaded at once, a chunk or a part of it along K
+ *   load(ARGS, batch, row, k, to) elements of a piece, as numbers; 0 for what does not exist
  *
  * Every thread moves one chunk of a line, and the same chunk of every so many lines after it.
  */
@@ -151,16 +152,27 @@ template <class SIDE> struct carried {
     u32 base;
     chunk held[part::passes];
 
+    /* Elements that are wider in memory come in pieces, so that one load of a warp takes whole
+     * sectors: piece j of all threads are other lines. */
+    static constexpr int pieces = 16 / ELEMENT / SIDE::piece, words = 4 / pieces;
+    static constexpr bool straight = SIDE::along_k == SIDE::tile_along_k;
+    static_assert(pieces == 1 || straight, "pieces lie along memory");
+
     /* Which line and chunk: neighbours in memory go to neighbouring threads. */
-    static __device__ __forceinline__ int line(int i)
+    static __device__ __forceinline__ int line(int i, int j)
     {
-        return SIDE::along_k == SIDE::tile_along_k ? part::line(i)
-                                                   : (threadIdx.x + i * THREADS) % tile::lines;
+        return straight ? (threadIdx.x + j * THREADS) / (tile::chunks * pieces) + i * part::per_pass
+                        : (threadIdx.x + i * THREADS) % tile::lines;
     }
     static __device__ __forceinline__ int at_chunk(int i)
     {
-        return SIDE::along_k == SIDE::tile_along_k ? part::chunk()
-                                                   : (threadIdx.x + i * THREADS) / tile::lines;
+        return straight ? threadIdx.x / pieces % tile::chunks
+                        : (threadIdx.x + i * THREADS) / tile::lines;
+    }
+    static __device__ __forceinline__ int at_piece() { return threadIdx.x % pieces; }
+    static __device__ __forceinline__ bool exists(int i, int j)
+    {
+        return part::whole || (straight ? line(i, j) : part::line(i)) < tile::lines;
     }
 
     __device__ __forceinline__ void begin(PARAMS, u32 tile_base, idx_t batch, idx_t row,
@@ -172,14 +184,17 @@ template <class SIDE> struct carried {
         k = first_k;
     }
 
-    __device__ __forceinline__ void fetch(PARAMS, u32, bool exists)
+    __device__ __forceinline__ void fetch(PARAMS, u32, bool there)
     {
 #pragma unroll
         for (int i = 0; i < part::passes; i++) {
             held[i] = chunk{};
-            if (exists && part::exists(i))
-                SIDE::load(ARGS, my_batch, first_row + tile::row(line(i), at_chunk(i)),
-                           k + tile::k(line(i), at_chunk(i)), held[i].at);
+#pragma unroll
+            for (int j = 0; j < pieces; j++)
+                if (there && exists(i, j))
+                    SIDE::load(ARGS, my_batch, first_row + tile::row(line(i, j), at_chunk(i)),
+                               k + tile::k(line(i, j), at_chunk(i)) + at_piece() * SIDE::piece,
+                               held[i].at + j * SIDE::piece);
         }
     }
 
@@ -198,15 +213,30 @@ template <class SIDE> struct carried {
                bits_of(from[3]) << 24;
     }
 
+    /* Words of a piece from the n-th of chunk i on. */
+    __device__ __forceinline__ void put_words(u32 to, int i, int n) const
+    {
+        if constexpr (words == 4)
+            asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(word(i, 0)),
+                         "r"(word(i, 1)), "r"(word(i, 2)), "r"(word(i, 3))
+                         : "memory");
+        else if constexpr (words == 2)
+            asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(to), "r"(word(i, n)),
+                         "r"(word(i, n + 1))
+                         : "memory");
+        else
+            asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(word(i, n)) : "memory");
+    }
+
     __device__ __forceinline__ void put(u32 stage) const
     {
 #pragma unroll
         for (int i = 0; i < part::passes; i++)
-            if (part::exists(i)) {
-                asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(
-                                 base + stage + tile::place(line(i), at_chunk(i))),
-                             "r"(word(i, 0)), "r"(word(i, 1)), "r"(word(i, 2)), "r"(word(i, 3))
-                             : "memory");
-            }
+#pragma unroll
+            for (int j = 0; j < pieces; j++)
+                if (exists(i, j))
+                    put_words(base + stage + tile::place(line(i, j), at_chunk(i)) +
+                                  at_piece() * words * 4,
+                              i, j * words);
     }
 };
