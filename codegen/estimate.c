@@ -59,11 +59,32 @@ static bool is_in(const struct group *group, const struct node *node)
     return false;
 }
 
-/* A node that takes some elements of its first operand only. */
-static bool takes_some(const struct node *node)
+/* Elements of the image that a convolution's taps meet. A pixel that none meets is passed over only
+ * where its channels are neighbours: otherwise it shares sectors with those that are met. */
+static int64_t pixels_met(const struct graph *g, const struct node *conv)
 {
-    return node->op == OP_gather || node->op == OP_gather_elements || node->op == OP_gather_nd ||
-           node->op == OP_slice;
+    const struct value *x = conv->in[0], *w = conv->in[1], *y = conv->out[0];
+    bool apart = x->layout && x->layout->perm.axis[x->rank - 1] == 1;
+    int64_t n = times(cost_guess(g, x->shape[0]), cost_guess(g, x->shape[1]));
+    for (int i = 2; i < x->rank; i++) {
+        int64_t all = cost_guess(g, x->shape[i]);
+        int64_t met = times(cost_guess(g, y->shape[i]), cost_guess(g, w->shape[i]));
+        n = times(n, apart && met < all ? met : all);
+    }
+    return n;
+}
+
+/* Elements of its first operand that the node takes. */
+static int64_t elements_taken(const struct graph *g, const struct node *node)
+{
+    switch (node->op) {
+    case OP_gather:
+    case OP_gather_elements:
+    case OP_gather_nd:
+    case OP_slice: return elements(g, node->out[0]);
+    case OP_conv: return pixels_met(g, node);
+    default: return elements(g, node->in[0]);
+    }
 }
 
 /* Bytes of v that a kernel of the group reads. */
@@ -73,9 +94,8 @@ static int64_t bytes_read(const struct graph *g, const struct group *group, cons
     for (const struct use *use = v->uses; use; use = use->next) {
         if (!is_in(group, use->node))
             continue;
-        bool part = takes_some(use->node) && use->operand == 0;
-        some = plus(some, part ? times(elements(g, use->node->out[0]), (int64_t)dtype_size(v->type))
-                               : all);
+        int64_t taken = use->operand == 0 ? elements_taken(g, use->node) : elements(g, v);
+        some = plus(some, times(taken, (int64_t)dtype_size(v->type)));
     }
     return some && some < all ? some
                               : all; /* no use in it: what another kernel of the group left */
@@ -209,6 +229,23 @@ static void set_time(struct estimate *e, const struct target *target)
     e->nanoseconds = plus(work, time[BOUND_LATENCY]);
 }
 
+/* What the blocks of a split kernel leave for the last of them, which counts them in a buffer that
+ * is zero between launches, and reads it all. */
+static int64_t bytes_of_parts(const struct graph *g, const struct kernel *kernel)
+{
+    bool counts = false;
+    int64_t parts = 0;
+    for (int i = 0; i < kernel->n_writes; i++) {
+        const struct value *v = kernel->writes[i];
+        bool result = false;
+        for (int k = 0; v->def && k < v->def->n_out; k++)
+            result |= v->def->out[k] == v;
+        counts |= v->zeroed;
+        parts = plus(parts, result ? 0 : estimate_bytes(g, v));
+    }
+    return counts ? parts : 0;
+}
+
 struct estimate estimate_kernel(const struct graph *g, const struct target *target,
                                 const struct kernel *kernel)
 {
@@ -220,6 +257,7 @@ struct estimate estimate_kernel(const struct graph *g, const struct target *targ
         e.bytes_read = plus(e.bytes_read, bytes_read(g, kernel->group, kernel->reads[i]));
     for (int i = 0; i < kernel->n_writes; i++)
         e.bytes_written = plus(e.bytes_written, estimate_bytes(g, kernel->writes[i]));
+    e.bytes_read = plus(e.bytes_read, bytes_of_parts(g, kernel));
     add_operations(&e, g, kernel);
     set_time(&e, target);
     return e;
