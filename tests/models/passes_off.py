@@ -5,7 +5,8 @@
 
 Compiles each model with the whole pipeline, then with -fno-PASS for each pass that gpucc lists, then
 with -fno-all, and runs the plans that differ. The networks of zoo.py are thin versions here, at the
-model's precision and at fp16. With FOLDER its models/ are tried too: a few of them, --all: each.
+model's precision and at fp16, and at tf32 with the one pass that is for it. With FOLDER its models/ are
+tried too: a few of them, --all: each.
 """
 import argparse
 import pathlib
@@ -29,6 +30,7 @@ SAMPLE = ("cct_2_32_32_128", "dtln_1", "gtcrn_simple", "mnist_pytorch_bn", "bert
 # max |a - b| over max |b| that another order of rounding may make, over the layers of a network.
 ROUNDING = {"float64": 1e-10, "float32": 2e-4, "float16": 1e-2, "bfloat16": 8e-2}
 FP16_ROUNDING = 1e-2
+TF32_ROUNDING = 2e-3  # an operand that is a little off is rounded to its neighbour
 STEPS = 5e-2  # of quantized models: one step here or there
 
 
@@ -114,6 +116,8 @@ def thin_cases(tools, folder):
         yield Case(tools, name, path, None, [], rounding_of)
         yield Case(tools, f"{name} fp16", path, None, ["--precision=fp16"],
                    lambda array: FP16_ROUNDING)
+        yield Case(tools, f"{name} tf32", path, None, ["--precision=tf32"],
+                   lambda array: TF32_ROUNDING)
 
 
 def stored_cases(tools, data, every):
@@ -143,6 +147,8 @@ def main():
         cases = [case for case in cases if options.only in case.name]
 
         def flags(case):
+            if "--precision=tf32" in case.options:  # what the others do is the same as at fp32
+                return ["-fno-round_operands"] if "round_operands" in passes else []
             lowered = "--precision=fp16" in case.options
             return [f"-fno-{p}" for p in passes if not (lowered and p == "set_precision")] + (
                 [] if lowered or options.passes else ["-fno-all"])
