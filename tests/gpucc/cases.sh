@@ -176,6 +176,33 @@ explain_estimates_what_bounds_a_kernel() {
     grep -q ' 288\.[0-9] us *bandwidth .*268.4 MB read, 268.4 MB written' out.txt || fail "no bandwidth"
 }
 
+# A quarter of the pixels, whose 64 channels are neighbours, and the filters: 9,216 + 6,144 bytes. Both
+# operands and the parts that the last block of a tile adds up: 451,584 + 4,718,592 + 393,344.
+explain_counts_the_bytes_that_are_read() {
+    one='dilation=[1, 1], low=[0, 0], high=[0, 0]'
+    last='layout([0, 2, 3, 1], [0, 0, 0, 0], [0, 0, 0, 0])'
+    cat >strided.ir <<END
+graph "strided"
+%0 = input "x" : f16[2, 64, 12, 12]
+%1 = input "w" : f16[48, 64, 1, 1]
+%2 = pool_max %0 {kernel=[1, 1], stride=[1, 1], $one, size=[12, 12]} : f16[2, 64, 12, 12] $last
+%3 = pool_max %1 {kernel=[1, 1], stride=[1, 1], $one, size=[1, 1]} : f16[48, 64, 1, 1] $last
+%4 = conv %2, %3 {to=f16, group=1, stride=[2, 2], $one} : f16[2, 48, 6, 6] $last
+output "y" = %4
+END
+    "$gpucc" strided.ir --explain=cost --target=sm_80 --explain-format=json >out.txt
+    grep -q '"bytes_read": 15360,' out.txt || fail "pixels between strides count"
+    cat >split.ir <<END
+graph "split"
+%0 = input "a" : f16[49, 4608]
+%1 = input "b" : f16[4608, 512]
+%2 = matmul %0, %1 {to=f16}
+output "y" = %2
+END
+    "$gpucc" split.ir --explain=cost --target=sm_80 --explain-format=json >out.txt
+    grep -q '"bytes_read": 5563520,' out.txt || fail "parts do not count"
+}
+
 explain_is_text_or_json_and_needs_no_output() {
     "$gpucc" m.ir --explain=fusion,precision,memory,cost --explain-format=json --target=sm_80,sm_90a \
         >out.txt
