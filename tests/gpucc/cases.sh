@@ -188,7 +188,8 @@ graph "strided"
 %2 = pool_max %0 {kernel=[1, 1], stride=[1, 1], $one, size=[12, 12]} : f16[2, 64, 12, 12] $last
 %3 = pool_max %1 {kernel=[1, 1], stride=[1, 1], $one, size=[1, 1]} : f16[48, 64, 1, 1] $last
 %4 = conv %2, %3 {to=f16, group=1, stride=[2, 2], $one} : f16[2, 48, 6, 6] $last
-output "y" = %4
+%5 = pool_max %4 {kernel=[1, 1], stride=[1, 1], $one, size=[6, 6]}
+output "y" = %5
 END
     "$gpucc" strided.ir --explain=cost --target=sm_80 --explain-format=json >out.txt
     grep -q '"bytes_read": 15360,' out.txt || fail "pixels between strides count"
