@@ -115,15 +115,24 @@ bool dim_in_pieces(struct emitter *e, const struct dim *d, int n)
     return dim_is(dim_mod(e->g->dims, d, dim_const(e->g->dims, n)), 0);
 }
 
+static const char *const position_name[] = {"p0", "p1", "p2"};
+enum { MOST_AXES = sizeof position_name / sizeof *position_name };
+
+static bool is_own_name(const char *name)
+{
+    for (int i = 0; i < MOST_AXES; i++)
+        if (!strcmp(name, position_name[i]))
+            return true;
+    return !strcmp(name, "batch") || !strcmp(name, "row") || !strcmp(name, "k");
+}
+
 /* Do all variables of the index stand in the text where it is printed, so that rows differ by their
- * number only? A gathered row's does not. */
+ * number only? A gathered row's does not, nor does a position reflected at the image's edge. */
 static bool is_own(const struct index *x)
 {
     for (int i = 0; i < x->n_terms; i++) {
         const struct atom *atom = x->terms[i].atom;
-        if (atom->of ? !is_own(atom->of)
-                     : strcmp(atom->name, "batch") != 0 && strcmp(atom->name, "row") != 0 &&
-                           strcmp(atom->name, "k") != 0)
+        if (atom->of ? !is_own(atom->of) : !is_own_name(atom->name))
             return false;
     }
     return true;
@@ -218,9 +227,6 @@ void side_image(const struct contraction *c, const struct index *batch, const st
 
 enum { MOST_TAPS = 8 }; /* along an axis, see contract_taps.cuh */
 
-static const char *const position_name[] = {"p0", "p1", "p2"};
-enum { MOST_AXES = sizeof position_name / sizeof *position_name };
-
 /* Sees whether an image can be tapped. */
 static void look_at_image(struct emitter *e, void *context)
 {
@@ -241,7 +247,8 @@ static void look_at_image(struct emitter *e, void *context)
         return;
     const struct dim *along = index_coefficient(e->ix, x.offset, channel);
     s->along_k = along && (dim_is(along, 1) || dim_is(c->group_in, 1));
-    if (x.guard || !s->along_k || x.buffer->type != s->v->type || !dim_divisible(c->group_in, n))
+    if (x.guard || !s->along_k || x.buffer->type != s->v->type || !is_own(x.offset) ||
+        !dim_divisible(c->group_in, n))
         return;
     const struct index *rest = without(e, x.offset, channel, along);
     if (!divisible(e, rest, n))
