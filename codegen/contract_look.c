@@ -335,8 +335,6 @@ void plan_way(struct mma_plan *p, struct side *s)
         emit_probe(e, 2, lane, look, &l);
     else if (c->core->op == OP_conv && c->spatial <= MOST_AXES && !has_narrow_axis(c))
         emit_probe(e, 2, lane, look_at_image, &l);
-    if (s->way != WAY_CARRIED && e->target->sm < 80)
-        s->way = WAY_CARRIED;
     if (s->way == WAY_CARRIED && !c->spatial)
         s->along_k = runs_along_k(c, s);
     s->tile_along_k = s->along_k || p->element != 2;

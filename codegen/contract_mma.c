@@ -10,10 +10,16 @@
 
 #include <string.h>
 
-/* By cp.async? */
+/* As it is in memory? */
 static bool is_copied(const struct side *s)
 {
     return s->way == WAY_COPIED || s->way == WAY_TAPPED;
+}
+
+/* By cp.async? Other targets have to copy through registers. */
+static bool is_async(const struct mma_plan *p, const struct side *s)
+{
+    return is_copied(s) && p->c->e->target->sm >= 80;
 }
 
 /* --- Printing ------------------------------------------------------------------------------- */
@@ -310,7 +316,8 @@ static void define_problem(const struct mma_plan *p)
     emit_define(e, "THREADS", "%d", mma_threads(t));
     emit_define(e, "C_VECTOR", "%d", p->store_vector);
     emit_define(e, "C_ALONG_M", "%s", p->store_along_m ? "true" : "false");
-    bool copies = is_copied(&p->a) || is_copied(&p->b);
+    bool copies = is_async(p, &p->a) || is_async(p, &p->b);
+    emit_define(e, "HELD", "%d", e->target->sm < 80);
     emit_define(e, "COMMIT()", "%s", copies ? "copy_commit()" : "");
     emit_define(e, "WAIT()", "%s", copies ? "copy_wait<STAGES - 2>()" : "");
     emit_define(e, "WAIT_ALL()", "%s", copies ? "copy_wait<0>()" : "");
@@ -417,7 +424,7 @@ bool contract_mma(struct contraction *c)
         .rounds_b = p.round == 1 && !p.b.rounded,
         .most_sums = most_sums(&p),
         .small_warps = !is_copied(&p.a) || !is_copied(&p.b),
-        .copies = is_copied(&p.a) || is_copied(&p.b),
+        .copies = is_async(&p, &p.a) || is_async(&p, &p.b),
         .made = made,
         .may_split = dim_is_const(c->batches, NULL) && dim_is_const(c->m, NULL) &&
                      dim_is_const(c->n, NULL) && dim_is_const(c->k, NULL),

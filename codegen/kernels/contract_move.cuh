@@ -18,6 +18,8 @@
  *   piece                         elements loaded at once, a chunk or a part of it along K
  *   load(ARGS, batch, row, k, to) elements of a piece, as numbers; 0 for what does not exist
  *
+ * HELD: the target has no copies that pass by the registers.
+ *
  * Every thread moves one chunk of a line, and the same chunk of every so many lines after it.
  */
 template <class SIDE> struct share {
@@ -44,7 +46,30 @@ template <class SIDE> struct share {
     }
 };
 
-/* By copies that pass by the registers. */
+/* BYTES of memory, or zeros, on their way through registers. */
+template <int BYTES> struct piece {
+    vec<u32, BYTES / 4> held;
+
+    __device__ __forceinline__ void fetch(const void *from, u32 bit)
+    {
+        held = vec<u32, BYTES / 4>{};
+        if (bit)
+            held = load<BYTES / 4>((const u32 *)from);
+    }
+    __device__ __forceinline__ void put(u32 to) const
+    {
+        if constexpr (BYTES == 16)
+            asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(held.at[0]),
+                         "r"(held.at[1]), "r"(held.at[2]), "r"(held.at[3])
+                         : "memory");
+        else
+#pragma unroll
+            for (int i = 0; i < BYTES / 4; i++)
+                asm volatile("st.shared.b32 [%0], %1;" ::"r"(to + 4 * i), "r"(held.at[i]) : "memory");
+    }
+};
+
+/* By copies that pass by the registers; HELD: through them, where the target has no such copies. */
 template <class SIDE> struct copied {
     typedef share<SIDE> part;
     static constexpr bool early = false;
@@ -55,6 +80,8 @@ template <class SIDE> struct copied {
     u32 to, inside;                                 /* bit i: the row of pass i exists */
     idx_t k;                                        /* of this thread's chunk of pass 0 */
     idx_t offset[SIDE::linear ? 1 : part::passes];  /* of passes from next */
+    static constexpr int pieces = 16 / SIDE::copy;
+    piece<SIDE::copy> held[HELD ? part::passes * pieces : 1];
 
     __device__ __forceinline__ void begin(PARAMS, u32 base, idx_t batch, idx_t row, idx_t first_k)
     {
@@ -102,7 +129,7 @@ template <class SIDE> struct copied {
 
     __device__ __forceinline__ void fetch(PARAMS, u32 stage, bool exists)
     {
-        constexpr int pieces = 16 / SIDE::copy, wide = SIDE::copy / ELEMENT;
+        constexpr int wide = SIDE::copy / ELEMENT;
         const idx_t depth = SIDE::depth(ARGS);
         const u32 rows = !SIDE::guard_rows ? (exists ? ~0u : 0) : exists ? inside : 0;
 #pragma unroll
@@ -113,9 +140,14 @@ template <class SIDE> struct copied {
             for (int i = 0; i < part::passes; i++) {
                 const bool there = SIDE::along_k || !SIDE::guard_k || k + deeper(i) < depth;
                 const u32 bit = SIDE::guard_rows ? mask & 1u << i : mask;
-                if (part::exists(i))
-                    copy_async<SIDE::copy>(part::place(to, i) + stage + p * SIDE::copy,
-                                           next + further(ARGS, i) + p * wide, there ? bit : 0);
+                const type *from = next + further(ARGS, i) + p * wide;
+                if (!part::exists(i))
+                    continue;
+                if constexpr (HELD)
+                    held[i * pieces + p].fetch(from, there ? bit : 0);
+                else
+                    copy_async<SIDE::copy>(part::place(to, i) + stage + p * SIDE::copy, from,
+                                           there ? bit : 0);
             }
         }
     }
@@ -126,7 +158,13 @@ template <class SIDE> struct copied {
         next += SIDE::along_k ? tile::depth : tile::depth * SIDE::k_stride(ARGS);
     }
 
-    __device__ __forceinline__ void put(u32) const {}
+    __device__ __forceinline__ void put(u32 stage) const
+    {
+#pragma unroll
+        for (int i = 0; HELD && i < part::passes * pieces; i++)
+            if (part::exists(i / pieces))
+                held[i].put(part::place(to, i / pieces) + stage + i % pieces * SIDE::copy);
+    }
 };
 
 /* An element as the low bits of a register. */

@@ -34,6 +34,7 @@ template <class SIDE> struct tapped {
     idx_t channel, at;
     u32 tap[SIDE::axes];
     idx_t k;
+    piece<16> held[HELD ? part::passes : 1];
 
     __device__ __forceinline__ void begin(PARAMS, u32 base, idx_t batch, idx_t row, idx_t first_k)
     {
@@ -136,10 +137,20 @@ template <class SIDE> struct tapped {
         const u32 bits = exists ? mask : 0;
 #pragma unroll
         for (int i = 0; i < part::passes; i++)
-            if (part::exists(i))
+            if (!part::exists(i))
+                continue;
+            else if constexpr (HELD)
+                held[i].fetch(from + widened(offset[i]), bits & 1u << i);
+            else
                 copy_async<16>(part::place(to, i) + stage, from + widened(offset[i]),
                                bits & 1u << i);
     }
 
-    __device__ __forceinline__ void put(u32) const {}
+    __device__ __forceinline__ void put(u32 stage) const
+    {
+#pragma unroll
+        for (int i = 0; HELD && i < part::passes; i++)
+            if (part::exists(i))
+                held[i].put(part::place(to, i) + stage);
+    }
 };
