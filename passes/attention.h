@@ -19,6 +19,7 @@ struct scores {
     struct builder *b;    /* where values are made */
     struct value *top;    /* what was to be read; who reads it is the caller's concern */
     struct node *product; /* the matmul of queries and keys */
+    bool column;          /* of keys and one query, whose scores stand in a column */
     struct value *factor; /* of all scores of a query, [..., M, 1]; or NULL */
     double scale, softcap;
     struct value *bias, *mask; /* or NULL */
@@ -33,6 +34,9 @@ struct scores {
 
 /* Reads v, [..., M, N]; false: s->why tells. */
 bool scores_read(struct scores *s, struct value *v);
+
+/* Are the last two axes of this shape queries and keys? */
+bool scores_in_rows(const struct scores *s, int rank, const struct dim *const *shape);
 
 /* Scores are hidden, by -inf, where `seen` is false: [..., M, N], or what was spread to that shape.
  */

@@ -357,7 +357,8 @@ static bool take_mask(struct scores *s, struct value *seen, int rank,
     double number;
     const struct dim *offset;
     bool infinite;
-    if (!s->causal && window_is_causal(g, seen, true, &infinite, &offset)) {
+    bool may_be_causal = !s->causal && scores_in_rows(s, rank, shape);
+    if (may_be_causal && window_is_causal(g, seen, true, &infinite, &offset)) {
         scores_hide_above(s, offset, shape[rank - 1]);
         return true;
     }
@@ -371,7 +372,7 @@ static bool take_mask(struct scores *s, struct value *seen, int rank,
     if (not_negative(g, seen, &l)) {
         if (holds_always(g, seen, &l))
             return true;
-        if (is_diagonal(seen, &l) && !s->causal) {
+        if (is_diagonal(seen, &l) && may_be_causal) {
             scores_hide_above(s, l.constant, shape[rank - 1]);
             return true;
         }

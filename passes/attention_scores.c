@@ -17,13 +17,30 @@ static bool is_float_cast(const struct node *node)
            dtype_is_float(node->out[0]->type);
 }
 
-/* A reshape that leaves rows and columns as they are. */
+/* A reshape that leaves each query's scores side by side; or the scores of one query in a column,
+ * or makes a row of that. */
 static bool regroups(const struct node *node)
 {
     const struct value *x = node->in[0], *y = node->out[0];
-    return node->op == OP_reshape && x->rank >= 2 && y->rank >= 2 &&
-           x->shape[x->rank - 1] == y->shape[y->rank - 1] &&
-           x->shape[x->rank - 2] == y->shape[y->rank - 2];
+    if (node->op != OP_reshape || x->rank < 2 || y->rank < 2)
+        return false;
+    const struct dim *from = x->shape[x->rank - 1], *to = y->shape[y->rank - 1];
+    return from == to || dim_is(from, 1) || dim_is(to, 1);
+}
+
+bool scores_in_rows(const struct scores *s, int rank, const struct dim *const *shape)
+{
+    const struct value *x = s->spread ? s->spread : s->product->out[0];
+    if (s->column)
+        return dim_is(shape[rank - 2], 1) && shape[rank - 1] == s->top->shape[s->top->rank - 1];
+    return shape[rank - 2] == x->shape[x->rank - 2] && shape[rank - 1] == x->shape[x->rank - 1];
+}
+
+/* Keys by one query. */
+static bool is_column(const struct scores *s, const struct value *x)
+{
+    return dim_is(x->shape[x->rank - 1], 1) && !dim_is(x->shape[x->rank - 2], 1) &&
+           !dim_is(s->top->shape[s->top->rank - 1], 1);
 }
 
 /* Spread along axes of which it is not known that they are not spread already: by ONNX's
@@ -97,7 +114,7 @@ static bool read_spread(struct scores *s, struct node *node, int depth)
     bool same = x->rank == product->rank && !s->spread;
     for (int i = 0; i < x->rank && same; i++)
         same = x->shape[i] == product->shape[i];
-    if (!same || !is_plain(s) || s->factor)
+    if (!same || !is_plain(s) || s->factor || s->column)
         return fails(s, "masked or regrouped scores are spread");
     s->spread = node->out[0];
     return true;
@@ -142,9 +159,13 @@ static bool multiply(struct scores *s, double number)
 /* A factor that is the same for all keys goes to the queries. */
 static bool multiply_queries(struct scores *s, struct value *factor)
 {
+    const struct value *product = s->product->out[0];
+    bool same = factor->rank == product->rank;
+    for (int i = 0; i < factor->rank && same; i++)
+        same = factor->shape[i] == product->shape[i];
     while (factor->def && factor->def->op == OP_expand)
         factor = factor->def->in[0];
-    if (!is_plain(s) || s->softcap != 0 || s->factor || factor->rank != s->product->out[0]->rank ||
+    if (!same || !is_plain(s) || s->softcap != 0 || s->factor || s->column ||
         !dim_is(factor->shape[factor->rank - 1], 1))
         return fails(s, "scores are multiplied by more than a number");
     s->factor = factor;
@@ -193,7 +214,7 @@ static bool read_bias(struct scores *s, struct value *bias)
     struct value *v = bias;
     const struct dim *offset;
     double yes, no;
-    bool infinite;
+    bool infinite, rows = scores_in_rows(s, bias->rank, bias->shape);
     while (v->def && v->def->op == OP_expand)
         v = v->def->in[0];
     const struct node *choice = v->def && v->def->op == OP_select ? v->def : NULL;
@@ -203,11 +224,11 @@ static bool read_bias(struct scores *s, struct value *bias)
         if (no == 0 && yes == -(double)INFINITY)
             return scores_mask(s, build_unary(s->b, OP_not, choice->in[0]), bias->rank,
                                bias->shape);
-        if (yes == 0 && no <= SCORE_LOST && is_plain(s) &&
+        if (yes == 0 && no <= SCORE_LOST && is_plain(s) && rows &&
             mask_is_causal(s->b->g, choice->in[0], &offset))
             return hide_low(s, offset, bias);
     }
-    if (!s->causal && bias_is_causal(s->b->g, bias, &infinite, &offset) &&
+    if (!s->causal && rows && bias_is_causal(s->b->g, bias, &infinite, &offset) &&
         (infinite || is_plain(s))) {
         if (!infinite)
             return hide_low(s, offset, bias);
@@ -236,7 +257,7 @@ static bool hide(struct scores *s, struct value *seen, double fill, const struct
     bias = build_expand(s->b, build_select(s->b, seen, bias, low), y->rank, y->shape);
     if (!bias)
         return false;
-    if (plain && mask_is_causal(s->b->g, seen, &offset))
+    if (plain && scores_in_rows(s, y->rank, y->shape) && mask_is_causal(s->b->g, seen, &offset))
         return hide_low(s, offset, bias);
     s->bias = bias;
     return true;
@@ -296,7 +317,10 @@ static bool read(struct scores *s, struct value *v, int depth)
     if (v != s->top && !value_single_use(v))
         return fails(s, "scores are read elsewhere");
     switch (node->op) {
-    case OP_matmul: s->product = node; return true;
+    case OP_matmul:
+        s->product = node;
+        s->column = is_column(s, node->out[0]);
+        return true;
     case OP_cast: return read(s, node->in[0], depth - 1);
     case OP_reshape: return read_reshape(s, node, depth - 1);
     case OP_expand: return read_spread(s, node, depth - 1);

@@ -78,6 +78,27 @@ static bool swaps(const struct node *node)
     return same;
 }
 
+/* Is p what the product with the values may take as this operand? Sets which way it is meant. */
+static bool weighs(struct spelling *t, const struct value *p, int operand)
+{
+    const struct value *x = t->softmax->out[0];
+    const struct dim *keys = x->shape[x->rank - 1];
+    if (operand == 1 && !t->turned && dim_is(p->shape[p->rank - 1], 1))
+        t->turned = true; /* of one query: a column is as good as a row */
+    return operand == t->turned && p->shape[p->rank - 1 - t->turned] == keys;
+}
+
+/* Reshapes that keep the weights of a query in order, as a row or, of one query, as a column. */
+static bool keeps_weights(const struct spelling *t, const struct node *node)
+{
+    const struct value *x = node->in[0], *y = node->out[0];
+    if (node->op != OP_reshape || x->rank < 2 || y->rank < 2)
+        return false;
+    const struct dim *from = x->shape[x->rank - 1], *to = y->shape[y->rank - 1];
+    return t->turned ? from == to && x->shape[x->rank - 2] == y->shape[y->rank - 2]
+                     : from == to || dim_is(from, 1) || dim_is(to, 1);
+}
+
 /* Follows the probabilities to the product with the values. */
 static const char *follow(struct spelling *t)
 {
@@ -93,12 +114,8 @@ static const char *follow(struct spelling *t)
         node = match_reader(p, &operand);
         if (!node)
             return "its probabilities are read elsewhere";
-        const struct value *y = node->out[0];
-        bool cast = node->op == OP_cast && dtype_is_float(y->type);
-        bool regrouped = node->op == OP_reshape && y->rank >= 2 &&
-                         y->shape[y->rank - 1] == p->shape[p->rank - 1] &&
-                         y->shape[y->rank - 2] == p->shape[p->rank - 2];
-        if (node->op == OP_matmul && operand == t->turned) {
+        bool cast = node->op == OP_cast && dtype_is_float(node->out[0]->type);
+        if (node->op == OP_matmul && weighs(t, p, operand)) {
             t->output = node;
             return NULL;
         }
@@ -108,7 +125,7 @@ static const char *follow(struct spelling *t)
             t->zero = true;
         } else if (swaps(node)) {
             t->turned = !t->turned;
-        } else if (!cast && !regrouped) {
+        } else if (!cast && !keeps_weights(t, node)) {
             return "its probabilities weigh no values";
         }
         p = node->out[0];
@@ -199,11 +216,9 @@ static void planes(struct graph *g, const struct value *v, const struct dim **at
 }
 
 static struct value *heads_of(struct builder *b, const struct dim *const *plane, struct value *v,
-                              const struct dim *size)
+                              const struct dim *rows, const struct dim *size)
 {
-    if (!v)
-        return NULL;
-    const struct dim *shape[4] = {plane[0], plane[1], v->shape[v->rank - 2], size};
+    const struct dim *shape[4] = {plane[0], plane[1], rows, size};
     return build_reshape(b, v, 4, shape);
 }
 
@@ -239,9 +254,58 @@ static struct value *spread(const struct scores *s, struct value *v, const struc
     return build_expand(s->b, v, v->rank, shape);
 }
 
+/* The keys of a column of scores, which many products with one query were joined to. */
+static struct value *column_keys(const struct scores *s)
+{
+    struct value *k = s->product->in[0];
+    const struct dim *keys = s->top->shape[s->top->rank - 1], *depth = k->shape[k->rank - 1];
+    while (k->rank >= 2 && k->shape[k->rank - 2] != keys && k->def && k->def->op == OP_reshape &&
+           k->def->in[0]->rank >= 2 && k->def->in[0]->shape[k->def->in[0]->rank - 1] == depth)
+        k = k->def->in[0];
+    return k->rank >= 2 && k->shape[k->rank - 2] == keys ? k : NULL;
+}
+
+static struct value *keys_of_column(struct scores *s)
+{
+    return unscaled(column_keys(s), &s->scale);
+}
+
+/* One query, the same for all keys that it was joined with. */
+static struct value *query_of_column(struct scores *s)
+{
+    struct value *k = column_keys(s), *q = unscaled(s->product->in[1], &s->scale);
+    const struct dim *shape[MAX_RANK];
+    q = unscaled(swapped(s->b, q), &s->scale);
+    if (q->rank == k->rank)
+        return q;
+    for (int i = 0; i < k->rank; i++)
+        shape[i] = i == k->rank - 1 ? q->shape[q->rank - 1] : dim_const(s->b->g->dims, 1);
+    q = build_reshape(s->b, q, k->rank, shape);
+    for (int i = 0; i < k->rank - 2; i++)
+        shape[i] = k->shape[i];
+    return build_expand(s->b, q, k->rank, shape);
+}
+
+/* Are there as many planes of keys as of results, and each with a query? */
+static bool column_fits(const struct scores *s, const struct value *y)
+{
+    struct dim_table *dims = s->b->g->dims;
+    const struct value *k = column_keys(s), *q = s->product->in[1];
+    if (!k || (q->rank != 2 && (q->rank != k->rank || k != s->product->in[0])))
+        return false;
+    const struct dim *of_keys = dim_const(dims, 1), *of_results = of_keys;
+    for (int i = 0; i < k->rank - 2; i++)
+        of_keys = dim_mul(dims, of_keys, k->shape[i]);
+    for (int i = 0; i < y->rank - 2; i++)
+        of_results = dim_mul(dims, of_results, y->shape[i]);
+    return of_keys == of_results;
+}
+
 /* The queries, with all factors that are not numbers. */
 static struct value *queries_of(struct scores *s)
 {
+    if (s->column)
+        return query_of_column(s);
     struct value *q = unscaled(s->product->in[0], &s->scale), *factor = s->factor;
     if (!factor)
         return spread(s, q, s->spread ? s->spread->shape[q->rank - 2] : NULL);
@@ -251,8 +315,28 @@ static struct value *queries_of(struct scores *s)
 
 static struct value *keys_of(struct scores *s)
 {
+    if (s->column)
+        return keys_of_column(s);
     struct value *k = unscaled(swapped(s->b, unscaled(s->product->in[1], &s->scale)), &s->scale);
     return spread(s, k, s->spread ? s->spread->shape[k->rank - 1] : NULL);
+}
+
+/* Queries, as the result has them. */
+static const struct dim *rows_of(const struct spelling *t)
+{
+    const struct value *y = t->output->out[0];
+    return y->shape[y->rank - 2 + t->turned];
+}
+
+/* Are the weights of a query weighed by what belongs to its keys? */
+static bool stays_together(const struct scores *s, const struct spelling *t)
+{
+    const struct value *x = s->spread ? s->spread : s->product->out[0];
+    const struct value *top = s->top;
+    if (s->column)
+        return dim_is(rows_of(t), 1) && column_fits(s, t->output->out[0]);
+    return x->shape[x->rank - 1] == top->shape[top->rank - 1] &&
+           x->shape[x->rank - 2] == rows_of(t);
 }
 
 static bool replace(struct scores *s, const struct spelling *t)
@@ -261,7 +345,7 @@ static bool replace(struct scores *s, const struct spelling *t)
     struct value *y = t->output->out[0], *q = queries_of(s), *k = keys_of(s), *bias = bias_of(s);
     struct value *values = t->output->in[!t->turned], *in[4];
     const struct dim *plane[2], *depth = q->shape[q->rank - 1];
-    const struct dim *width = y->shape[y->rank - 1 - t->turned];
+    const struct dim *width = y->shape[y->rank - 1 - t->turned], *rows = rows_of(t);
     union attr attr = {.attention = {.to = y->type,
                                      .softcap = s->softcap,
                                      .causal = s->causal,
@@ -269,10 +353,10 @@ static bool replace(struct scores *s, const struct spelling *t)
                                      .zero = t->zero}};
     planes(b->g, y, plane);
     values = t->turned ? swapped(b, values) : values;
-    in[0] = heads_of(b, plane, q, depth);
-    in[1] = heads_of(b, plane, k, depth);
-    in[2] = heads_of(b, plane, values, known_size(b->g, width, q));
-    in[3] = bias ? heads_of(b, plane, bias, bias->shape[bias->rank - 1]) : NULL;
+    in[0] = heads_of(b, plane, q, rows, depth);
+    in[1] = heads_of(b, plane, k, k->shape[k->rank - 2], depth);
+    in[2] = heads_of(b, plane, values, values->shape[values->rank - 2], known_size(b->g, width, q));
+    in[3] = bias ? heads_of(b, plane, bias, rows, bias->shape[bias->rank - 1]) : NULL;
     if (!in[0] || !in[1] || !in[2])
         return false;
     struct value *few_k = ungrouped(b, in[1]), *few_v = ungrouped(b, in[2]);
@@ -305,13 +389,36 @@ static bool goes_along(const struct spelling *t)
     return !t->top->is_output && n == (t->top == t->softmax->in[0] ? 1 : 2);
 }
 
+/* A softmax down a column is that of a row. */
+static struct node *as_row(struct graph *g, struct node *softmax)
+{
+    struct value *x = softmax->in[0];
+    int r = x->rank;
+    if (softmax->attr.softmax.axes != UINT32_C(1) << (r - 2) || !dim_is(x->shape[r - 1], 1))
+        return softmax;
+    struct builder b = {g, softmax};
+    const struct dim *shape[MAX_RANK];
+    union attr attr = {.softmax = {.axes = UINT32_C(1) << (r - 1)}};
+    memcpy(shape, x->shape, sizeof shape);
+    shape[r - 2] = x->shape[r - 1];
+    shape[r - 1] = x->shape[r - 2];
+    struct value *row = build_reshape(&b, x, r, shape);
+    struct value *y = row ? build_tensor(&b, OP_softmax, 1, &row, &attr) : NULL;
+    if (!y)
+        return softmax;
+    value_replace_uses(g, softmax->out[0], build_reshape(&b, y, r, x->shape));
+    node_remove(g, softmax); /* no reader of the scores any more */
+    return y->def;
+}
+
 static bool recognize(struct graph *g, struct node *softmax)
 {
-    if (softmax->op != OP_softmax)
+    if (softmax->op != OP_softmax || softmax->in[0]->rank < 2)
         return false;
+    softmax = as_row(g, softmax);
     struct value *x = softmax->in[0];
     struct spelling t = {.softmax = softmax, .top = x};
-    if (x->rank < 2 || softmax->attr.softmax.axes != UINT32_C(1) << (x->rank - 1))
+    if (softmax->attr.softmax.axes != UINT32_C(1) << (x->rank - 1))
         return false;
     const char *why = follow(&t);
     if (why) {
@@ -326,6 +433,8 @@ static bool recognize(struct graph *g, struct node *softmax)
         why = "its scores are read elsewhere";
     else if (!scores_read(&s, t.top))
         why = s.why ? s.why : "scores are no product";
+    else if (!stays_together(&s, &t))
+        why = "its probabilities weigh other values than those of its keys";
     else if (s.product->in[0]->type != s.product->in[1]->type)
         why = "queries and keys are of different types";
     else if (!known_size(g, y->shape[y->rank - 1 - t.turned], s.product->in[0]))

@@ -277,6 +277,35 @@ def softmax_of_exponentials(g):
     g.output(g("MatMul", p, v))
 
 
+@spelling
+def pooling_by_a_learned_query(g):
+    """One query for all: scores by a product with one column."""
+    x = g.normal("x", BATCH, KEYS, 32)
+    scores = g("MatMul", x, g.random.normal(size=(32, 1)).astype(np.float32))
+    p = g("Transpose", g("Softmax", g("Add", scores, 0.5), axis=1), perm=[0, 2, 1])
+    g.output(g("Squeeze", g("MatMul", p, x), [1]))
+
+
+@spelling
+def luong_one_query_each(g):
+    """Of a recurrent decoder: products with a vector."""
+    memory = g.normal("memory", BATCH, KEYS, 32, shape=["b", "s", 32])
+    state = g.normal("state", BATCH, 32, shape=["b", 32])
+    scores = g("Squeeze", g("MatMul", memory, g("Unsqueeze", state, [2])), [2])
+    seen = g("Cast", g.padding(shape=["b", "s"]), to=TensorProto.BOOL)
+    scores = g("Where", seen, g("Div", scores, 5.5), float("-inf"))
+    p = g("Unsqueeze", g("Softmax", scores, axis=1), [1])
+    g.output(g("Squeeze", g("MatMul", p, memory), [1]))
+
+
+@spelling
+def columns_of_weights(g):
+    """Values in columns, by weights in a column."""
+    q, k, v = g.normal("q", 3, SIZE, 1), g.normal("k", 3, KEYS, SIZE), g.normal("v", 3, SIZE, KEYS)
+    p = g("Softmax", g("MatMul", k, q), axis=1)
+    g.output(g("MatMul", v, p))
+
+
 # ---- decoders ---------------------------------------------------------------------------------------
 
 @spelling
