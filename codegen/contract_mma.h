@@ -45,7 +45,6 @@ struct mma_plan {
     int store_vector;
 };
 
-
 /* The instruction for the operands' types, if the target has it and sums may be kept as it does. */
 bool plan_instruction(struct mma_plan *p);
 /* Finds the operand's way into shared memory. */

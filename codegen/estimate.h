@@ -17,7 +17,8 @@ enum bound { BOUND_BANDWIDTH, BOUND_TENSOR, BOUND_ARITHMETIC, BOUND_LATENCY, BOU
 extern const char *const bound_names[BOUND_COUNT];
 
 struct estimate {
-    int64_t bytes_read, bytes_written; /* each buffer once, of gathered and sliced ones what is taken */
+    int64_t bytes_read, bytes_written; /* each buffer once, of gathered, sliced and strided ones what
+                                          is taken */
     int64_t operations[UNIT_COUNT];    /* a multiply-add is two */
     int64_t blocks;
     int64_t nanoseconds;

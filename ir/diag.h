@@ -39,7 +39,8 @@ struct diag {
     int errors, warnings;
 };
 
-/* Both copy their strings to the heap, with '?' for control characters. Running out of memory while reporting sets status LIMIT. */
+/* Both copy their strings to the heap, with '?' for control characters. Running out of memory while
+ * reporting sets status LIMIT. */
 void diag_error(struct diag *diag, enum status status, const char *where, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void diag_warning(struct diag *diag, const char *where, const char *format, ...)

@@ -1,7 +1,8 @@
 /*
  * Shared by the files of fuse_kernels: fuse_begin.c (constants, outputs), fuse_cost.c (estimates),
  * fuse_epilogue.c (what goes behind cores), fuse_normalize.c (normalizations in front of products),
- * fuse_windows.c (depthwise convolutions in front of others), fuse_kernels.c (all else that goes together) and fuse_order.c (what depends on what).
+ * fuse_windows.c (depthwise convolutions in front of others), fuse_kernels.c (all else that goes
+ * together) and fuse_order.c (what depends on what).
  */
 #ifndef GPUCC_PASSES_FUSE_H
 #define GPUCC_PASSES_FUSE_H

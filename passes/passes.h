@@ -1,7 +1,8 @@
 /*
  * Passes: one file each, `bool pass_x(struct graph *)`, true when something changed. PASSES below is
- * the pipeline; pipeline.c runs it. A pass is given a root and sees to the bodies itself. Passes report nothing but broken models; a graph that a pass breaks
- * is found by the verifier that runs after each.
+ * the pipeline; pipeline.c runs it. A pass is given a root and sees to the bodies itself. Passes
+ * report nothing but broken models; a graph that a pass breaks is found by the verifier that runs
+ * after each.
  */
 #ifndef GPUCC_PASSES_H
 #define GPUCC_PASSES_H
