@@ -13,6 +13,13 @@
 enum { MOST_NODES = 96 };
 enum { MOST_BUFFERS = 200 /* in one kernel: parameters take 8 of 4096 bytes each */ };
 
+/* Estimates in operations. */
+enum {
+    FUSE_LAUNCH_WORK = 1 << 26, /* that a launch's latency is worth */
+    FUSE_MEMORY_WORK = 64,      /* that writing and reading an element is worth */
+    FUSE_WAITING = 4,           /* what one counts for that the rest of a block waits for */
+};
+
 /* What the pass knows of a value that a kernel computes; value->data points to it. */
 struct note {
     int space;           /* epilogue: which index space, see fuse_epilogue.c; map: 0 when the value
@@ -88,6 +95,11 @@ bool fuse_is_in_front(const struct fusion *f, const struct node *node);
 /* Depthwise convolutions join the kernels of the 1x1 convolutions behind them where that pays. Both
  * have taken their epilogues. */
 void fuse_windows(struct fusion *f);
+
+/* -- fuse_pools.c -- */
+
+/* Says why pools and means behind contractions stay kernels. */
+void fuse_remark_pools(const struct fusion *f);
 
 /* -- fuse_epilogue.c -- */
 

@@ -21,11 +21,7 @@
  */
 #include "fuse.h"
 
-enum {
-    MOST_READERS = 16,     /* kernels that get a copy of a node */
-    LAUNCH_WORK = 1 << 26, /* operations that a launch's latency is worth */
-    MEMORY_WORK = 64,      /* operations that writing and reading an element is worth */
-};
+enum { MOST_READERS = 16 /* kernels that get a copy of a node */ };
 
 /* --- Prologues and maps --------------------------------------------------------------------- */
 
@@ -114,6 +110,24 @@ static bool takes(const struct fusion *f, int kernel, const struct node *node)
     return node->op != OP_concat && !(fuse_is_scalar(node) && continues_concat(node, 6));
 }
 
+/* A transpose that leaves neighbours in memory along an axis of the matrices that alone read it
+ * changes their addresses only: products read vectors along either axis, but narrow and rounded
+ * ones along the depth. */
+static bool is_free_for_products(const struct node *node)
+{
+    const struct perm *perm = &node->attr.transpose.perm;
+    if (node->op != OP_transpose || perm->n < 2)
+        return false;
+    bool swapped = perm->axis[perm->n - 2] == perm->n - 1;
+    for (const struct use *use = node->out[0]->uses; use; use = use->next) {
+        const struct node *by = use->node;
+        bool exact = by->math == MATH_EXACT && dtype_info[node->out[0]->type].bits >= 16;
+        if (by->op != OP_matmul || (swapped && use->operand == 0 && !exact))
+            return false;
+    }
+    return swapped || perm->axis[perm->n - 1] == perm->n - 1;
+}
+
 static const char *core_of(const struct fusion *f, int kernel)
 {
     const struct node *core = f->kernels[kernel].core;
@@ -137,11 +151,11 @@ static const char *why_apart(const struct fusion *f, const struct node *node,
         if (__builtin_add_overflow(evaluations, r->evaluations[i], &evaluations))
             evaluations = INT64_MAX;
     }
-    if (fuse_is_generator(node))
+    if (fuse_is_generator(node) || is_free_for_products(node))
         return NULL;
     if (fuse_is_scalar(node) && r->n > 1 && node->op != OP_cast && !fuse_narrow_source(node))
         return arena_printf(arena, "%d kernels read it", r->n);
-    budget = LAUNCH_WORK + fuse_multiply(MEMORY_WORK, elements) / 2;
+    budget = FUSE_LAUNCH_WORK + fuse_multiply(FUSE_MEMORY_WORK, elements) / 2;
     work = fuse_multiply(fuse_cost_of(node), evaluations - elements);
     return work <= budget ? NULL
                           : arena_printf(arena,
@@ -271,6 +285,7 @@ static bool fuse_graph(struct graph *g)
             place(&f, node);
     }
     fuse_sibling_maps(&f);
+    fuse_remark_pools(&f);
     fusion_order(&f);
     graph_renumber(g->root);
     return true;

@@ -18,9 +18,6 @@ enum {
     BLOCK_COLUMNS = 16,    /* that a block of it has, about */
     MOST_STAGED = 1 << 15, /* bytes of rows that a block keeps in shared memory */
     ELEMENT_WORK = 12,     /* operations that an element takes: two sums, maps, its way to there */
-    WAITING = 4,           /* what these count for, since the block's other work waits for them */
-    LAUNCH_WORK = 1 << 26, /* operations that a launch's latency is worth */
-    MEMORY_WORK = 64,      /* … and that writing and reading an element is worth */
     MOST_MAPS = 8,         /* between the normalization and a product */
 };
 
@@ -87,7 +84,7 @@ static void add_product(const struct fusion *f, struct products *p, const struct
         return;
     }
     int64_t blocks = (columns + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS;
-    add_work(p, fuse_multiply(fuse_multiply(blocks, rows * length), ELEMENT_WORK * WAITING));
+    add_work(p, fuse_multiply(fuse_multiply(blocks, rows * length), ELEMENT_WORK * FUSE_WAITING));
 }
 
 /* Read as it is, or repeated, in every block: a constant or an input. */
@@ -138,7 +135,7 @@ static struct products products_of(const struct fusion *f, const struct node *no
 {
     const struct value *y = norm->out[0];
     struct products p = {0};
-    *saved = LAUNCH_WORK + fuse_multiply(MEMORY_WORK, fuse_elements(f, y));
+    *saved = FUSE_LAUNCH_WORK + fuse_multiply(FUSE_MEMORY_WORK, fuse_elements(f, y));
     if (!dtype_is_float(y->type) || !is_multiplied(y) || y->rank < 2 ||
         norm->attr.normalize.axes != UINT32_C(1) << (y->rank - 1))
         p.why = "its rows are not one axis of floats";

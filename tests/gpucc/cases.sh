@@ -94,6 +94,27 @@ explain_says_what_was_fused_into_what() {
         ': dense (Gemm)$' '^ *core *matmul .*f32\[batch, 384\]' '^remarks of the passes$'
 }
 
+explain_says_what_pools_apart_save_and_cost() {
+    printf '%s\n' 'graph "pools"' '%0 = input "x" : f32[1, 64, 14, 14]' '%1 = input "w" : f32[128, 64, 3, 3]' \
+        '%2 = input "v" : f32[128, 1000]' \
+        '%3 = conv %0, %1 {to=f32, group=1, stride=[1, 1], dilation=[1, 1], low=[1, 1], high=[1, 1]}' \
+        '%4 = pool_max %3 {kernel=[2, 2], stride=[2, 2], dilation=[1, 1], low=[0, 0], high=[0, 0], size=[7, 7]}' \
+        '%5 = conv %0, %1 {to=f32, group=1, stride=[2, 2], dilation=[1, 1], low=[1, 1], high=[1, 1]}' \
+        '%6 = reduce_sum %5 {axes=[2, 3]}' '%7 = matmul %6, %2 {to=f32}' \
+        'output "y" = %4' 'output "z" = %7' >pools.ir
+    GPUCC_NVRTC=/nonexistent "$gpucc" pools.ir --explain=fusion >out.txt
+    # 4 rows of 14 pixels in a tile: 2 rows of windows; all 4 tiles have the 7. 25,088 floats in 63 blocks.
+    says out.txt 'reduce_sum kept apart from conv .* its 25088 bytes in each of 63 blocks takes 12644352 oper' \
+        'pool_max kept apart from conv .* hold 7 of 7 rows of windows whole, .* takes 0 oper'
+}
+
+transposes_that_products_read_are_no_kernels() {
+    printf '%s\n' 'graph "large"' '%0 = input "x" : f16[4096, 4096]' '%1 = input "w" : f16[4096, 4096]' \
+        '%2 = transpose %1 {perm=[1, 0]}' '%3 = matmul %0, %2 {to=f16}' 'output "y" = %3' >large.ir
+    GPUCC_NVRTC=/nonexistent "$gpucc" large.ir --explain=fusion >out.txt
+    says out.txt '^ *prologue *transpose$'
+}
+
 explain_says_how_long_buffers_live() {
     "$gpucc" "$digits" --explain=memory --shape image=2x1x8x8 >out.txt
     says out.txt ' input  *512 bytes, steps 0-0: image f32\[2, 1, 8, 8\]' \
