@@ -15,8 +15,6 @@ import sys
 import tempfile
 import time
 
-import numpy as np
-
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import harness  # noqa: E402
 import precision  # noqa: E402
@@ -35,15 +33,6 @@ SIXTEEN_BIT = {"squeezenet_fp16": 2e-3}
 # What is gained in one of the two only: products split into tf32 save no bytes; of small layers, casts
 # cost about what narrow numbers save.
 GAINS_ONE = {("silero_vad_16k_op15", 1e-3), ("silero_vad_v5", 1e-3), ("gtcrn_simple", 1e-3)}
-
-
-def draw_inputs(data, folder, seed):
-    """A data set of the same shapes, of numbers drawn from those of each input."""
-    random = np.random.default_rng(seed)
-    for path in sorted(data.glob("input_*.pb")):
-        array = harness.load_tensor(path)
-        drawn = random.choice(array.ravel(), array.shape) if array.size else array
-        harness.save_tensor(folder / path.name, drawn.astype(array.dtype))
 
 
 def counters(tools, plan, data, work):
@@ -66,7 +55,7 @@ def run_one(tools, name, model, data, budget, work):
     """(row of the table, what is wrong or None)"""
     calibration = work / f"{name}-calibration"
     for seed in range(2):
-        draw_inputs(data, calibration / f"test_data_set_{seed}", seed)
+        precision.draw_inputs(data, calibration / f"test_data_set_{seed}", seed)
     plan, assignment = work / "plan", work / "assignment"
     compile_or_die(tools, model, plan, "--precision=fp32")
     _, cycles, volume = counters(tools, plan, data, work)
