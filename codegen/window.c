@@ -65,9 +65,9 @@ static void operand_index(struct emitter *e, const struct window *w, const struc
     memcpy(at, y, 2 * sizeof *at);
     for (int i = 0; i < w->spatial; i++) {
         const struct dim *extent = w->x->shape[2 + i];
-        const struct index *p =
-            index_add(e->ix, index_mul(e->ix, y[2 + i], dim_const(dims, w->stride->v[i])),
-                      index_mul(e->ix, t[i], dim_const(dims, w->dilation->v[i])));
+        const struct index *tap = index_mul(e->ix, t[i], dim_const(dims, w->dilation->v[i]));
+        const struct index *p = index_mul(e->ix, y[2 + i], dim_const(dims, w->stride->v[i]));
+        p = index_add(e->ix, p, tap);
         at[2 + i] = p;
         if (!sticks_out(w, i, NULL))
             continue;

@@ -193,8 +193,8 @@ static bool rewrite(struct graph *g, struct node *node)
         return false;
     struct patches p = {.b = {g, node}, .conv = node, .rank = node->out[0]->rank};
     struct value *y = node->out[0];
-    struct value *rows =
-        build_matmul(&p.b, rows_of_windows(&p), columns_of_filters(&p), node->attr.conv.to);
+    struct value *columns = columns_of_filters(&p);
+    struct value *rows = build_matmul(&p.b, rows_of_windows(&p), columns, node->attr.conv.to);
     const struct dim *shape[MAX_RANK];
     to_last(p.rank, perm);
     for (int i = 0; i < p.rank; i++)
