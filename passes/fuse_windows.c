@@ -10,6 +10,9 @@
 enum {
     MOST_COLUMNS = 128, /* of the product's tiles whose warps have registers left */
     LEAST_COLUMNS = 16,
+    LEAST_ROWS =
+        32, /* with fewer, and less depth, products are made one by one, and so are windows */
+    LEAST_DEPTH = 16,
     MOST_TAPS = 25,
     MOST_STEP = 4,
 };
@@ -209,6 +212,9 @@ static const char *why_apart(const struct fusion *f, const struct node *node,
     struct windows x = windows_of(f, node, product);
     if (x.columns > MOST_COLUMNS || x.columns < LEAST_COLUMNS)
         return arena_printf(arena, "no tile has just its %lld columns", (long long)x.columns);
+    if (x.rows < LEAST_ROWS || x.channels < LEAST_DEPTH)
+        return arena_printf(arena, "%lld pixels of %lld channels are no tile for tensor cores",
+                            (long long)x.rows, (long long)x.channels);
     int64_t blocks = 0, together = time_together(&x, &blocks), apart = time_apart(&x);
     int64_t bytes = fuse_multiply(2 * (int64_t)dtype_size(y->type), fuse_elements(f, y));
     *saved = LAUNCH_NS + bytes / BYTES_PER_NS + apart - together;
