@@ -118,22 +118,12 @@ void attention_define(const struct attention *a, const char *stat)
         emit_bias(a);
 }
 
-/* --- One query a block ------------------------------------------------------------------------ */
-
-static int power_of_two(int n)
-{
-    int p = 1;
-    while (p < n)
-        p *= 2;
-    return p;
-}
-
 /*
- * Into how many blocks' parts the keys of a query go, where queries alone leave multiprocessors
- * idle: as many as save more time than joining the parts takes. Sizes that are not known are
- * reckoned with when the plan runs. Model estimates.
+ * Into how many blocks' parts the keys of a query go, where `blocks` of so many rows of queries
+ * leave multiprocessors idle: as many as save more time than joining the parts takes. Sizes that
+ * are not known are reckoned with when the plan runs. Model estimates.
  */
-static const struct dim *choose_split(const struct attention *a, const struct dim *rows)
+static const struct dim *choose_split(const struct attention *a, const struct dim *blocks, int rows)
 {
     enum {
         INTAKE = 60 /* bytes per ns of a multiprocessor */,
@@ -145,34 +135,48 @@ static const struct dim *choose_split(const struct attention *a, const struct di
     const struct dim *zero = dim_const(t, 0), *one = dim_const(t, 1);
     int64_t bytes = (int64_t)(a->depth + a->width) * (int64_t)dtype_size(a->k->type);
     const struct dim *idle =
-        dim_floordiv(t, dim_const(t, a->e->target->multiprocessors), dim_max(t, rows, one));
+        dim_floordiv(t, dim_const(t, a->e->target->multiprocessors), dim_max(t, blocks, one));
     const struct dim *most =
         dim_min(t, dim_const(t, MOST_PARTS), dim_floordiv(t, a->keys, dim_const(t, LEAST_KEYS)));
     const struct dim *parts = dim_max(t, dim_min(t, idle, most), one);
-    /* keys * bytes / INTAKE * (1 - 1 / parts) > JOIN */
+    /* keys * bytes * (1 - 1 / parts) / INTAKE > JOIN + what the last block reads / INTAKE */
     const struct dim *more = dim_sub(t, parts, one);
     const struct dim *saved = dim_mul(t, dim_mul(t, a->keys, dim_const(t, bytes)), more);
-    const struct dim *spent = dim_mul(t, dim_const(t, (int64_t)INTAKE * JOIN), parts);
+    const struct dim *read = dim_mul(t, dim_min(t, a->queries, dim_const(t, rows)),
+                                     dim_const(t, 4 * (int64_t)(a->width + 2)));
+    const struct dim *spent = dim_mul(
+        t, parts, dim_add(t, dim_const(t, (int64_t)INTAKE * JOIN), dim_mul(t, parts, read)));
     const struct dim *gains = dim_min(t, dim_max(t, dim_sub(t, saved, spent), zero), one);
     return a->q->type == DT_F64 ? one : dim_add(t, one, dim_mul(t, gains, more));
 }
 
-/* Where the parts are left, and how many of a query have come. More than one part there are only
- * where all parts of all queries are at most one for each multiprocessor. */
-static void define_parts(const struct attention *a, const struct dim *split)
+const struct dim *attention_split(const struct attention *a, const struct dim *blocks, int rows)
 {
     struct emitter *e = a->e;
-    int64_t least, most, blocks = e->target->multiprocessors;
+    const struct dim *split = choose_split(a, blocks, rows);
+    int64_t least, most, parts = e->target->multiprocessors;
     dim_bounds(split, &least, &most);
     emit_define(e, "SPLIT", "%s", emit_dim(e, split));
     emit_define(e, "SPLITS", "%d", most > 1);
-    if (most <= 1)
-        return;
-    const struct dim *n = dim_const(e->g->dims, blocks * (a->width + 2));
-    emit_define(e, "PARTS", "%s", emit_buffer(e, emit_workspace(a->c, e->group, DT_F32, n), true));
-    n = dim_const(e->g->dims, blocks);
-    emit_define(e, "COUNTERS", "%s",
-                emit_buffer(e, emit_workspace_zeroed(a->c, e->group, DT_U32, n), true));
+    if (most > 1) { /* only while all parts are at most one for each multiprocessor */
+        const struct dim *n = dim_const(e->g->dims, parts * rows * (a->width + 2));
+        struct value *left = emit_workspace(a->c, e->group, DT_F32, n);
+        n = dim_const(e->g->dims, parts);
+        struct value *counters = emit_workspace_zeroed(a->c, e->group, DT_U32, n);
+        emit_define(e, "PARTS", "%s", emit_buffer(e, left, true));
+        emit_define(e, "COUNTERS", "%s", emit_buffer(e, counters, true));
+    }
+    return dim_mul(e->g->dims, blocks, split);
+}
+
+/* --- One query a block ------------------------------------------------------------------------ */
+
+static int power_of_two(int n)
+{
+    int p = 1;
+    while (p < n)
+        p *= 2;
+    return p;
 }
 
 static bool by_rows(struct attention *a)
@@ -202,9 +206,7 @@ static bool by_rows(struct attention *a)
         return emit_finish(e);
     }
     const struct dim *rows = dim_mul(e->g->dims, a->planes, a->queries);
-    const struct dim *split = choose_split(a, rows);
-    define_parts(a, split);
-    emit_launch(e, dim_mul(e->g->dims, rows, split), threads, (int)bytes);
+    emit_launch(e, attention_split(a, rows, 1), threads, (int)bytes);
     emit_skeleton(e, "attention.cuh");
     emit_skeleton(e, "attention_row.cuh");
     return emit_finish(e);
@@ -269,6 +271,7 @@ static bool by_tiles(struct attention *a, const struct simple_tile *t)
     attention_load(a, 'k', k_vector, "float");
     attention_load(a, 'v', v_vector, "float");
     attention_store(a, group);
+    emit_define(e, "SPLITS", "0");
     const struct dim *tiles = dim_ceildiv(dims, a->queries, dim_const(dims, t->rows));
     emit_launch(e, dim_mul(dims, a->planes, tiles), TILE_THREADS, t->bytes);
     emit_skeleton(e, "attention.cuh");

@@ -33,6 +33,10 @@ void attention_define(const struct attention *a, const char *stat);
 /* The widest vector of v's elements along its last axis, of which rows of `extent` are made. */
 int attention_vector(const struct attention *a, struct value *v, int extent);
 
+/* How many blocks there are where each of `blocks`, of so many queries, may be several that share
+ * the keys; defines what these want to know. */
+const struct dim *attention_split(const struct attention *a, const struct dim *blocks, int rows);
+
 /* By tensor cores, where types, sizes and target suit. */
 bool attention_mma(struct attention *a);
 

@@ -181,7 +181,8 @@ bool attention_mma(struct attention *a)
     emit_side(&v);
     attention_store(a, chunk);
     const struct dim *tiles = dim_ceildiv(dims, a->queries, dim_const(dims, 16 * t.warps));
-    emit_launch(e, dim_mul(dims, a->planes, tiles), t.warps * 32, t.bytes);
+    const struct dim *blocks = dim_mul(dims, a->planes, tiles);
+    emit_launch(e, attention_split(a, blocks, 16 * t.warps), t.warps * 32, t.bytes);
     emit_skeleton(e, "mma.cuh");
     emit_skeleton(e, "attention.cuh");
     emit_skeleton(e, "attention_move.cuh");

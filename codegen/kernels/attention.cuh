@@ -7,6 +7,9 @@
  *   BIASED MASKED         bias(ARGS, plane, row, key) is added; or it tells which scores count
  *   CAUSAL OFFSET         query i sees the keys up to i + OFFSET
  *   ZERO                  0 for a query that sees no key; else NaN
+ *   SPLITS SPLIT          so many blocks share the keys of a query; SPLITS: these may be more than one.
+ *                         Then each leaves a part in PARTS, and the last one to arrive, by COUNTERS, joins
+ *                         them in their order. Counters are 0 between launches.
  */
 static __device__ __forceinline__ float power_of(float a)
 {
@@ -62,3 +65,60 @@ static __device__ __forceinline__ STAT share_of(PARAMS, STAT sum)
 {
     return sum == 0 && (ZERO || KEYS == 0) ? 0 : 1 / sum;
 }
+
+#if SPLITS
+/* What a block leaves of a query: sums relative to the greatest score; that; and the sum of powers. */
+constexpr int part_length = WIDTH + 2;
+
+/* What another multiprocessor wrote: not from this one's cache. */
+static __device__ __forceinline__ float load_part(const float *from)
+{
+    float x;
+    asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(x) : "l"(from) : "memory");
+    return x;
+}
+
+/* True for the block that comes last, which then sees what all left. */
+static __device__ __forceinline__ bool is_last_part(PARAMS, idx_t number, idx_t split)
+{
+    __shared__ unsigned ticket;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0)
+        ticket = atomicAdd(COUNTERS + number, 1);
+    __syncthreads();
+    if (ticket != split - 1)
+        return false;
+    __threadfence();
+    if (threadIdx.x == 0)
+        COUNTERS[number] = 0;
+    return true;
+}
+
+/* A vector of a query's results; its parts lie `pitch` apart. */
+template <int VECTOR>
+static __device__ __forceinline__ void join_parts(PARAMS, const float *parts, idx_t pitch,
+                                                  idx_t split, int vector, float *y)
+{
+    float most = LOWEST, sum = 0;
+#pragma unroll 8
+    for (idx_t i = 0; i < split; i++)
+        most = greater_of(most, load_part(parts + i * pitch + WIDTH));
+#pragma unroll
+    for (int j = 0; j < VECTOR; j++)
+        y[j] = 0;
+#pragma unroll 4
+    for (idx_t i = 0; i < split; i++) {
+        const float *const part = parts + i * pitch;
+        const float factor = power_of(load_part(part + WIDTH) - base_of(most));
+        sum += factor * load_part(part + WIDTH + 1);
+#pragma unroll
+        for (int j = 0; j < VECTOR; j++)
+            y[j] += factor * load_part(part + vector * VECTOR + j);
+    }
+    const float share = share_of(ARGS, sum);
+#pragma unroll
+    for (int j = 0; j < VECTOR; j++)
+        y[j] *= share;
+}
+#endif

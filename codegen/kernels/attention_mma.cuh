@@ -224,45 +224,96 @@ struct warp {
         add_values(stages, stage, s);
     }
 
-    /* Results change lanes in shared memory, so that each stores whole chunks. */
-    __device__ __forceinline__ void finish(PARAMS, float *to, idx_t first)
+    /* Sums of all the keys that were taken, times `factor` of its sum of powers, to shared memory. */
+    template <class F> __device__ __forceinline__ void gather_results(float *to, F factor)
     {
         const int lane = threadIdx.x % 32;
-        to += threadIdx.x / 32 * 16 * result_pitch;
-        first += threadIdx.x / 32 * 16;
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             sum[h] += __shfl_xor_sync(~0u, sum[h], 1);
             sum[h] += __shfl_xor_sync(~0u, sum[h], 2);
-            const float share = share_of(ARGS, sum[h]);
+            const float by = factor(sum[h]);
 #pragma unroll
             for (int j = 0; j < results; j += woven) {
                 vec<float, 2 * woven> x; /* neighbours: two columns of each tile that is woven */
 #pragma unroll
                 for (int i = 0; i < 2 * woven; i++)
-                    x.at[i] = y[j + i % woven][2 * h + i / woven] * share;
+                    x.at[i] = y[j + i % woven][2 * h + i / woven] * by;
                 store<float, 2 * woven>(
                     &to[(lane / 4 + 8 * h) * result_pitch + j * 8 + lane % 4 * 2 * woven], x);
             }
         }
         __syncwarp();
+    }
+
+    /* f(row, chunk, elements) for each chunk of the warp's results in shared memory. */
+    template <class F> __device__ __forceinline__ void each_chunk(const float *from, F f) const
+    {
 #pragma unroll 2
-        for (int i = lane; i < 16 * v_lines::chunks; i += 32) {
+        for (int i = threadIdx.x % 32; i < 16 * v_lines::chunks; i += 32) {
             const int own = i / v_lines::chunks, chunk = i % v_lines::chunks;
             float x[chunk_size];
 #pragma unroll
             for (int part = 0; part < chunk_size; part += 4) {
                 const vec<float, 4> piece =
-                    load<4>(&to[own * result_pitch + chunk * chunk_size + part]);
+                    load<4>(&from[own * result_pitch + chunk * chunk_size + part]);
 #pragma unroll
                 for (int j = 0; j < 4; j++)
                     x[part + j] = piece.at[j];
             }
-            if (first + own < QUERIES)
-                ::store(ARGS, plane, first + own, chunk, x);
+            f(own, chunk, x);
         }
     }
+
+    /* Results change lanes in shared memory, so that each stores whole chunks. first: of the warp. */
+    __device__ __forceinline__ void finish(PARAMS, float *memory, idx_t first)
+    {
+        gather_results(memory, [&](float sum) { return share_of(ARGS, sum); });
+        each_chunk(memory, [&](int own, int chunk, const float *x) {
+            if (first + own < QUERIES)
+                ::store(ARGS, plane, first + own, chunk, x);
+        });
+    }
+
+#if SPLITS
+    /* Not the last of the keys: sums as they are. */
+    __device__ __forceinline__ void leave(PARAMS, float *memory, idx_t first, float *part)
+    {
+        const int lane = threadIdx.x % 32;
+        gather_results(memory, [](float) { return 1.0f; });
+        each_chunk(memory, [&](int own, int chunk, const float *x) {
+            if (first + own < QUERIES)
+                for (int j = 0; j < chunk_size; j++)
+                    part[own * part_length + chunk * chunk_size + j] = x[j];
+        });
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float *const own = part + (lane / 4 + 8 * h) * part_length;
+            if (lane % 4 == 0 && first + lane / 4 + 8 * h < QUERIES) {
+                own[WIDTH] = PLAIN ? greatest[h] * SCALE : greatest[h];
+                own[WIDTH + 1] = sum[h];
+            }
+        }
+    }
+#endif
 };
+
+#if SPLITS
+/* The results of a tile of queries from its parts. */
+static __device__ __forceinline__ void join(PARAMS, const float *parts, idx_t split, idx_t plane,
+                                            idx_t first)
+{
+    for (int i = threadIdx.x; i < tile_queries * v_lines::chunks; i += threads) {
+        const int own = i / v_lines::chunks, chunk = i % v_lines::chunks;
+        float x[chunk_size];
+        if (first + own < QUERIES) {
+            join_parts<chunk_size>(ARGS, parts + own * part_length, tile_queries * part_length,
+                                   split, chunk, x);
+            store(ARGS, plane, first + own, chunk, x);
+        }
+    }
+}
+#endif
 
 /* One block at least: the compiler then spills nothing to make room for more. */
 extern "C" __global__ void __launch_bounds__(threads, 1) KERNEL(PARAMS)
@@ -270,14 +321,22 @@ extern "C" __global__ void __launch_bounds__(threads, 1) KERNEL(PARAMS)
     extern __shared__ __align__(128) char memory[];
     const u32 base = (u32)__cvta_generic_to_shared(memory);
     const idx_t tiles = (QUERIES + tile_queries - 1) / tile_queries;
-    const idx_t plane = blockIdx.x / tiles, number = blockIdx.x % tiles;
+    const idx_t split = SPLITS ? SPLIT : 1, whole = blockIdx.x / split;
+    const idx_t plane = whole / tiles, number = whole % tiles;
     /* Those with the most keys first. */
     const idx_t first = (CAUSAL ? tiles - 1 - number : number) * tile_queries;
     const idx_t last = first + tile_queries < QUERIES ? first + tile_queries : QUERIES;
-    const idx_t end = keys_before(ARGS, last - 1), n = (end + TILE_KEYS - 1) / TILE_KEYS;
+    const idx_t end = keys_before(ARGS, last - 1), all = (end + TILE_KEYS - 1) / TILE_KEYS;
+    /* This block's tiles of keys: from `start` on, before n. */
+    const idx_t own = (all + split - 1) / split, start = SPLITS ? blockIdx.x % split * own : 0;
+    const idx_t n = start + own < all ? start + own : all;
 
     k_mover k(ARGS, plane, memory + q_bytes, base + q_bytes);
     v_mover v(ARGS, plane, memory + q_bytes + k_bytes, base + q_bytes + k_bytes);
+#if SPLITS
+    k.skip(ARGS, start * TILE_KEYS);
+    v.skip(ARGS, start * TILE_KEYS);
+#endif
 #pragma unroll
     for (int i = 0; i < STAGES; i++) {
         k_lines::clear_padding(memory + q_bytes + i * stage_bytes, TILE_KEYS);
@@ -285,7 +344,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) KERNEL(PARAMS)
     }
 #pragma unroll
     for (int i = 0; i < STAGES - 1; i++) {
-        if (i < n) {
+        if (start + i < n) {
             k.fetch(ARGS, i * stage_bytes);
             v.fetch(ARGS, i * stage_bytes);
         }
@@ -298,7 +357,7 @@ extern "C" __global__ void __launch_bounds__(threads, 1) KERNEL(PARAMS)
 
     u32 reading = 0, writing = (STAGES - 1) * stage_bytes;
 #pragma unroll 1
-    for (idx_t i = 0; i < n; i++) {
+    for (idx_t i = start; i < n; i++) {
         copy_wait<STAGES - 2>();
         if (rounds_early) {
             k.round(reading);
@@ -316,5 +375,17 @@ extern "C" __global__ void __launch_bounds__(threads, 1) KERNEL(PARAMS)
     }
     copy_wait<0>();
     __syncthreads();
-    my.finish(ARGS, reinterpret_cast<float *>(memory), first);
+    const int row = threadIdx.x / 32 * 16; /* the warp's first query */
+    float *const results_of_warp = reinterpret_cast<float *>(memory) + row * result_pitch;
+#if SPLITS
+    if (split > 1) {
+        float *const parts = PARTS + (long long)whole * split * tile_queries * part_length;
+        my.leave(ARGS, results_of_warp, first + row,
+                 parts + (blockIdx.x % split * tile_queries + row) * part_length);
+        if (is_last_part(ARGS, whole, split))
+            join(ARGS, parts, split, plane, first);
+        return;
+    }
+#endif
+    my.finish(ARGS, results_of_warp, first + row);
 }

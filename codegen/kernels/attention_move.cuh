@@ -122,6 +122,13 @@ template <class SIDE, class LINES> struct copied {
         own = memory + row * LINES::pitch + chunk * 16;
     }
 
+    /* Goes on behind so many keys. */
+    __device__ __forceinline__ void skip(PARAMS, idx_t keys)
+    {
+        next += keys * SIDE::stride(ARGS);
+        left -= keys;
+    }
+
     /* f(pass, part) for all chunks of this thread. */
     template <class F> __device__ __forceinline__ void each(F f) const
     {
@@ -184,6 +191,8 @@ template <class SIDE, class LINES> struct carried {
         : plane(plane), first(0), to(base)
     {
     }
+
+    __device__ __forceinline__ void skip(PARAMS, idx_t keys) { first += keys; }
 
     __device__ __forceinline__ void fetch(PARAMS, u32 stage)
     {

@@ -2,10 +2,6 @@
  * One query a block. LANES threads take a key together, each K_VECTOR elements at a time, and keep
  * the sums of their keys' values; what the groups of threads have is joined at the end. Every group
  * has a greatest score of its own until then.
- *
- * SPLIT blocks share the keys of a query; SPLITS: these may be more than one. Then each leaves its sums, its greatest score and its sum of powers in
- * PARTS; the last one to arrive, by COUNTERS, joins them in the order of the parts. Counters are 0 between
- * launches.
  */
 constexpr int warps = THREADS / 32;
 constexpr int groups = THREADS / LANES; /* keys at once */
@@ -110,34 +106,6 @@ struct query {
 };
 
 #if SPLITS
-/* What another multiprocessor wrote: not from this one's cache. */
-static __device__ __forceinline__ float load_part(const float *from)
-{
-    float x;
-    asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(x) : "l"(from) : "memory");
-    return x;
-}
-
-/* True for the block that comes last, which then sees what all left. */
-static __device__ __forceinline__ bool is_last(PARAMS, idx_t number, idx_t split)
-{
-    __shared__ unsigned ticket;
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0)
-        ticket = atomicAdd(COUNTERS + number, 1);
-    __syncthreads();
-    if (ticket != split - 1)
-        return false;
-    __threadfence();
-    if (threadIdx.x == 0)
-        COUNTERS[number] = 0;
-    return true;
-}
-
-/* What a block leaves: WIDTH sums, relative to the greatest score; that; and the sum of powers. */
-constexpr int part_length = WIDTH + 2;
-
 static __device__ __forceinline__ void leave_part(float *to, const float (*sums)[WIDTH],
                                                   float greatest, float sum)
 {
@@ -154,31 +122,12 @@ static __device__ __forceinline__ void leave_part(float *to, const float (*sums)
     }
 }
 
-static __device__ __forceinline__ void join_parts(PARAMS, const float *parts, idx_t split,
-                                                  idx_t plane, idx_t row)
+static __device__ __forceinline__ void join(PARAMS, const float *parts, idx_t split, idx_t plane,
+                                            idx_t row)
 {
-    float most = LOWEST, sum = 0;
-#pragma unroll 8
-    for (idx_t i = 0; i < split; i++)
-        most = greater_of(most, load_part(parts + i * part_length + WIDTH));
-    const float base = base_of(most);
-#pragma unroll 8
-    for (idx_t i = 0; i < split; i++)
-        sum += power_of(load_part(parts + i * part_length + WIDTH) - base) *
-               load_part(parts + i * part_length + WIDTH + 1);
-    const float share = share_of(ARGS, sum);
     for (int vector = threadIdx.x; vector < v_vectors; vector += THREADS) {
-        float y[V_VECTOR] = {};
-#pragma unroll 4
-        for (idx_t i = 0; i < split; i++) {
-            const float factor = power_of(load_part(parts + i * part_length + WIDTH) - base);
-#pragma unroll
-            for (int j = 0; j < V_VECTOR; j++)
-                y[j] += factor * load_part(parts + i * part_length + vector * V_VECTOR + j);
-        }
-#pragma unroll
-        for (int j = 0; j < V_VECTOR; j++)
-            y[j] *= share;
+        float y[V_VECTOR];
+        join_parts<V_VECTOR>(ARGS, parts, part_length, split, vector, y);
         store(ARGS, plane, row, vector, y);
     }
 }
@@ -233,8 +182,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
     if (split > 1) {
         float *const parts = PARTS + (long long)number * split * part_length;
         leave_part(parts + blockIdx.x % split * part_length, sums, most, sum);
-        if (is_last(ARGS, number, split))
-            join_parts(ARGS, parts, split, my.plane, my.row);
+        if (is_last_part(ARGS, number, split))
+            join(ARGS, parts, split, my.plane, my.row);
         return;
     }
 #endif
