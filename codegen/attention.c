@@ -153,20 +153,22 @@ static const struct dim *choose_split(const struct attention *a, const struct di
 const struct dim *attention_split(const struct attention *a, const struct dim *blocks, int rows)
 {
     struct emitter *e = a->e;
-    const struct dim *split = choose_split(a, blocks, rows);
-    int64_t least, most, parts = e->target->multiprocessors;
+    struct dim_table *t = e->g->dims;
+    const struct dim *split = choose_split(a, blocks, rows), *all = dim_mul(t, blocks, split);
+    int64_t least, most, part = (int64_t)rows * (a->width + 2);
     dim_bounds(split, &least, &most);
     emit_define(e, "SPLIT", "%s", emit_dim(e, split));
     emit_define(e, "SPLITS", "%d", most > 1);
     if (most > 1) { /* only while all parts are at most one for each multiprocessor */
-        const struct dim *n = dim_const(e->g->dims, parts * rows * (a->width + 2));
+        const struct dim *one = dim_const(t, 1), *several = dim_min(t, dim_sub(t, split, one), one);
+        const struct dim *n = dim_mul(t, dim_mul(t, all, several), dim_const(t, part));
         struct value *left = emit_workspace(a->c, e->group, DT_F32, n);
-        n = dim_const(e->g->dims, parts);
+        n = dim_const(t, e->target->multiprocessors);
         struct value *counters = emit_workspace_zeroed(a->c, e->group, DT_U32, n);
         emit_define(e, "PARTS", "%s", emit_buffer(e, left, true));
         emit_define(e, "COUNTERS", "%s", emit_buffer(e, counters, true));
     }
-    return dim_mul(e->g->dims, blocks, split);
+    return all;
 }
 
 /* --- One query a block ------------------------------------------------------------------------ */
