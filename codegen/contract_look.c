@@ -30,11 +30,21 @@ static const struct instruction instructions[] = {
 };
 /* clang-format on */
 
+/* Between sm_90 and sm_120 the tensor cores take bytes of floats by wgmma only, and mma is made of
+ * instructions for f16. Unpacked here, operands are unpacked once, and sums need no registers of
+ * their own to be added from. */
+static const char *unpacking(const struct target *target, enum dtype type)
+{
+    if (target->sm < 90 || target->sm >= 120)
+        return NULL;
+    return type == DT_F8E4M3FN ? "e4m3x2" : type == DT_F8E5M2 ? "e5m2x2" : NULL;
+}
+
 /* Operations per nanosecond of the device's tensor cores on these operands. */
 static int64_t peak_of(const struct target *target, enum dtype type)
 {
     const struct peak *p = &target->peak;
-    if (dtype_size(type) == 1)
+    if (dtype_size(type) == 1 && !unpacking(target, type))
         return dtype_is_float(type) ? p->f8 : p->i8;
     return type == DT_F32 ? p->tf32 : p->half;
 }
@@ -55,7 +65,9 @@ bool plan_instruction(struct mma_plan *p)
         if (in->a != a || in->b != b || (target->sm < in->sm && !(in->old && target->sm >= 75)))
             continue;
         bool old = target->sm < in->sm;
-        p->mma = old ? in->old : in->text;
+        p->unpack_a = unpacking(target, a);
+        p->unpack_b = unpacking(target, b);
+        p->mma = old ? in->old : p->unpack_a ? instructions[0].text : in->text;
         p->shape = old ? 16 : 32;
         p->element = (int)dtype_size(a);
         p->sum = floats ? "float" : "int";

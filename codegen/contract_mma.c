@@ -297,6 +297,10 @@ static void define_problem(const struct mma_plan *p)
     emit_define(e, "ELEMENT", "%d", p->element);
     emit_define(e, "MMA_SHAPE", "%d", p->shape);
     emit_define(e, "MMA", "\"%s\"", p->mma);
+    if (p->unpack_a) {
+        emit_define(e, "UNPACK_A", "\"%s\"", p->unpack_a);
+        emit_define(e, "UNPACK_B", "\"%s\"", p->unpack_b);
+    }
     emit_define(e, "SUM", "%s", p->sum);
     emit_define(e, "ROUND", "%d", p->round);
     emit_define(e, "BATCHES", "%s", emit_dim(e, c->batches));
@@ -368,14 +372,10 @@ static void emit_plan(struct mma_plan *p)
         emit_skeleton(e, "contract_windows.cuh");
 }
 
-/* The sums of a warp that leave it registers for fragments, offsets and what else it needs. Between
- * sm_90 and sm_120 the tensor cores take bytes of floats by wgmma only: mma is made of two for f16,
- * and of its operands unpacked. */
+/* The sums of a warp that leave it registers for fragments, offsets and what else it needs. */
 static int most_sums(const struct mma_plan *p)
 {
-    int sm = p->c->e->target->sm;
-    bool unpacked = dtype_is_float(p->a.v->type) && p->element == 1 && sm >= 90 && sm < 120;
-    if (p->round == 2 || unpacked)
+    if (p->round == 2)
         return 32 * 32;
     return p->round == 1 && !(p->a.rounded && p->b.rounded) ? 64 * 32 : 64 * 64;
 }

@@ -37,6 +37,7 @@ struct mma_plan {
     struct side a, b;
     int element; /* bytes */
     const char *mma, *sum;
+    const char *unpack_a, *unpack_b; /* bytes of floats multiplied as halves: see mma.cuh; or NULL */
     int shape, round; /* see mma.cuh */
     int64_t peak;
     struct mma_tile tile;

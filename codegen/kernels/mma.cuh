@@ -5,6 +5,7 @@
  *   ELEMENT         bytes of an operand's element
  *   MMA_SHAPE       the instruction's depth in bytes: 32, or 16 where the target has half of it
  *   MMA             the instruction but for its operands
+ *   UNPACK_A, UNPACK_B    where the target multiplies bytes of floats as halves: what two of them are
  *   SUM             what sums are kept in: float or int
  *   ROUND           0: operands as they are; 1: f32 rounded to tf32; 2: f32 split into two tf32, of
  *                   which three products are added (the fourth is below f32's accuracy)
@@ -166,7 +167,34 @@ template <class TILE, int ROWS, bool ALONG_K, bool FIRST> struct fragments {
 
 /* --- Products -------------------------------------------------------------------------------- */
 
-#if MMA_SHAPE == 32
+#ifdef UNPACK_A
+/* The four bytes of a register as halves. */
+#define UNPACK(type, from, low, high)                                                              \
+    asm("{\n"                                                                                      \
+        "    .reg .b16 l, h;\n"                                                                    \
+        "    mov.b32 {l, h}, %2;\n"                                                                \
+        "    cvt.rn.f16x2." type " %0, l;\n"                                                       \
+        "    cvt.rn.f16x2." type " %1, h;\n"                                                       \
+        "}"                                                                                        \
+        : "=r"(low), "=r"(high)                                                                    \
+        : "r"(from))
+
+/* Two instructions for f16, each 16 bytes deep: which k a place stands for is the same in both
+ * operands, and all that matters. */
+static __device__ __forceinline__ void mma(float *c, const u32 *a, const u32 *b)
+{
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        u32 x[4], y[2];
+        UNPACK(UNPACK_A, a[2 * i], x[0], x[2]);
+        UNPACK(UNPACK_A, a[2 * i + 1], x[1], x[3]);
+        UNPACK(UNPACK_B, b[i], y[0], y[1]);
+        asm volatile(MMA " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                     : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(y[0]), "r"(y[1]));
+    }
+}
+#elif MMA_SHAPE == 32
 static __device__ __forceinline__ void mma(float *c, const u32 *a, const u32 *b)
 {
     asm volatile(MMA " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"

@@ -104,7 +104,8 @@ def all_cases():
     add("matmul i8", matmul("i8", "i32", True, True), "sm_80", LARGE)
     add("matmul i8", matmul("i8", "i32", True, True), "sm_75", SOME)
     add("matmul f8", matmul("f8e4m3fn", "f32", True, True), "sm_89", SOME)
-    add("matmul f8", matmul("f8e4m3fn", "f32", True, True), "sm_90a sm_100a sm_120", [(64, 64), (64, 32)])
+    add("matmul f8", matmul("f8e4m3fn", "f32", True, True), "sm_90a sm_100a sm_120",
+        [(128, 128), (128, 64), (64, 64), (64, 32)])
     add("conv 3x3 f16", conv("f16", "f16", 3), "sm_80", [*LARGE, (128, 64), (32, 32)])
     add("conv 3x3 f16", conv("f16", "f16", 3), "sm_75", SOME)
     add("conv 3x3 f16", conv("f16", "f16", 3), "sm_90a", [(64, 64)])
