@@ -172,6 +172,18 @@ static bool multiply_queries(struct scores *s, struct value *factor)
     return true;
 }
 
+/* A low number times a factor that is not too small is still one. */
+static const double least_factor = 1e-3;
+
+static bool stay_low(struct scores *s, double number)
+{
+    struct value *factor = build_float(s->b, s->instead->type, number);
+    s->instead = build_binary(s->b, OP_mul, s->instead, factor);
+    s->scale *= number;
+    s->softcap *= number;
+    return s->instead != NULL && isfinite(number);
+}
+
 static bool read_product(struct scores *s, struct node *node, int depth)
 {
     double number;
@@ -189,11 +201,14 @@ static bool read_product(struct scores *s, struct node *node, int depth)
         s->scale *= number;
         return true;
     }
-    if (!read(s, x, depth) || !settle(s))
+    if (!read(s, x, depth))
         return false;
-    if (!uniform)
-        return multiply_queries(s, other);
-    return multiply(s, node->op == OP_div ? 1 / number : number);
+    number = uniform && node->op == OP_div ? 1 / number : number;
+    if (uniform && s->instead && number > least_factor)
+        return stay_low(s, number);
+    if (!settle(s))
+        return false;
+    return uniform ? multiply(s, number) : multiply_queries(s, other);
 }
 
 /* --- Biases and masks --------------------------------------------------------------------------

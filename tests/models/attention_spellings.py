@@ -362,6 +362,38 @@ def gpt2_of_the_model_zoo(g):
 
 
 @spelling
+def gptj_scaled_behind_the_triangle(g):
+    q, k, v = qkv(g)
+    triangle = np.tril(np.ones((1, 1, QUERIES, KEYS), np.bool_))
+    scores = g("Where", triangle, g("MatMul", q, transposed(g, k)), LOWEST)
+    g.output(weighted(g, g("Div", scores, float(math.sqrt(SIZE))), v))
+
+
+@spelling
+def neox_added_to_nothing(g):
+    """baddbmm over a matrix of zeros."""
+    q, k, v = qkv(g)
+    scores = g("Add", g("Mul", np.zeros((BATCH, HEADS, QUERIES, KEYS), np.float32), 1.0),
+               g("Mul", g("MatMul", q, transposed(g, k)), float(SCALE)))
+    triangle = np.tril(np.ones((1, 1, QUERIES, KEYS), np.bool_))
+    g.output(weighted(g, g("Where", triangle, scores, LOWEST), v))
+
+
+@spelling
+def conformer_relative_positions(g):
+    """A second product, of queries and places, shifted row by row."""
+    q, k, v = qkv(g)
+    places = g.normal("places", 1, HEADS, SIZE, 2 * KEYS - 1)
+    u, w = (g.random.normal(size=(1, HEADS, 1, SIZE)).astype(np.float32) for _ in range(2))
+    content = g("MatMul", g("Add", q, u), transposed(g, k))
+    place = g("Pad", g("MatMul", g("Add", q, w), places), [0, 0, 0, 1, 0, 0, 0, 0], 0.0)
+    place = g("Reshape", place, [BATCH, HEADS, 2 * KEYS, QUERIES])
+    place = g("Reshape", g("Slice", place, [1], [2 * KEYS], [2]), [BATCH, HEADS, QUERIES, 2 * KEYS - 1])
+    place = g("Slice", place, [0], [KEYS], [3])
+    g.output(weighted(g, g("Mul", g("Add", content, place), float(SCALE)), v))
+
+
+@spelling
 def t5_bias_without_scale(g):
     q, k, v = qkv(g)
     bias = g.normal("position_bias", 1, HEADS, QUERIES, KEYS)
