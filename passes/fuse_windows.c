@@ -10,8 +10,8 @@
 enum {
     MOST_COLUMNS = 128, /* of the product's tiles whose warps have registers left */
     LEAST_COLUMNS = 16,
-    LEAST_ROWS =
-        32, /* with fewer, and less depth, products are made one by one, and so are windows */
+    /* With fewer rows, and less depth, products are made one by one, and so are windows. */
+    LEAST_ROWS = 32,
     LEAST_DEPTH = 16,
     MOST_TAPS = 25,
     MOST_STEP = 4,
@@ -27,6 +27,7 @@ enum {
     BLOCK_THREADS = 128,
     ISSUE_CYCLES = 3, /* between a warp's instructions */
     SCHEDULERS = 4,
+    MOST_PRODUCTS = 50, /* of a channel's strip; contract_depthwise.c has it too */
 };
 
 /* A depthwise convolution in numbers. */
@@ -148,6 +149,9 @@ static struct windows windows_of(const struct fusion *f, const struct node *node
                         .vector = (int)(16 / dtype_size(y->type)),
                         .strip = 4};
     x.rows = fuse_elements(f, y) / x.channels;
+    int64_t taps = fuse_elements(f, node->in[1]) / x.channels;
+    while (taps * x.strip > MOST_PRODUCTS && x.strip > 2)
+        x.strip /= 2;
     while (!is_multiple(y->shape[y->rank - 1], x.strip) && x.strip > 1)
         x.strip /= 2;
     x.cost[0] = strip_cost(f, node, 1);
