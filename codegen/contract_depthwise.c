@@ -211,8 +211,16 @@ bool depthwise_describe(struct emitter *e, struct value *v, int vector, struct c
 
 int depthwise_strip(const struct contraction *c)
 {
+    enum {
+        MOST_PRODUCTS = 50
+    }; /* of a channel, all unrolled: more of them want too many registers */
+    const struct plane p = plane_of(c);
+    int64_t taps = cost_guess(c->e->g, contraction_extent(c, c->a, p.h)) *
+                   cost_guess(c->e->g, contraction_extent(c, c->a, p.w));
     int strip = 4;
-    while (strip > 1 && !dim_divisible(contraction_extent(c, c->y, plane_of(c).w), strip))
+    while (strip > 2 && taps * strip > MOST_PRODUCTS)
+        strip /= 2;
+    while (strip > 1 && !dim_divisible(contraction_extent(c, c->y, p.w), strip))
         strip /= 2;
     return strip;
 }

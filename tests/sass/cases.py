@@ -46,15 +46,15 @@ def conv(kind, to, size):
             f'%5 = pool_max %4 {image}\noutput "y" = %5\n')
 
 
-def conv_behind_depthwise(kind, stride):
+def conv_behind_depthwise(kind, taps, stride):
     """A 1x1 convolution whose kernel makes the depthwise one in front of it."""
     one = "{kernel=[1, 1], stride=[1, 1], dilation=[1, 1], low=[0, 0], high=[0, 0], size=[56, 56]}"
-    size = 56 // stride
-    return (f'%0 = input "x" : {kind}[1, 96, 56, 56]\n%1 = input "taps" : {kind}[96, 1, 3, 3]\n'
+    size, pad = 56 // stride, taps // 2
+    return (f'%0 = input "x" : {kind}[1, 96, 56, 56]\n%1 = input "taps" : {kind}[96, 1, {taps}, {taps}]\n'
             f'%2 = input "w" : {kind}[32, 96, 1, 1]\n'
             f"%3 = pool_max %0 {one} : {kind}[1, 96, 56, 56] {LAST}\n"
             f"%4 = conv %3, %1 {{to={kind}, group=96, stride=[{stride}, {stride}], dilation=[1, 1], "
-            f"low=[1, 1], high=[1, 1]}} : {kind}[1, 96, {size}, {size}] {LAST}\n"
+            f"low=[{pad}, {pad}], high=[{pad}, {pad}]}} : {kind}[1, 96, {size}, {size}] {LAST}\n"
             f"%5 = conv %4, %2 {{to={kind}, group=1, stride=[1, 1], dilation=[1, 1], low=[0, 0], "
             f'high=[0, 0]}}\noutput "y" = %5\n')
 
@@ -111,9 +111,10 @@ def all_cases():
     add("conv 3x3 f16", conv("f16", "f16", 3), "sm_90a", [(64, 64)])
     add("conv 1x1 f16", conv("f16", "f16", 1), "sm_80", SOME)
     add("conv 3x3 i8", conv("i8", "i32", 3), "sm_80", SOME)
-    for stride in 1, 2:
-        add(f"conv 1x1 of a depthwise of stride {stride} f16", conv_behind_depthwise("f16", stride), "sm_80 sm_90a",
-            [(32, 32), (16, 64)])
+    for taps in 3, 5:
+        for stride in 1, 2:
+            add(f"conv 1x1 of a depthwise {taps}x{taps}/{stride} f16", conv_behind_depthwise("f16", taps, stride),
+                "sm_80 sm_90a", [(32, 32)])
     add("conv 7x7 of 3 channels f16", FIRST_LAYER, "sm_80", [()])
     for size in 32, 64, 128:
         add(f"attention {size} f16", attention("f16", size), "sm_80 sm_90a", [()])
