@@ -1,6 +1,14 @@
 /*
- * The table of targets. SMs and peak figures are those of the largest common part, which comes first in
- * the row's comment; rates are dense. Where they come from:
+ * The table of targets. SMs and peak figures are those of the largest common part, which comes
+ * first in the row's comment; rates are dense.
+ */
+#include "target.h"
+
+#include <string.h>
+
+/* clang-format off */
+/*
+ * Where the figures come from:
  *
  *   shared/block  CUDA C++ Programming Guide 13.0, "Technical Specifications per Compute Capability"
  *   driver        the first CUDA whose nvcc takes the architecture (CUDA Toolkit Release Notes)
@@ -22,11 +30,6 @@
  *                 (Hot Chips 2025), which is 2,523 MHz. Its other rates are not public: tensor cores in
  *                 the proportions of RTX PRO 6000
  */
-#include "target.h"
-
-#include <string.h>
-
-/* clang-format off */
 enum { KB = 1024 };
 
 static const struct target targets[] = {

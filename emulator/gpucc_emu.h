@@ -86,8 +86,8 @@ struct gpucc_emu_counters {
     uint64_t tensor_instructions; /* of warp_instructions: mma; by form: the instruction mix */
     uint64_t global_bytes;        /* with statistics: bytes of these that lanes asked for: what is
                                      useful of 32 each */
-    /* With statistics: 32 for each sector that a launch reads, or writes, however often it does: what
-     * memory moves if repetitions hit caches. */
+    /* With statistics: 32 for each sector that a launch reads, or writes, however often it does:
+     * what memory moves if repetitions hit caches. */
     uint64_t read_bytes, written_bytes;
     uint64_t load_conflicts;   /* with statistics: passes over the banks of shared memory beyond */
     uint64_t matrix_conflicts; /*   one for each group of lanes, of ld, of ldmatrix, of st, atom */

@@ -102,7 +102,7 @@ void fusion_await(struct fusion *f, int kernel)
         }
 }
 
-/* The node, or what makes the operands of a concat made in place (place_concats bounds the depth). */
+/* The node, or what makes the operands of a concat in place (place_concats bounds the depth). */
 static void push_makers(struct list *l, struct node *node)
 {
     if (node->kernel != KERNEL_IN_PLACE) {
