@@ -277,7 +277,7 @@ static void look_at_image(struct emitter *e, void *context)
 }
 
 /* Is the convolution a matmul of the image's pixels? */
-bool is_pointwise(const struct contraction *c)
+static bool is_pointwise(const struct contraction *c)
 {
     bool plain = c->core->op == OP_conv;
     for (int i = 0; plain && i < c->spatial; i++)

@@ -380,6 +380,16 @@ static int most_sums(const struct mma_plan *p)
     return p->round == 1 && !(p->a.rounded && p->b.rounded) ? 64 * 32 : 64 * 64;
 }
 
+/* Is each pixel of the result made of the one in its place? */
+static bool keeps_pixels(const struct contraction *c)
+{
+    bool keeps = c->core->op == OP_conv && dim_is(c->batches, 1);
+    for (int i = 0; i < c->spatial; i++)
+        keeps &= dim_is(c->depth[1 + i], 1) && c->stride->v[i] == 1 && dim_is(c->low->d[i], 0) &&
+                 c->y->shape[2 + i] == c->b->shape[2 + i];
+    return keeps;
+}
+
 /* What it takes to make the left operand, if it is a depthwise convolution's result. */
 static struct made_rows plan_made_rows(struct mma_plan *p)
 {
@@ -387,7 +397,7 @@ static struct made_rows plan_made_rows(struct mma_plan *p)
     const int vector = 16 / p->element;
     int64_t depth;
     if (!p->a.image || p->element < 2 || p->a.way != WAY_CARRIED || !dim_is_const(c->k, &depth) ||
-        depth % vector != 0 || !dim_is_const(c->m, NULL) || !is_pointwise(c) ||
+        depth % vector != 0 || !dim_is_const(c->m, NULL) || !keeps_pixels(c) ||
         !depthwise_describe(c->e, p->a.v, vector, &p->window))
         return (struct made_rows){0};
     p->a.way = WAY_MADE;

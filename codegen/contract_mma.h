@@ -62,8 +62,6 @@ const char *side_element(const struct contraction *c, const struct side *s,
 void side_image(const struct contraction *c, const struct index *batch, const struct index *image,
                 const struct index *channel, const struct index *const *position,
                 const struct index **at);
-/* Is the convolution a matmul of the image's pixels? */
-bool is_pointwise(const struct contraction *c);
 /* Is d a multiple of n? */
 bool dim_in_pieces(struct emitter *e, const struct dim *d, int n);
 
