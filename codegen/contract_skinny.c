@@ -128,15 +128,18 @@ static int64_t blocks_of(const struct skinny *s)
  * block's threads over k. */
 static void choose_shares(struct skinny *s)
 {
-    enum { COLUMNS = 4, LEAST_LANES = 2, LEAST_STEPS = 4 };
+    enum { COLUMNS = 4, LEAST_LANES = 2, LEAST_STEPS = 4, LEAST_STAGED = 16 };
     const struct target *target = s->c->e->target;
+    /* Each block makes normalized rows of x anew: it then has columns enough to be worth that. */
+    const int least = contraction_normalization(s->c) ? LEAST_STAGED : 1;
     int64_t depth = cost_guess(s->c->e->g, s->c->k) / s->width;
     s->warps_k = s->warps_many = 1;
     if (!s->along_k) {
         s->columns = s->width;
         s->warps_k = WARPS;
         s->lanes_many = s->width > 1 ? 8 : LANES;
-        for (; s->lanes_many > LEAST_LANES; s->lanes_many /= 2)
+        for (; s->lanes_many > LEAST_LANES && s->lanes_many * s->columns > least;
+             s->lanes_many /= 2)
             if (blocks_of(s) >= target->multiprocessors)
                 return;
         return;
@@ -149,7 +152,7 @@ static void choose_shares(struct skinny *s)
         s->warps_k *= 2;
     s->warps_many = WARPS / s->warps_k;
     /* Columns share the elements of x; few warps with all of them read as much at a time. */
-    while (blocks_of(s) < target->multiprocessors && s->columns * s->warps_many > 1)
+    while (blocks_of(s) < target->multiprocessors && s->columns * s->warps_many > least)
         if (s->columns > 1 && (s->warps_many == 1 || s->warps_many * s->warps_k <= WARPS / 2))
             s->columns /= 2;
         else

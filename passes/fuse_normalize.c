@@ -11,12 +11,16 @@
 #include "fuse.h"
 
 enum {
-    MOST_ROWS = 8,      /* of a product whose weights are read once (codegen/contract_skinny.c) */
-    LEAST_COLUMNS = 32, /* of such a product */
+    /* A product whose weights are read once (codegen/contract_skinny.c): its sizes, and its
+       blocks'. */
+    MOST_ROWS = 8,
+    LEAST_COLUMNS = 32,
     LEAST_DEPTH = 32,
-    TILE = 64,             /* rows and columns of a tile where rows are many */
-    BLOCK_COLUMNS = 16,    /* that a block of it has, about */
+    BLOCK_ELEMENTS = 1 << 15, /* of weights, of so many columns */
+    FEWEST_COLUMNS = 4,
+    MOST_COLUMNS = 16,
     MOST_STAGED = 1 << 15, /* bytes of rows that a block keeps in shared memory */
+    TILE = 64,             /* rows and columns of a tile of other products */
     ELEMENT_WORK = 12,     /* operations that an element takes: two sums, maps, its way to there */
     MOST_MAPS = 8,         /* between the normalization and a product */
 };
@@ -43,6 +47,15 @@ static bool has_few_rows(const struct value *x, int64_t *rows, int64_t *length)
 static bool is_multiplied(const struct value *v)
 {
     return v->type != DT_F64 && v->type != DT_BOOL && dtype_info[v->type].bits <= 32;
+}
+
+/* Blocks of a product of few rows. */
+static int64_t blocks_of(int64_t columns, int64_t length)
+{
+    int64_t of_block = BLOCK_ELEMENTS / length;
+    of_block = of_block > MOST_COLUMNS ? MOST_COLUMNS : of_block;
+    of_block = of_block < FEWEST_COLUMNS ? FEWEST_COLUMNS : of_block;
+    return (columns + of_block - 1) / of_block;
 }
 
 static void add_work(struct products *p, int64_t work)
@@ -83,7 +96,7 @@ static void add_product(const struct fusion *f, struct products *p, const struct
                        : "which are too small, or of other types";
         return;
     }
-    int64_t blocks = (columns + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS;
+    int64_t blocks = blocks_of(columns, length);
     add_work(p, fuse_multiply(fuse_multiply(blocks, rows * length), ELEMENT_WORK * FUSE_WAITING));
 }
 
@@ -187,7 +200,9 @@ static bool has_room(const struct fusion *f, const struct path *path, const stru
 /* Copies of the path's nodes join the kernel of its product, which reads them instead. */
 static void join(struct fusion *f, const struct path *path, struct node *product)
 {
-    int64_t blocks = 1 + fuse_elements(f, product->out[0]) / BLOCK_COLUMNS;
+    const struct value *x = product->in[0], *y = product->out[0];
+    int64_t blocks =
+        blocks_of(fuse_size(f, y->shape[y->rank - 1]), fuse_size(f, x->shape[x->rank - 1]));
     struct value *from = NULL, *to = NULL;
     for (int i = path->n - 1; i >= 0; i--) {
         struct node *node = path->nodes[i], *copy = node_clone(f->g, node, product);

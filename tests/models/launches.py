@@ -31,7 +31,7 @@ LIMITS = {
     "unet": ((4, 8, 32), 0, 27),
     "bert": ((2, 128, 32), 7, 6),
     "vit": ((2, 128, 64), 7, 6),
-    "gpt2": ((2, 128, 32), 8, 6),
+    "gpt2": ((2, 128, 32), 6, 6),
 }
 MOST_INSTRUCTIONS = 1.1
 WITHOUT_FUSION = "-fno-fuse_kernels"
