@@ -1,4 +1,5 @@
 /* What lies behind a core, the stores, and whether lanes can share vectors. */
+#include "common.h"
 #include "emit_state.h"
 
 #include <string.h>
@@ -14,6 +15,7 @@ struct behind {
 /* The values behind the core, in topological order. */
 struct epilogue {
     int n;
+    int open; /* conditions that the text stands under */
     struct behind *at;
 };
 
@@ -44,6 +46,9 @@ static void forward(struct emitter *e, const struct node *node, const struct val
     else if (node->op == OP_transpose)
         for (int i = 0; i < y->rank; i++)
             result[i] = at[node->attr.transpose.perm.axis[i]];
+    else if (node->op == OP_slice)
+        for (int i = 0; i < y->rank; i++)
+            result[i] = index_sub(e->ix, at[i], index_dim(e->ix, node->attr.slice.start.d[i]));
     else
         memcpy(result, at, (size_t)y->rank * sizeof *at);
 }
@@ -67,6 +72,34 @@ static void pass_pairs(struct emitter *e, struct epilogue *p, const struct behin
     }
 }
 
+/* A slice of neighbours, of which the kernel leaves out the others. */
+static bool is_cut(const struct node *node)
+{
+    bool cut = node->op == OP_slice;
+    for (int i = 0; cut && i < node->attr.slice.step.n; i++)
+        cut = dim_is(node->attr.slice.step.d[i], 1);
+    return cut;
+}
+
+/* What follows is for elements that the cut v has: lanes are in it or not together. */
+static void open_cut(struct emitter *e, struct epilogue *p, const struct value *v,
+                     const struct index *const *at)
+{
+    const char *guard = NULL;
+    for (int i = 0; i < v->rank; i++) {
+        const char *text = emit_index(e, at[i]);
+        if (!index_nonnegative(e->ix, at[i]))
+            guard = both(e, guard, arena_printf(e->g->arena, "%s >= 0", text));
+        if (!index_below(e->ix, at[i], v->shape[i]))
+            guard = both(e, guard,
+                         arena_printf(e->g->arena, "%s < %s", text, emit_dim(e, v->shape[i])));
+    }
+    if (guard) {
+        emit_open(e, "if (%s)", guard);
+        p->open++;
+    }
+}
+
 /* Computes node's result in all lanes, when an operand of it lies behind the core. */
 static void pass_node(struct emitter *e, struct epilogue *p, struct node *node)
 {
@@ -76,11 +109,11 @@ static void pass_node(struct emitter *e, struct epilogue *p, struct node *node)
     if (!from || emit_is_core(e, node))
         return;
     bool scalar = op_info[node->op].class == OC_SCALAR;
-    if (node->op == OP_slice) {
+    if (node->op == OP_slice && !is_cut(node)) {
         pass_pairs(e, p, from, node);
         return;
     }
-    if (!scalar && node->op != OP_reshape && node->op != OP_transpose) {
+    if (!scalar && node->op != OP_reshape && node->op != OP_transpose && node->op != OP_slice) {
         emit_unsupported(e, node, "stands behind a core in kernel %d", node->kernel);
         return;
     }
@@ -89,6 +122,8 @@ static void pass_node(struct emitter *e, struct epilogue *p, struct node *node)
         const struct index **source = from->index + lane * MAX_RANK;
         const struct index **at = to->index + lane * MAX_RANK;
         forward(e, node, from->v, source, at);
+        if (node->op == OP_slice && lane == 0)
+            open_cut(e, p, to->v, at);
         if (scalar)
             emit_value(e, to->v, at);
         else
@@ -145,11 +180,45 @@ static void store(struct emitter *e, struct value *v, struct value *target, int 
     }
 }
 
+/* Do all lanes of the core's results lie in what is cut out behind it, or none? They must where
+ * they differ along no axis that loses elements: the channels of a pixel, but not its neighbours.
+ */
+static bool lie_together(struct emitter *e, int width, const struct index *const *const *index)
+{
+    const struct group *group = e->group;
+    const struct index *at[MAX_RANK], *first[MAX_RANK], *next[MAX_RANK];
+    for (int lane = 0; lane < width; lane++) {
+        const struct value *v = group->core->out[0];
+        memcpy(at, index[lane], (size_t)v->rank * sizeof *at);
+        for (int i = 0; i < group->n_nodes; i++) {
+            const struct node *node = group->nodes[i];
+            bool pairs = node->op == OP_slice && !is_cut(node);
+            if (node->n_in != 1 || node->in[0] != v || op_info[node->op].class != OC_VIEW || pairs)
+                continue;
+            forward(e, node, v, at, next);
+            v = node->out[0];
+            for (int axis = 0; is_cut(node) && axis < v->rank; axis++) {
+                bool loses = node->in[0]->shape[axis] != v->shape[axis];
+                first[axis] = lane == 0 ? next[axis] : first[axis];
+                if (loses && next[axis] != first[axis])
+                    return false;
+            }
+            memcpy(at, next, (size_t)v->rank * sizeof *at);
+        }
+    }
+    return true;
+}
+
 void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const *const *index)
 {
     struct epilogue p = {0};
     const struct group *group = e->group;
     int vector = e->state->vector;
+    if (width > 1 && !lie_together(e, width, index)) {
+        for (int lane = 0; lane < width; lane++)
+            emit_epilogue_lanes(e, 1, index + lane);
+        return;
+    }
     emit_vector(e, width);
     p.at = ARENA_ARRAY(e->g->arena, (size_t)group->n_nodes + (size_t)group->core->n_out,
                        struct behind);
@@ -171,6 +240,8 @@ void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const
         else
             emit_unsupported(e, group->outputs[i]->def, "is a result in front of a core");
     }
+    while (p.open-- > 0)
+        emit_close(e);
     emit_vector(e, vector);
 }
 

@@ -17,6 +17,8 @@
 
 #include <string.h>
 
+#include "match.h"
+
 enum {
     LEAST_CHANNELS = 8, /* fewer make no vectors: such images stay as they are */
     TYPICAL_SIZE = 32,  /* what a free dim is taken for */
@@ -156,8 +158,43 @@ static void join(struct layouts *l, struct value *a, struct value *b)
         l->regions[b->id].leader = a;
 }
 
+/* An image whose channels become pixels, as behind a transposed convolution: x where node is the
+ * last of the three views that make it, and its channels are x's; else NULL. */
+static struct value *shuffled(struct graph *g, const struct node *node)
+{
+    const struct node *views[3];
+    int64_t stride = 1;
+    int axis = 1, operand;
+    for (int i = 2; i >= 0; i--) {
+        enum op wanted = i == 1 ? OP_transpose : OP_reshape;
+        if (!node || node->op != wanted || (i < 2 && !match_reader(node->out[0], &operand)))
+            return NULL;
+        views[i] = node;
+        node = node->in[0]->def;
+    }
+    struct value *x = views[0]->in[0];
+    if (x->rank < 3 || x->rank != views[2]->out[0]->rank || !is_image(g, views[2]->out[0]))
+        return NULL;
+    for (int i = 0; i < 3 && axis >= 0; i++)
+        axis = match_axis_behind(g, views[i], axis, &stride);
+    return axis == 1 && stride == 1 ? x : NULL;
+}
+
+/* Is node the first of these views? */
+static bool starts_shuffle(struct graph *g, const struct node *node)
+{
+    int operand;
+    const struct node *second =
+        node->op == OP_reshape ? match_reader(node->out[0], &operand) : NULL;
+    const struct node *third = second ? match_reader(second->out[0], &operand) : NULL;
+    return third && shuffled(g, third) == node->in[0];
+}
+
 static void join_all(struct layouts *l, const struct node *node)
 {
+    struct value *x = shuffled(l->g, node);
+    if (x)
+        join(l, node->out[0], x);
     if (!hands_on(node))
         return;
     for (int i = 0; i < node->n_in; i++)
@@ -226,13 +263,14 @@ static void count_rim(struct layouts *l, const struct node *node)
     enum op_class class = op_info[node->op].class;
     bool from_last = node->op == OP_transpose && node->attr.transpose.perm.n > 2 &&
                      node->attr.transpose.perm.axis[1] == node->attr.transpose.perm.n - 1;
-    for (int i = 0; i < node->n_out; i++)
+    bool shuffle = shuffled(l->g, node) || starts_shuffle(l->g, node);
+    for (int i = 0; i < node->n_out && !shuffle; i++)
         if (!hands_on(node) && class != OC_REDUCE && class != OC_CONTRACT && !from_last)
             count(l, node->out[i], 0, is_image(l->g, node->out[i]) ? moved(l, node->out[i]) : 0);
     for (int i = 0; i < node->n_in; i++) {
         struct value *x = node->in[i];
         if (class == OC_REDUCE || node->op == OP_conv || node->op == OP_conv_transpose ||
-            (hands_on(node) && is_handed_on(node, x)) || moves_channels_last(node, 2))
+            (hands_on(node) && is_handed_on(node, x)) || moves_channels_last(node, 2) || shuffle)
             continue;
         count(l, x, 0, is_image(l->g, x) ? moved(l, x) : 0);
     }

@@ -103,6 +103,9 @@ void fuse_remark_pools(const struct fusion *f);
 
 /* -- fuse_epilogue.c -- */
 
+/* Would a kernel still write rows, if the transpose were part of its epilogue? */
+bool fuse_keeps_rows(struct graph *g, const struct node *transpose);
+
 bool fuse_has_room(const struct fusion *f, int kernel, const struct node *node);
 struct note *fuse_note_of(const struct value *v);
 void fuse_note_results(struct fusion *f, struct node *node, int space, int64_t evaluations);

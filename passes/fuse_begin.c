@@ -3,7 +3,10 @@
 
 #include "../ir/eval.h"
 
-enum { TYPICAL_SIZE = 32 /* what a free dim is taken for in estimates */ };
+enum {
+    TYPICAL_SIZE = 32 /* what a free dim is taken for in estimates */,
+    MOST_PADDING = 4 /* times as large as it is may a constant be padded while compiling */
+};
 
 static int widens; /* value->data of what a kernel computes although it is a constant */
 
@@ -34,7 +37,7 @@ static bool depends_on_constants(const struct node *node)
         n = constant_elements(node->in[i]);
         if (n == 0)
             return false;
-        in += n;
+        in += node->op == OP_pad ? n * MOST_PADDING : n;
     }
     for (int i = 0; i < node->n_out; i++) {
         if (!value_elements_const(node->out[i], &n))

@@ -1,6 +1,7 @@
 /* What a core's kernel takes along behind the core: maps, views that keep rows whole, and the
  * halves of pairs of neighbours. */
 #include "fuse.h"
+#include "match.h"
 
 #include <string.h>
 
@@ -78,6 +79,13 @@ static bool takes_pairs(const struct node *core, const struct node *node)
            dim_is_const(slice->start.d[last], &start) && start >= 0 && start <= 1;
 }
 
+bool fuse_keeps_rows(struct graph *g, const struct node *transpose)
+{
+    const struct perm *perm = &transpose->attr.transpose.perm;
+    return (perm->n > 0 && perm->axis[perm->n - 1] == perm->n - 1) ||
+           match_keeps_rows(g, transpose);
+}
+
 /* Which space the node's result would have behind kernel k's core; -1: it cannot be there. */
 static int space_behind(const struct fusion *f, const struct node *node, int kernel,
                         struct spaces *spaces)
@@ -96,12 +104,8 @@ static int space_behind(const struct fusion *f, const struct node *node, int ker
     bool pairs = space == 0 && takes_pairs(f->kernels[kernel].core, node);
     if (node->op == OP_reshape || pairs)
         return find_space(spaces, space, node);
-    if (node->op == OP_transpose) { /* where rows stay whole */
-        const struct perm *perm = &node->attr.transpose.perm;
-        if (perm->n > 0 && perm->axis[perm->n - 1] == perm->n - 1)
-            return find_space(spaces, space, node);
-    }
-    return -1;
+    bool stays = node->op == OP_transpose ? fuse_keeps_rows(f->g, node) : match_cuts_product(node);
+    return stays ? find_space(spaces, space, node) : -1;
 }
 
 /* Is the value, or what it is a view of, written to memory by this kernel anyway? */

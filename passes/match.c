@@ -39,6 +39,80 @@ bool match_near(enum dtype type, double a, double b)
     return fabs(a - b) <= relative * fabs(b);
 }
 
+static const struct dim *elements_behind(struct graph *g, const struct value *v, int axis)
+{
+    const struct dim *n = dim_const(g->dims, 1);
+    for (int i = axis + 1; i < v->rank; i++)
+        n = dim_mul(g->dims, n, v->shape[i]);
+    return n;
+}
+
+int match_axis_behind(struct graph *g, const struct node *view, int axis, int64_t *stride)
+{
+    const struct value *x = view->in[0], *y = view->out[0];
+    int64_t was, is;
+    if (view->op == OP_transpose)
+        for (int i = 0; i < y->rank; i++)
+            if (view->attr.transpose.perm.axis[i] == axis)
+                return i;
+    if (view->op != OP_reshape)
+        return -1;
+    const struct dim *inner = elements_behind(g, x, axis);
+    for (int i = 0; i < y->rank; i++) {
+        const struct dim *own = elements_behind(g, y, i);
+        if (dim_is(y->shape[i], 1))
+            continue;
+        if (own == inner)
+            return i;
+        if (dim_is_const(inner, &was) && dim_is_const(own, &is) && is > 0 && was > is &&
+            was % is == 0 && !__builtin_mul_overflow(*stride, was / is, stride))
+            return i;
+    }
+    return -1;
+}
+
+static int innermost(const struct value *v)
+{
+    return v->layout ? v->layout->perm.axis[v->rank - 1] : v->rank - 1;
+}
+
+bool match_keeps_rows(struct graph *g, const struct node *transpose)
+{
+    enum { MOST_STRIDE = 4, MOST_VIEWS = 8 };
+    const struct node *view = transpose, *before = transpose->in[0]->def;
+    if (before && before->op == OP_reshape)
+        view = before;
+    int64_t stride = 1;
+    int axis = view->in[0]->rank > 0 ? innermost(view->in[0]) : -1, operand;
+    for (int i = 0; i < MOST_VIEWS && axis >= 0; i++) {
+        axis = match_axis_behind(g, view, axis, &stride);
+        const struct node *next = match_reader(view->out[0], &operand);
+        if (view != before && (!next || (next->op != OP_reshape && next->op != OP_transpose)))
+            return axis >= 0 && axis == innermost(view->out[0]) && stride <= MOST_STRIDE;
+        view = view == before ? transpose : next;
+    }
+    return false;
+}
+
+bool match_cuts_product(const struct node *slice)
+{
+    enum { MOST_VIEWS = 8 };
+    if (slice->op != OP_slice)
+        return false;
+    for (int i = 0; i < slice->attr.slice.step.n; i++)
+        if (!dim_is(slice->attr.slice.step.d[i], 1))
+            return false;
+    const struct value *v = slice->in[0];
+    for (int i = 0; i < MOST_VIEWS && v->def && value_single_use(v); i++) {
+        if (op_info[v->def->op].class == OC_CONTRACT)
+            return i > 0;
+        if (v->def->op != OP_reshape && v->def->op != OP_transpose)
+            return false;
+        v = v->def->in[0];
+    }
+    return false;
+}
+
 struct node *match_reader(const struct value *v, int *operand)
 {
     if (!value_single_use(v))

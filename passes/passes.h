@@ -51,6 +51,7 @@ bool pass_split_kernels(struct graph *g);
     PASS(merge_contractions, "products of one operand with several weights, as one")               \
     PASS(fold_quantization, "contractions of quantized values multiply their 8-bit numbers")       \
     PASS(lower_patches, "convolutions by windows side by side as products of patches")             \
+    PASS(lower_transposed, "transposed convolutions with strides as convolutions by phases")       \
     PASS(set_precision, "types of values as --precision and --keep ask for them")                  \
     PASS(round_operands, "operands of products in tf32, where they are made")                      \
     PASS(choose_layout, "channels last around tensor cores; weights as their kernels read them")   \

@@ -11,6 +11,7 @@
  * blocks in which every layer reads all results before it (DenseNet) lie in one buffer.
  */
 #include "fuse.h"
+#include "match.h"
 
 #include <string.h>
 
@@ -94,14 +95,12 @@ static const char *obstacle(const struct graph *g, const struct node *concat, co
 }
 
 /* Written to memory by the kernel of a core, or read by so many that it is stored anyway? */
-static bool is_stored_anyway(const struct value *v)
+static bool is_stored_anyway(struct graph *g, const struct value *v)
 {
     for (int i = 0; i < MOST_CHAIN && v->def; i++) {
         const struct node *def = v->def;
-        bool view = def->op == OP_reshape ||
-                    (def->op == OP_transpose && def->attr.transpose.perm.n > 0 &&
-                     def->attr.transpose.perm.axis[def->attr.transpose.perm.n - 1] ==
-                         def->attr.transpose.perm.n - 1);
+        bool view = def->op == OP_reshape || match_cuts_product(def) ||
+                    (def->op == OP_transpose && fuse_keeps_rows(g, def));
         if (def->kernel == KERNEL_IN_PLACE || fuse_is_core(def))
             return true;
         if (!fuse_is_scalar(def) && !view)
@@ -167,7 +166,7 @@ static bool is_placed_late(const struct graph *g, const struct node *concat)
 }
 
 /* Why the concat stays a copy, or NULL. *operand: which of them is to blame, or -1. */
-static const char *why_not(const struct graph *g, const struct node *concat, const int *depth,
+static const char *why_not(struct graph *g, const struct node *concat, const int *depth,
                            int *operand)
 {
     const struct value *y = concat->out[0];
@@ -188,7 +187,7 @@ static const char *why_not(const struct graph *g, const struct node *concat, con
         *operand = i;
         if (why)
             return why;
-        maps += !is_stored_anyway(concat->in[i]);
+        maps += !is_stored_anyway(g, concat->in[i]);
     }
     *operand = -1;
     if (maps > 1 || maps == concat->n_in)
