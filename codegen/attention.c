@@ -273,9 +273,9 @@ static bool by_tiles(struct attention *a, const struct simple_tile *t)
     attention_load(a, 'k', k_vector, "float");
     attention_load(a, 'v', v_vector, "float");
     attention_store(a, group);
-    emit_define(e, "SPLITS", "0");
     const struct dim *tiles = dim_ceildiv(dims, a->queries, dim_const(dims, t->rows));
-    emit_launch(e, dim_mul(dims, a->planes, tiles), TILE_THREADS, t->bytes);
+    const struct dim *blocks = dim_mul(dims, a->planes, tiles);
+    emit_launch(e, attention_split(a, blocks, t->rows), TILE_THREADS, t->bytes);
     emit_skeleton(e, "attention.cuh");
     emit_skeleton(e, "attention_tile.cuh");
     return emit_finish(e);

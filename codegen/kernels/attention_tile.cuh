@@ -144,13 +144,20 @@ struct part {
         }
     }
 
-    __device__ __forceinline__ void finish(PARAMS)
+    __device__ __forceinline__ void add_columns()
     {
 #pragma unroll
-        for (int i = 0; i < rows; i++) {
+        for (int i = 0; i < rows; i++)
 #pragma unroll
             for (int distance = columns / 2; distance > 0; distance /= 2)
                 sum[i] += __shfl_xor_sync(~0u, sum[i], distance);
+    }
+
+    __device__ __forceinline__ void finish(PARAMS)
+    {
+        add_columns();
+#pragma unroll
+        for (int i = 0; i < rows; i++) {
             const float share = share_of(ARGS, sum[i]);
 #pragma unroll
             for (int g = 0; g < y_groups; g++) {
@@ -162,22 +169,70 @@ struct part {
             }
         }
     }
+
+#if SPLITS
+    /* Not the last of the keys: sums as they are. */
+    __device__ __forceinline__ void leave(PARAMS, float *to)
+    {
+        add_columns();
+#pragma unroll
+        for (int i = 0; i < rows; i++) {
+            float *const own = to + (y + i) * part_length;
+            if (first + i >= QUERIES)
+                continue;
+#pragma unroll
+            for (int g = 0; g < y_groups; g++)
+#pragma unroll
+                for (int j = 0; j < Y_VECTOR; j++)
+                    if ((x + g * columns) * Y_VECTOR < WIDTH)
+                        own[(x + g * columns) * Y_VECTOR + j] = sums[i][g][j];
+            if (x == 0) {
+                own[WIDTH] = greatest[i];
+                own[WIDTH + 1] = sum[i];
+            }
+        }
+    }
+#endif
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
+#if SPLITS
+/* The results of a tile of queries from its parts. */
+static __device__ __forceinline__ void join(PARAMS, const float *parts, idx_t split, idx_t plane,
+                                            idx_t first)
+{
+    constexpr int vectors = WIDTH / Y_VECTOR;
+    for (int i = threadIdx.x; i < TILE_ROWS * vectors; i += THREADS) {
+        const int own = i / vectors, vector = i % vectors;
+        float y[Y_VECTOR];
+        if (first + own < QUERIES) {
+            join_parts<Y_VECTOR>(ARGS, parts + own * part_length, TILE_ROWS * part_length, split,
+                                 vector, y);
+            store(ARGS, plane, first + own, vector, y);
+        }
+    }
+}
+#endif
+
+/* Two blocks of a multiprocessor: the compiler then spills nothing to make room for more. */
+extern "C" __global__ void __launch_bounds__(THREADS, 2) KERNEL(PARAMS)
 {
     extern __shared__ __align__(16) char memory[];
     tile &t = *reinterpret_cast<tile *>(memory);
-    const idx_t tiles = (QUERIES + TILE_ROWS - 1) / TILE_ROWS, plane = blockIdx.x / tiles;
-    const idx_t first = (blockIdx.x % tiles) * TILE_ROWS;
+    const idx_t tiles = (QUERIES + TILE_ROWS - 1) / TILE_ROWS;
+    const idx_t split = SPLITS ? SPLIT : 1, whole = blockIdx.x / split, plane = whole / tiles;
+    const idx_t first = whole % tiles * TILE_ROWS;
     part my(plane, first);
     const idx_t last = first + TILE_ROWS < QUERIES ? first + TILE_ROWS : QUERIES;
     const idx_t end = keys_before(ARGS, last - 1);
+    /* This block's keys: whole tiles, from `start` on, before `stop`. */
+    const idx_t own = (end + split * TILE_KEYS - 1) / (split * TILE_KEYS) * TILE_KEYS;
+    const idx_t start = SPLITS ? blockIdx.x % split * own : 0;
+    const idx_t stop = start + own < end ? start + own : end;
 
     fill<Q_VECTOR, DEPTH, pitch>(
         t.q, TILE_ROWS, first, QUERIES,
         [&](idx_t row, int vector, float *to) { load_q(ARGS, plane, row, vector, to); });
-    for (idx_t key = 0; key < end; key += TILE_KEYS) {
+    for (idx_t key = start; key < stop; key += TILE_KEYS) {
         float s[rows][keys];
         fill<K_VECTOR, DEPTH, pitch>(
             t.kv, TILE_KEYS, key, end,
@@ -193,5 +248,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
         my.add_values(t);
         __syncthreads();
     }
+#if SPLITS
+    if (split > 1) {
+        float *const parts = PARTS + (long long)whole * split * TILE_ROWS * part_length;
+        my.leave(ARGS, parts + blockIdx.x % split * TILE_ROWS * part_length);
+        if (is_last_part(ARGS, whole, split))
+            join(ARGS, parts, split, plane, first);
+        return;
+    }
+#endif
     my.finish(ARGS);
 }

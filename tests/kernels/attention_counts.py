@@ -81,7 +81,7 @@ def hidden(build):
 
 def split(build):
     """Each block of a query whose keys are split takes a ticket."""
-    for name, queries, kind in (("row", "1", "f16"), ("mma", "m", "f16"), ("mma", "m", "bf16")):
+    for name, queries, kind in (("row", "1", "f16"), ("mma", "m", "f16"), ("tile", "m", "f32")):
         text = ('graph "attention"\nsymbol m in [1, 512]\nsymbol n in [1, 65536]\n'
                 f'%0 = input "q" : {kind}[1, 4, {queries}, 64]\n%1 = input "k" : {kind}[1, 4, n, 64]\n'
                 f'%2 = input "v" : {kind}[1, 4, n, 64]\n%3 = input "rows" : {kind}[m]\n'
