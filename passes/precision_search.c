@@ -17,7 +17,7 @@ enum {
     MOST_SINGLE_TRIALS = 12, /* layers that are tried one by one behind the last taken */
     FEWEST_GROUPS = 4,
     LEAST_NS = 1, /* what less would save is lost on casts */
-    LEAST_NS_FP32X3 = 1000
+    LEAST_NS_FP32X3 = 150
 };
 
 #define SHARE_OF_BUDGET (1 / 3.0) /* the rest is for inputs that nothing was measured on */

@@ -4,7 +4,8 @@
     auto.py --build BUILD --data FOLDER [--only NAME] [--budgets 1e-2,1e-3]
 
 Each float model of FOLDER/models is calibrated on numbers drawn from those of its data set, and judged
-on the data set itself against ONNX Runtime in fp32: max|a - b| / max|b| must stay within the budget.
+on the data set itself, and on numbers drawn with other seeds, against ONNX Runtime in fp32:
+max|a - b| / max|b| must stay within the budget.
 Cycles (the table below over the emulator's counters) and bytes of global memory must be fewer than
 those of the fp32 plan, but where no layer could be lowered. Exit 1 when something is not so.
 """
@@ -23,6 +24,7 @@ import precision  # noqa: E402
 # Bytes are those of A100's memory, 2039 GB/s at 1.41 GHz over 108 multiprocessors.
 PER_CYCLE = {"warp_instructions": 4, "shared_wavefronts": 1, "global_sectors": 2,
              "tensor_instructions": 0.5, "read_bytes": 13.4, "written_bytes": 13.4}
+FRESH_SEEDS = (101, 102)
 # What is searched without --all.
 SAMPLE = {"dtln_1", "mnist_pytorch_bn", "silero_vad_v5"}
 
@@ -30,9 +32,11 @@ SAMPLE = {"dtln_1", "mnist_pytorch_bn", "silero_vad_v5"}
 # behind every operator, is further away than the smaller budget.
 SIXTEEN_BIT = {"squeezenet_fp16": 2e-3}
 
-# What is gained in one of the two only: products split into tf32 save no bytes; of small layers, casts
-# cost about what narrow numbers save.
-GAINS_ONE = {("silero_vad_16k_op15", 1e-3), ("silero_vad_v5", 1e-3), ("gtcrn_simple", 1e-3)}
+# What is gained in one of the two only, and why.
+GAINS_ONE = {
+    ("gtcrn_simple", 1e-3): "of hundreds of small layers few bear 16 bits, and casts between them and the others "
+                            "are as many instructions as their products save",
+    ("super_resolution", 1e-3): "no layer bears 16 bits, and products in tf32 move the same bytes"}
 
 
 def counters(tools, plan, data, work):
@@ -45,6 +49,20 @@ def counters(tools, plan, data, work):
     return outputs, cycles, counts["read_bytes"] + counts["written_bytes"]
 
 
+def error_against(outputs, wanted):
+    return max(precision.error_of(a, b) for a, b in zip(outputs, wanted) if b.dtype.kind == "f")
+
+
+def worst_of_fresh(tools, model, plan, data, work):
+    """The error on data sets drawn with other seeds than the calibration's."""
+    worst = 0
+    for seed in FRESH_SEEDS:
+        folder = work / f"fresh-{seed}"
+        precision.draw_inputs(data, folder, seed)
+        worst = max(worst, error_against(tools.outputs(plan, folder), precision.reference(model, folder)))
+    return worst
+
+
 def compile_or_die(tools, model, plan, *options):
     code, _, errors = tools.compile(model, plan, *options)
     if code:
@@ -53,9 +71,7 @@ def compile_or_die(tools, model, plan, *options):
 
 def run_one(tools, name, model, data, budget, work):
     """(row of the table, what is wrong or None)"""
-    calibration = work / f"{name}-calibration"
-    for seed in range(2):
-        precision.draw_inputs(data, calibration / f"test_data_set_{seed}", seed)
+    calibration = precision.calibration_for(data, work / f"{name}-calibration")
     plan, assignment = work / "plan", work / "assignment"
     compile_or_die(tools, model, plan, "--precision=fp32")
     _, cycles, volume = counters(tools, plan, data, work)
@@ -64,19 +80,21 @@ def run_one(tools, name, model, data, budget, work):
                    f"--calib={calibration}", f"--save-precision={assignment}")
     seconds = time.monotonic() - start
     outputs, fewer_cycles, fewer_bytes = counters(tools, plan, data, work)
-    wanted = precision.reference(model, data)
-    error = max(precision.error_of(a, b) for a, b in zip(outputs, wanted) if b.dtype.kind == "f")
+    error = error_against(outputs, precision.reference(model, data))
+    fresh = worst_of_fresh(tools, model, plan, data, work)
     lines = [line.split()[0] for line in assignment.read_text().splitlines()[1:]]
     chosen = " ".join(f"{lines.count(level)} {level}" for level in sorted(set(lines)))
-    row = (f"{name:24} {budget:g}  error {error:.1e}  cycles {fewer_cycles / cycles:.2f}  "
+    row = (f"{name:24} {budget:g}  error {error:.1e}, fresh {fresh:.1e}  cycles {fewer_cycles / cycles:.2f}  "
            f"bytes {fewer_bytes / volume:.2f}  {seconds:.0f} s  {chosen}")
     lowered = set(lines) - {"model", "fp32"}
-    if error > max(budget, SIXTEEN_BIT.get(name, 0)):
+    if max(error, fresh) > max(budget, SIXTEEN_BIT.get(name, 0)):
         return row, "the budget is exceeded"
     gains = (fewer_cycles < cycles) + (fewer_bytes < volume)
-    if lowered and name not in SIXTEEN_BIT and gains < (1 if (name, budget) in GAINS_ONE else 2):
+    why = GAINS_ONE.get((name, budget), "")
+    if lowered and name not in SIXTEEN_BIT and gains < (1 if why else 2):
         return row, "nothing was gained"
-    return row + ("" if lowered else "  (nothing could be lowered)"), None
+    note = "nothing could be lowered" if not lowered else why if gains < 2 else ""
+    return row + (f"  ({note})" if note else ""), None
 
 
 def main():
