@@ -52,6 +52,7 @@ bool pass_split_kernels(struct graph *g);
     PASS(fold_quantization, "contractions of quantized values multiply their 8-bit numbers")       \
     PASS(lower_patches, "convolutions by windows side by side as products of patches")             \
     PASS(lower_transposed, "transposed convolutions with strides as convolutions by phases")       \
+    PASS(turn_products, "products whose results are transposed, of transposed operands")           \
     PASS(set_precision, "types of values as --precision and --keep ask for them")                  \
     PASS(round_operands, "operands of products in tf32, where they are made")                      \
     PASS(choose_layout, "channels last around tensor cores; weights as their kernels read them")   \
