@@ -276,8 +276,12 @@ static bool choose_levels(struct assignment *a, struct measure **measure)
         return false;
     if (needs_search(a)) {
         *measure = measure_open(a);
-        if (!*measure)
+        if (!*measure) {
+            diag_error(a->g->diag, STATUS_USAGE, NULL,
+                       "the model does not run on the inputs that errors are measured on: "
+                       "--calib=DIR names others, --max-error=none leaves measuring out");
             return false;
+        }
         if (!precision_search(a, *measure)) {
             measure_close(*measure);
             return false;

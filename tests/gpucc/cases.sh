@@ -169,6 +169,22 @@ tf32_holds_a_budget_of_its_own() {
     expect 2 'needs --max-error' "$gpucc" "$digits" -o p --precision=auto --max-error=none
 }
 
+# Numbers from the seed have 8 elements along n, fewer than the window.
+inputs_that_a_model_refuses_are_said_to_be_its_measuring() {
+    cat >window.ir <<END
+graph "window"
+symbol n in [1, inf]
+%0 = input "x" : f32[1, 1, n]
+%1 = constant {type=f32, shape=[1, 1, 16], data=[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]}
+%2 = conv %0, %1 {to=f32, group=1, stride=[1], dilation=[1], low=[0], high=[0]}
+source n = dim 0, 2
+output "y" = %2
+END
+    expect 1 'calib=DIR names others, --max-error=none' "$gpucc" window.ir -o p --emit=ir \
+        --precision=tf32 --target=sm_80
+    "$gpucc" window.ir -o p --emit=ir --precision=tf32 --target=sm_80 --max-error=none
+}
+
 an_assignment_is_saved_and_read_back() {
     "$gpucc" "$digits" --emit=ir -o a.ir --precision=auto --max-error=rel:1e-2 \
         --save-precision=saved 2>/dev/null
