@@ -28,9 +28,9 @@ FRESH_SEEDS = (101, 102)
 # What is searched without --all.
 SAMPLE = {"dtln_1", "mnist_pytorch_bn", "silero_vad_v5"}
 
-# 16-bit already: there is nothing to lower but by fp8, which sm_80 lacks, and the reference, which rounds
-# behind every operator, is further away than the smaller budget.
-SIXTEEN_BIT = {"squeezenet_fp16": 2e-3}
+# 16-bit already: there is nothing to lower but by fp8, which sm_80 lacks, and the model as it is, compiled
+# without --precision, is further from the reference (in f32) than the smaller budget: 3.7e-3 on fresh inputs.
+SIXTEEN_BIT = {"squeezenet_fp16": 4e-3}
 
 # What is gained in one of the two only, and why.
 GAINS_ONE = {
