@@ -14,6 +14,7 @@
  * (reduce.cuh).
  */
 #include "contract.h"
+#include "families.h"
 
 #include <string.h>
 
@@ -550,6 +551,15 @@ bool family_contract(struct codegen *g, const struct group *group)
         describe_matmul(&c);
     else
         contraction_describe(&c);
-    emit_contraction(&c);
+    struct node *pool = emit_pool(e);
+    if (pool && !contract_mma(&c)) {
+        /* Terms of the reduction, each of which is a convolution's element. */
+        struct group *terms = ARENA_NEW(e->g->arena, struct group);
+        *terms = *group;
+        terms->core = pool;
+        return family_reduce(g, terms);
+    }
+    if (!pool)
+        emit_contraction(&c);
     return emit_finish(e);
 }

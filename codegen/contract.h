@@ -46,7 +46,7 @@ const struct dim *contraction_extent(const struct contraction *c, const struct v
 /* Defines IN, OUT, TAPS, STRIDE, DILATION and LOW of a spatial axis, or of -1, as IN_H and so on. */
 void contraction_define_axis(const struct contraction *c, const char *suffix, int axis);
 
-/* By the tensor cores (contract_mma.c). False: nothing was printed, since they do not suit. */
+/* By the tensor cores (contract_mma.c), with or without a reduction over pixels behind. False: nothing was printed, since they do not suit. */
 bool contract_mma(struct contraction *c);
 
 /* What c->core, a convolution or conv_transpose with the result c->y, contracts. */

@@ -262,8 +262,10 @@ static void choose_store(struct mma_plan *p)
     const struct contraction *c = p->c;
     int width = 4;
     bool last = c->y->layout && c->y->layout->perm.axis[c->y->rank - 1] == 1;
-    p->store_along_m = c->spatial && !last;
-    for (int i = 0; i < c->e->group->n_outputs; i++) {
+    p->store_along_m = c->spatial && !last && !p->pool;
+    if (p->pool)
+        width = emit_lanes_at_once(c->y->type, 8);
+    for (int i = 0; i < c->e->group->n_outputs && !p->pool; i++) {
         int lanes = emit_lanes_at_once(c->e->group->outputs[i]->type, 8);
         width = lanes > width ? lanes : width;
     }
@@ -356,9 +358,14 @@ static void emit_plan(struct mma_plan *p)
     choose_store(p);
     define_problem(p);
     emit_define(e, "ROUNDS", "%d", choose_rounds(p, &bytes));
+    if (p->pool && bytes < pool_bytes(p))
+        bytes = pool_bytes(p);
     emit_side(p, &p->a);
     emit_side(p, &p->b);
-    emit_store(p);
+    if (p->pool)
+        pool_emit(p);
+    else
+        emit_store(p);
     define_parts(p, tiles);
     emit_launch(e, dim_mul(dims, tiles, dim_const(dims, t->split)), mma_threads(t), bytes);
     emit_skeleton(e, "mma.cuh");
@@ -370,6 +377,8 @@ static void emit_plan(struct mma_plan *p)
     emit_skeleton(e, "contract_mma.cuh");
     if (p->a.way == WAY_MADE)
         emit_skeleton(e, "contract_windows.cuh");
+    if (p->pool)
+        emit_skeleton(e, "contract_pool.cuh");
 }
 
 /* The sums of a warp that leave it registers for fragments, offsets and what else it needs. */
@@ -396,9 +405,9 @@ static struct made_rows plan_made_rows(struct mma_plan *p)
     const struct contraction *c = p->c;
     const int vector = 16 / p->element;
     int64_t depth;
-    if (!p->a.image || p->element < 2 || p->a.way != WAY_CARRIED || !dim_is_const(c->k, &depth) ||
-        depth % vector != 0 || !dim_is_const(c->m, NULL) || !keeps_pixels(c) ||
-        !depthwise_describe(c->e, p->a.v, vector, &p->window))
+    if (!p->a.image || p->pool || p->element < 2 || p->a.way != WAY_CARRIED ||
+        !dim_is_const(c->k, &depth) || depth % vector != 0 || !dim_is_const(c->m, NULL) ||
+        !keeps_pixels(c) || !depthwise_describe(c->e, p->a.v, vector, &p->window))
         return (struct made_rows){0};
     p->a.way = WAY_MADE;
     p->a.along_k = p->a.tile_along_k = true;
@@ -408,8 +417,8 @@ static struct made_rows plan_made_rows(struct mma_plan *p)
 
 bool contract_mma(struct contraction *c)
 {
-    struct mma_plan p = {.c = c};
     struct emitter *e = c->e;
+    struct mma_plan p = {.c = c, .pool = emit_pool(e)};
     c->taps_first = c->spatial > 0;
     p.a = (struct side){.letter = 'a', .v = c->spatial ? c->b : c->a, .image = c->spatial > 0};
     p.b = (struct side){.letter = 'b', .v = c->spatial ? c->a : c->b};
@@ -436,6 +445,8 @@ bool contract_mma(struct contraction *c)
         .small_warps = !is_copied(&p.a) || !is_copied(&p.b),
         .copies = is_async(&p, &p.a) || is_async(&p, &p.b),
         .made = made,
+        .pooled = p.pool ? cost_guess(e->g, c->pixels) : 0,
+        .pooled_alone = p.pool && dim_is(c->images, 1),
         .may_split = dim_is_const(c->batches, NULL) && dim_is_const(c->m, NULL) &&
                      dim_is_const(c->n, NULL) && dim_is_const(c->k, NULL),
     };

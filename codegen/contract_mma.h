@@ -44,6 +44,7 @@ struct mma_plan {
     struct contraction window; /* WAY_MADE: the depthwise convolution */
     bool store_along_m;
     int store_vector;
+    struct node *pool;         /* the reduction over each image's pixels behind, or NULL */
 };
 
 /* The instruction for the operands' types, if the target has it and sums may be kept as it does. */
@@ -62,6 +63,11 @@ const char *side_element(const struct contraction *c, const struct side *s,
 void side_image(const struct contraction *c, const struct index *batch, const struct index *image,
                 const struct index *channel, const struct index *const *position,
                 const struct index **at);
+/* The reduction behind (contract_pool.c): prints what contract_pool.cuh wants to know. */
+void pool_emit(const struct mma_plan *p);
+/* Bytes of shared memory that it takes. */
+int pool_bytes(const struct mma_plan *p);
+
 /* Is d a multiple of n? */
 bool dim_in_pieces(struct emitter *e, const struct dim *d, int n);
 

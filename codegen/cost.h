@@ -66,6 +66,8 @@ struct mma_problem {
     bool copies, may_split;
     int64_t operand_bytes; /* of both operands in memory, each element once */
     struct made_rows made;
+    int64_t pooled; /* rows that a tile has all of; 0: any */
+    bool pooled_alone; /* they are all there are, so that others of the tile may be missing */
 };
 
 /* For tests of all tiles: only those of this size, split into so many parts; 0: any. */

@@ -141,6 +141,8 @@ static bool suits(const struct target *target, const struct mma_problem *x,
         return false;
     if (x->made.vector && (t->n < cut(x->size.n) || t->m % x->made.strip != 0))
         return false;
+    if (x->pooled && (x->pooled_alone ? t->m < x->pooled : t->m != x->pooled))
+        return false;
     return shared_bytes(t) <= target->shared_bytes && !(large && x->small_warps) &&
            t->warp_m * t->warp_n <= x->most_sums;
 }

@@ -209,10 +209,22 @@ static bool lie_together(struct emitter *e, int width, const struct index *const
     return true;
 }
 
+struct node *emit_pool(const struct emitter *e)
+{
+    const struct group *group = e->group;
+    if (!group->core || op_info[group->core->op].class != OC_CONTRACT)
+        return NULL;
+    for (int i = 0; i < group->n_nodes; i++)
+        if (op_info[group->nodes[i]->op].class == OC_REDUCE)
+            return group->nodes[i];
+    return NULL;
+}
+
 void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const *const *index)
 {
     struct epilogue p = {0};
     const struct group *group = e->group;
+    const struct node *pool = emit_pool(e);
     int vector = e->state->vector;
     if (width > 1 && !lie_together(e, width, index)) {
         for (int lane = 0; lane < width; lane++)
@@ -224,7 +236,8 @@ void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const
                        struct behind);
     for (int n = 0; n < group->n_nodes; n++) {
         const struct node *node = group->nodes[n];
-        for (int i = 0; i < node->n_out && emit_is_core(e, node); i++) {
+        bool last = pool ? node == pool : emit_is_core(e, node);
+        for (int i = 0; i < node->n_out && last; i++) {
             struct behind *b = add_behind(e, &p, node->out[i], width);
             for (int lane = 0; lane < width; lane++)
                 memcpy(b->index + lane * MAX_RANK, index[lane],

@@ -59,7 +59,7 @@ void emit_pop_scope(struct emitter *e);
 /* Text of a cast or bitcast node applied to a name; emit_scalar.c. */
 const char *emit_cast_text(struct emitter *e, const struct node *node, const char *a);
 
-/* An element of a depthwise convolution in front of the core: sums its window here; emit_window.c. */
+/* An element of a convolution in front of the core: sums its window here; emit_window.c. */
 const char *emit_window_value(struct emitter *e, const struct node *node,
                               const struct index *const *index);
 

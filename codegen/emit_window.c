@@ -1,7 +1,7 @@
 /*
- * An element of a depthwise convolution that stands in front of a core, where the core's form asks
- * for single elements: a target whose tensor cores lack the operands' type, say.
- * contract_windows.cuh makes them in strips instead.
+ * An element of a convolution that stands in front of a core, where the core's form asks for single
+ * elements: a target whose tensor cores lack the operands' type, say. contract_windows.cuh makes
+ * them in strips instead, contract_pool.cuh in tiles.
  */
 #include "emit_state.h"
 
@@ -23,6 +23,19 @@ static void open_taps(struct emitter *e, const struct node *node, int axis, cons
     *position = index_var(e->ix, p, extent);
 }
 
+/* Loops over the channels of a group: the number within it, and that of the image. */
+static void open_channels(struct emitter *e, const struct node *node, const struct index *result,
+                          const struct index **channel, const struct index **of_image)
+{
+    struct dim_table *dims = e->g->dims;
+    const struct dim *n = node->in[1]->shape[1], *groups = dim_const(dims, node->attr.conv.group);
+    const struct dim *results = dim_floordiv(dims, node->out[0]->shape[1], groups);
+    const char *c = emit_fresh(e, "c");
+    emit_open(e, "for (idx_t %s = 0; %s < %s; %s++)", c, c, emit_dim(e, n), c);
+    *channel = index_var(e->ix, c, n);
+    *of_image = index_add(e->ix, index_mul(e->ix, index_div(e->ix, result, results), n), *channel);
+}
+
 const char *emit_window_value(struct emitter *e, const struct node *node,
                               const struct index *const *index)
 {
@@ -35,8 +48,8 @@ const char *emit_window_value(struct emitter *e, const struct node *node,
     emit_line(e, "%s %s = 0;", type, sum);
     emit_vector(e, 1);
     x[0] = index[0];
-    x[1] = w[0] = index[1];
-    w[1] = index_const(e->ix, 0);
+    w[0] = index[1];
+    open_channels(e, node, index[1], &w[1], &x[1]);
     for (int i = 2; i < y->rank; i++)
         open_taps(e, node, i - 2, index[i], &w[i], &x[i]);
     const char *a = emit_value(e, node->in[0], x), *b = emit_value(e, node->in[1], w);
@@ -45,6 +58,7 @@ const char *emit_window_value(struct emitter *e, const struct node *node,
         emit_close(e);
         emit_close(e);
     }
+    emit_close(e);
     emit_vector(e, vector);
     return sum;
 }

@@ -1,7 +1,8 @@
 /*
  * Shared by the files of fuse_kernels: fuse_begin.c (constants, outputs), fuse_cost.c (estimates),
  * fuse_epilogue.c (what goes behind cores), fuse_normalize.c (normalizations in front of products),
- * fuse_windows.c (depthwise convolutions in front of others), fuse_kernels.c (all else that goes
+ * fuse_windows.c (depthwise convolutions in front of others), fuse_means.c (reductions over pixels
+ * behind convolutions), fuse_pools.c (why pools stay apart), fuse_kernels.c (all else that goes
  * together) and fuse_order.c (what depends on what).
  */
 #ifndef GPUCC_PASSES_FUSE_H
@@ -18,6 +19,15 @@ enum {
     FUSE_LAUNCH_WORK = 1 << 26, /* that a launch's latency is worth */
     FUSE_MEMORY_WORK = 64,      /* that writing and reading an element is worth */
     FUSE_WAITING = 4,           /* what one counts for that the rest of a block waits for */
+};
+
+/* A device of middling size, in whose time forms are compared: one that is named is not known here.
+ * Latencies are estimate.c's: a launch, its first data, its last result. */
+enum {
+    FUSE_MULTIPROCESSORS = 108,
+    FUSE_CYCLES_PER_10_NS = 14,
+    FUSE_BYTES_PER_NS = 1300,
+    FUSE_LAUNCH_NS = 1500 + 500 + 350,
 };
 
 /* What the pass knows of a value that a kernel computes; value->data points to it. */
@@ -62,6 +72,8 @@ struct value *fuse_narrow_source(const struct node *node);
 /* Operations that an element of the node's result takes. */
 int64_t fuse_cost_of(const struct node *node);
 int64_t fuse_multiply(int64_t a, int64_t b); /* INT64_MAX where it overflows */
+int64_t fuse_rounded_up(int64_t a, int64_t b); /* the quotient */
+int64_t fuse_to_ns(int64_t cycles);
 int64_t fuse_size(const struct fusion *f, const struct dim *d); /* what it is taken for, at least 1 */
 int64_t fuse_elements(const struct fusion *f, const struct value *v);
 /* How often a core's kernel reads each element of its operand, about. */
@@ -96,9 +108,15 @@ bool fuse_is_in_front(const struct fusion *f, const struct node *node);
  * have taken their epilogues. */
 void fuse_windows(struct fusion *f);
 
+/* -- fuse_means.c -- */
+
+/* Reductions over all pixels of images join the kernels of the convolutions in front of them where
+ * that pays. Both have taken their epilogues. */
+void fuse_means(struct fusion *f);
+
 /* -- fuse_pools.c -- */
 
-/* Says why pools and means behind contractions stay kernels. */
+/* Says why other pools and means behind contractions stay kernels. */
 void fuse_remark_pools(const struct fusion *f);
 
 /* -- fuse_epilogue.c -- */

@@ -26,6 +26,16 @@ int64_t fuse_multiply(int64_t a, int64_t b)
     return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
 }
 
+int64_t fuse_rounded_up(int64_t a, int64_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+int64_t fuse_to_ns(int64_t cycles)
+{
+    return fuse_multiply(cycles, 10) / FUSE_CYCLES_PER_10_NS;
+}
+
 int64_t fuse_size(const struct fusion *f, const struct dim *d)
 {
     int64_t size;

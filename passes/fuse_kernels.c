@@ -9,7 +9,8 @@
  *    one. From the last core to the first, it takes the scalar maps behind it (its epilogue)
  *    as long as they stay in its index space. Normalizations of few rows have no kernel of their
  * own but stand in front of the products that read them (fuse_normalize.c), and depthwise
- *    convolutions may share that of the 1x1 convolution behind them (fuse_windows.c).
+ *    convolutions may share that of the 1x1 convolution behind them (fuse_windows.c), as may
+ *    reductions over all pixels that of the convolution in front (fuse_means.c).
  * 3. The rest is visited backwards: a node goes into the kernels that read it, as a copy in each
  *    (their prologue), where that is cheaper than a launch and a trip through memory; otherwise it
  *    becomes the result of a map kernel, joining one that reads it if that can be.
@@ -279,6 +280,7 @@ static bool fuse_graph(struct graph *g)
             fuse_take_epilogue(&f, i);
     place_normalizations(&f);
     fuse_windows(&f);
+    fuse_means(&f);
     for (struct node *node = g->last, *before; node; node = before) {
         before = node->prev;
         if (node->kernel == KERNEL_UNASSIGNED)

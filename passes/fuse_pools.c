@@ -1,11 +1,12 @@
 /*
- * Pools behind contractions are kernels of their own: contractions hand over their results one by
- * one, or as neighbours of a row, and no form of them gathers windows. What that costs, and what
- * fusing them by computing again would cost, is said here, from sizes.
+ * Other pools around contractions are kernels of their own: of contractions, only those hand over
+ * more than results one by one, or as neighbours of a row, whose tiles have all pixels of an image
+ * (fuse_means.c). What that costs, and what fusing them by computing again would cost, is said
+ * here, from sizes.
  *
  *     conv ─▶ pool          a tile of pixels holds some rows of windows whole; what lies across
- * tiles would be convolved again mean ─▶ matmul        each block of the product would need all the
- * means
+ *                           tiles would be convolved again
+ *     mean ─▶ matmul        each block of the product would need all the means
  */
 #include "fuse.h"
 
@@ -111,11 +112,10 @@ static void remark_sum(const struct fusion *f, const struct node *sum)
     int64_t blocks = (columns + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS, saved = worth(f, x);
     int64_t work = fuse_multiply(fuse_multiply(blocks, bytes), BYTE_WORK * FUSE_WAITING);
     graph_remark(f->g, "fuse_kernels", sum,
-                 "%s kept apart from %s in front of it, of which no form adds up over rows, and "
-                 "from matmul behind it: to read its %lld bytes in each of %lld blocks takes %lld "
-                 "operations, a launch and a trip to memory are worth %lld: %s",
-                 op_info[sum->op].name, op_info[conv->op].name, (long long)bytes, (long long)blocks,
-                 (long long)work, (long long)saved, verdict(work, saved));
+                 "%s kept apart from matmul behind it: to read its %lld bytes in each of %lld "
+                 "blocks takes %lld operations, a launch and a trip to memory are worth %lld: %s",
+                 op_info[sum->op].name, (long long)bytes, (long long)blocks, (long long)work,
+                 (long long)saved, verdict(work, saved));
 }
 
 void fuse_remark_pools(const struct fusion *f)

@@ -17,13 +17,7 @@ enum {
     MOST_STEP = 4,
 };
 
-/* A device of middling size, in whose time the forms are compared: one that is named is not known
- * here. Latencies are estimate.c's: a launch, its first data, its last result. */
 enum {
-    MULTIPROCESSORS = 108,
-    CYCLES_PER_10_NS = 14,
-    BYTES_PER_NS = 1300,
-    LAUNCH_NS = 1500 + 500 + 350,
     BLOCK_THREADS = 128,
     ISSUE_CYCLES = 3, /* between a warp's instructions */
     SCHEDULERS = 4,
@@ -159,23 +153,13 @@ static struct windows windows_of(const struct fusion *f, const struct node *node
     return x;
 }
 
-static int64_t rounded_up(int64_t a, int64_t b)
-{
-    return a / b + (a % b != 0);
-}
-
-static int64_t to_ns(int64_t cycles)
-{
-    return fuse_multiply(cycles, 10) / CYCLES_PER_10_NS;
-}
-
 /* Time in which a kernel of its own makes the results. */
 static int64_t time_apart(const struct windows *x)
 {
     int64_t strips = fuse_multiply(x->rows / x->strip, x->channels / x->vector);
-    int64_t issued = fuse_multiply(strips / 32, x->cost[1]) / (MULTIPROCESSORS * SCHEDULERS);
+    int64_t issued = fuse_multiply(strips / 32, x->cost[1]) / (FUSE_MULTIPROCESSORS * SCHEDULERS);
     int64_t alone = ISSUE_CYCLES * x->cost[0];
-    return to_ns(issued > alone ? issued : alone);
+    return fuse_to_ns(issued > alone ? issued : alone);
 }
 
 /* Time in which the product's blocks do, with the tile that suits best. */
@@ -183,10 +167,11 @@ static int64_t time_together(const struct windows *x, int64_t *blocks)
 {
     int64_t best = INT64_MAX;
     for (int tile = x->columns <= 64 ? 16 : 32; tile <= 64; tile *= 2) {
-        int64_t n = rounded_up(x->rows, tile), waves = rounded_up(n, MULTIPROCESSORS);
+        int64_t n = fuse_rounded_up(x->rows, tile),
+                waves = fuse_rounded_up(n, FUSE_MULTIPROCESSORS);
         int64_t strips = fuse_multiply(tile / x->strip, x->channels / x->vector);
-        int64_t each = fuse_multiply(rounded_up(strips, BLOCK_THREADS), x->cost[1]);
-        int64_t time = to_ns(fuse_multiply(each, waves > ISSUE_CYCLES ? waves : ISSUE_CYCLES));
+        int64_t each = fuse_multiply(fuse_rounded_up(strips, BLOCK_THREADS), x->cost[1]);
+        int64_t time = fuse_to_ns(fuse_multiply(each, waves > ISSUE_CYCLES ? waves : ISSUE_CYCLES));
         if (time < best) {
             best = time;
             *blocks = n;
@@ -221,7 +206,7 @@ static const char *why_apart(const struct fusion *f, const struct node *node,
                             (long long)x.rows, (long long)x.channels);
     int64_t blocks = 0, together = time_together(&x, &blocks), apart = time_apart(&x);
     int64_t bytes = fuse_multiply(2 * (int64_t)dtype_size(y->type), fuse_elements(f, y));
-    *saved = LAUNCH_NS + bytes / BYTES_PER_NS + apart - together;
+    *saved = FUSE_LAUNCH_NS + bytes / FUSE_BYTES_PER_NS + apart - together;
     if (*saved > 0)
         return NULL;
     return arena_printf(
@@ -229,7 +214,7 @@ static const char *why_apart(const struct fusion *f, const struct node *node,
         "made by the product's %lld blocks its results take %lld ns, in a kernel of its "
         "own %lld ns, its launch and %lld bytes %lld ns",
         (long long)blocks, (long long)together, (long long)apart, (long long)bytes,
-        (long long)(LAUNCH_NS + bytes / BYTES_PER_NS));
+        (long long)(FUSE_LAUNCH_NS + bytes / FUSE_BYTES_PER_NS));
 }
 
 /* Says why the convolution in front of the depthwise one does not join them too: windows of
@@ -254,7 +239,7 @@ static void tell_of_halo(const struct fusion *f, const struct node *node)
         f->g, "fuse_kernels", expansion,
         "1x1 conv kept apart from the depthwise conv behind it: tiles of 8x8 pixels would make "
         "%lld %% of its results again, %lld products more, to save %d ns and %lld bytes",
-        (long long)percent, (long long)(fuse_multiply(products, percent) / 100), LAUNCH_NS,
+        (long long)percent, (long long)(fuse_multiply(products, percent) / 100), FUSE_LAUNCH_NS,
         (long long)fuse_multiply(2 * (int64_t)dtype_size(x->type), fuse_elements(f, x)));
 }
 

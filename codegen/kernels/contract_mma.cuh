@@ -27,6 +27,7 @@
  *   ROUNDS            how often the warps put sums into shared memory for store
  *   store(batch, m, n, sum)    C_VECTOR neighbours along N, or along M with C_ALONG_M; that index
  *                              counts vectors
+ *   POOLED            if rows are reduced to one: terms and another store, see contract_pool.cuh
  */
 #define DEPTH_BYTES (DEPTH * ELEMENT)
 #define WARPS_M (TILE_M / WARP_M)
@@ -328,6 +329,26 @@ struct results {
                 }
     }
 
+    /* C_VECTOR sums of a line. */
+    __device__ __forceinline__ void take(int across, int along, SUM *sum) const
+    {
+        constexpr int at_once = C_VECTOR < 4 ? C_VECTOR : 4;
+#pragma unroll
+        for (int v = 0; v < C_VECTOR; v += at_once) {
+            const vec<SUM, at_once> piece = load<at_once>(&at[across * pitch + along + v]);
+#pragma unroll
+            for (int lane = 0; lane < at_once; lane++)
+                sum[v + lane] = piece.at[lane];
+        }
+    }
+
+    /* The tile's row of which number `low` of those that are here comes. */
+    static __device__ __forceinline__ int row_of(int low, int round)
+    {
+        return low / rows * WARP_M + round * rows + low % rows;
+    }
+
+#ifndef POOLED
     __device__ __forceinline__ void store_all(PARAMS, const work &my, int round) const
     {
         constexpr int total = lines * vectors;
@@ -335,24 +356,22 @@ struct results {
         for (int i = threadIdx.x; i < total; i += THREADS) {
             const int along = i % vectors * C_VECTOR, across = i / vectors;
             const int low_m = C_ALONG_M ? along : across, low_n = C_ALONG_M ? across : along;
-            const int m = low_m / rows * WARP_M + round * rows + low_m % rows;
-            const idx_t at_m = my.m * TILE_M + m, at_n = my.n * TILE_N + low_n;
+            const idx_t at_m = my.m * TILE_M + row_of(low_m, round), at_n = my.n * TILE_N + low_n;
             if ((GUARD_M && at_m >= EXTENT_M) || (GUARD_N && at_n >= EXTENT_N))
                 continue;
             SUM sum[C_VECTOR];
-            constexpr int at_once = C_VECTOR < 4 ? C_VECTOR : 4;
-#pragma unroll
-            for (int v = 0; v < C_VECTOR; v += at_once) {
-                const vec<SUM, at_once> piece = load<at_once>(&at[across * pitch + along + v]);
-#pragma unroll
-                for (int lane = 0; lane < at_once; lane++)
-                    sum[v + lane] = piece.at[lane];
-            }
+            take(across, along, sum);
             store(ARGS, my.batch, C_ALONG_M ? at_m / C_VECTOR : at_m,
                   C_ALONG_M ? at_n : at_n / C_VECTOR, sum);
         }
     }
+#endif
 };
+
+#ifdef POOLED /* see contract_pool.cuh */
+static __device__ __forceinline__ void pool_rows(PARAMS, const work &my, int warp_m, int warp_n,
+                                                 char *memory, SUM (*sum)[COLUMNS][4]);
+#endif
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) KERNEL(PARAMS)
 {
@@ -378,6 +397,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) KERNEL(PARAMS)
         return;
     __syncthreads();
 #endif
+#ifdef POOLED
+    pool_rows(ARGS, my, warp_m, warp_n, memory, sum);
+#else
     results &all = *reinterpret_cast<results *>(memory);
 #pragma unroll
     for (int round = 0; round < ROUNDS; round++) {
@@ -387,4 +409,5 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) KERNEL(PARAMS)
         __syncthreads();
         all.store_all(ARGS, my, round);
     }
+#endif
 }

@@ -104,8 +104,26 @@ explain_says_what_pools_apart_save_and_cost() {
         'output "y" = %4' 'output "z" = %7' >pools.ir
     GPUCC_NVRTC=/nonexistent "$gpucc" pools.ir --explain=fusion >out.txt
     # 4 rows of 14 pixels in a tile: 2 rows of windows; all 4 tiles have the 7. 25,088 floats in 63 blocks.
-    says out.txt 'reduce_sum kept apart from conv .* its 25088 bytes in each of 63 blocks takes 12644352 oper' \
+    says out.txt 'reduce_sum kept apart from the conv in front of it: that is not done by tensor cores' \
+        'reduce_sum kept apart from matmul .* its 25088 bytes in each of 63 blocks takes 12644352 oper' \
         'pool_max kept apart from conv .* hold 7 of 7 rows of windows whole, .* takes 0 oper'
+}
+
+explain_says_what_means_save_and_cost() {
+    mean() { # IMAGES SIDE CHANNELS TAPS PADDING
+        printf '%s\n' 'graph "mean"' "%0 = input \"x\" : f16[$1, $3, $2, $2]" "%1 = input \"w\" : f16[16, $3, $4, $4]" \
+            "%2 = conv %0, %1 {to=f16, group=1, stride=[1, 1], dilation=[1, 1], low=[$5, $5], high=[$5, $5]}" \
+            '%3 = reduce_sum %2 {axes=[2, 3]}' 'output "y" = %3' >mean.ir
+        GPUCC_NVRTC=/nonexistent "$gpucc" mean.ir --explain=fusion >out.txt
+    }
+    mean 1 7 64 1 0
+    says out.txt 'reduce_sum made by the conv in front of it, .* saves about 2[0-9]* ns'
+    mean 2 7 64 1 0
+    says out.txt 'reduce_sum kept apart .*: no tile has the 49 pixels of an image just so'
+    mean 1 14 64 1 0
+    says out.txt 'reduce_sum kept apart .*: no tile has the 196 pixels of an image just so'
+    mean 1 10 4096 3 1
+    says out.txt 'reduce_sum kept apart .*: in tiles of 128 rows the convolution takes [0-9]* ns longer'
 }
 
 transposes_that_products_read_are_no_kernels() {

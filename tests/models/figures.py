@@ -57,8 +57,9 @@ class Count:
 # is in their epilogues (BatchNormalization, whose factors are in the weights, activations, Add, which
 # reads its other operand) or in no kernel at all (Concat, whose operands are written where they lie in
 # it, Flatten, Identity). A 1x1 convolution of stride s reads one pixel of s*s. A depthwise convolution
-# may be in the kernel of the 1x1 convolution behind it where that pays: the plan tells for which, and
-# what lies between the two is in no memory.
+# may be in the kernel of the 1x1 convolution behind it where that pays, and a pooling of whole images in
+# that of the convolution in front of it: the plan tells for which, and what lies between the two is in no
+# memory.
 
 KERNELS = ("Conv", "ConvTranspose", "Gemm", "MaxPool", "GlobalAveragePool")
 SAME = ("BatchNormalization", "Relu", "Clip", "Flatten", "Identity")
@@ -78,12 +79,13 @@ def count_convolutions(model, element, kernel_of):
     count = Count(element)
 
     def is_inner(name):
-        """Is the value read by the convolution only in whose kernel it is made?"""
-        while made[name].op_type in SAME:
-            name = made[name].input[0]
+        """Is the value read by the convolution or pooling only in whose kernel it is made?"""
+        while made[name].op_type in (*SAME, "Add"):
+            name = is_sum_of_last(made[name]) if made[name].op_type == "Add" else made[name].input[0]
         maker, reader = made[name].name, readers[written(name)]
         return (made[name].op_type == "Conv" and len(reader) == 1 and
-                reader[0].op_type == "Conv" and kernel_of[maker] == kernel_of[reader[0].name])
+                reader[0].op_type in ("Conv", "GlobalAveragePool") and
+                kernel_of[maker] == kernel_of[reader[0].name])
 
     def read(name, part=1):
         count.add("inputs" if name in inputs else "activations read", sizes[name] // part,

@@ -59,6 +59,19 @@ def conv_behind_depthwise(kind, taps, stride):
             f'high=[0, 0]}}\noutput "y" = %5\n')
 
 
+def conv_with_mean(kind):
+    """A 1x1 convolution whose kernel takes the mean over all pixels of what it leaves."""
+    one = "{kernel=[1, 1], stride=[1, 1], dilation=[1, 1], low=[0, 0], high=[0, 0], size=[%d, %d]}"
+    image, weights = f"{kind}[1, 512, 7, 7]", f"{kind}[2048, 512, 1, 1]"
+    return (f'%0 = input "x" : {image}\n%1 = input "w" : {weights}\n'
+            f"%2 = pool_max %0 {one % (7, 7)} : {image} {LAST}\n"
+            f"%3 = pool_max %1 {one % (1, 1)} : {weights} {LAST}\n"
+            f"%4 = conv %2, %3 {{to={kind}, group=1, stride=[1, 1], dilation=[1, 1], low=[0, 0], "
+            f"high=[0, 0]}} : {kind}[1, 2048, 7, 7] {LAST}\n"
+            f"%5 = abs %4 : {kind}[1, 2048, 7, 7] {LAST}\n"
+            f'%6 = reduce_sum %5 {{axes=[2, 3]}}\noutput "y" = %6\n')
+
+
 def attention(kind, size, causal=False, bias=False, math="", queries=512):
     extra = f'%3 = input "bias" : f32[1, 8, {queries}, 512]\n' if bias else ""
     return ("".join(f'%{i} = input "{name}" : {kind}[1, 8, {rows}, {size}]\n'
@@ -115,6 +128,8 @@ def all_cases():
         for stride in 1, 2:
             add(f"conv 1x1 of a depthwise {taps}x{taps}/{stride} f16", conv_behind_depthwise("f16", taps, stride),
                 "sm_80 sm_90a", [(32, 32)])
+    add("conv 1x1 with a mean of 49 pixels f16", conv_with_mean("f16"), "sm_80 sm_90a", [(64, 32)])
+    add("conv 1x1 with a mean of 49 pixels f16", conv_with_mean("f16"), "sm_80", [(64, 32)], parts=2)
     add("conv 7x7 of 3 channels f16", FIRST_LAYER, "sm_80", [()])
     for size in 32, 64, 128:
         add(f"attention {size} f16", attention("f16", size), "sm_80 sm_90a", [()])
