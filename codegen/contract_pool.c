@@ -49,8 +49,8 @@ static void emit_pooled(const struct mma_plan *p)
     struct emitter *e = c->e;
     const struct index *column[MAX_RANK], *at[MAX_RANK];
     emit_function(e, "void", "store", "idx_t batch, idx_t image, idx_t n, float y");
-    side_result(c, &p->b, index_var(e->ix, "batch", c->batches), index_var(e->ix, "n", p->b.rows),
-                column);
+    const struct index *batch = index_var(e->ix, "batch", c->batches);
+    side_result(c, &p->b, batch, index_var(e->ix, "n", p->b.rows), column);
     at[0] = index_var(e->ix, "image", c->images);
     at[1] = column[1];
     emit_result(e, p->pool->out[0], at, "y");
