@@ -142,7 +142,8 @@ static bool rewrite(struct graph *g, struct node *node)
     struct turned t;
     if (!swaps_last(node) || !is_read_in_order(node->out[0]) || !find(&t, g, node))
         return false;
-    struct value *in[2] = {turned_right(&t), swapped(&t, left(&t))};
+    struct value *in[2] = {turned_right(&t), NULL};
+    in[1] = swapped(&t, left(&t));
     if (!in[0] || !in[1])
         return false;
     struct node *turned = graph_insert(g, node, OP_matmul, 2, in, &t.product->attr);
