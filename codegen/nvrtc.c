@@ -63,17 +63,20 @@ static bool resolve(struct nvrtc *n)
 
 /*
  * The 13.0 wheel has no RPATH, so NVRTC would not find its builtins by name. Once a library of that
- * SONAME is open the loader hands it out, wherever it lies.
+ * SONAME is open the loader hands it out, wherever it lies. False if memory ran out.
  */
-static void open_builtins(struct nvrtc *n)
+static bool open_builtins(struct nvrtc *n)
 {
     char folder[PATH_MAX], pattern[64];
     memcpy(folder, n->file, sizeof folder);
     snprintf(pattern, sizeof pattern, "libnvrtc-builtins.so.%d.%d*", n->major, n->minor);
-    char *path = find_newest(dirname(folder), pattern);
+    char *path;
+    if (!find_newest(dirname(folder), pattern, &path))
+        return false;
     if (path)
         n->builtins = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
     free(path);
+    return true;
 }
 
 /* The library's build id; where a build has none, a hash of the whole file. */
@@ -163,12 +166,17 @@ struct nvrtc *nvrtc_open(struct diag *diag)
     }
     pthread_mutex_init(&n->lock, NULL);
     bool outright;
-    if (!nvrtc_find(try_place, &search, &outright)) {
-        report_missing(diag, &search, outright);
+    enum nvrtc_found found = nvrtc_find(try_place, &search, &outright);
+    if (found == NVRTC_OPENED && !open_builtins(n))
+        found = NVRTC_NO_MEMORY;
+    if (found != NVRTC_OPENED) {
+        if (found == NVRTC_NO_MEMORY)
+            diag_error(diag, STATUS_LIMIT, NULL, "out of memory");
+        else
+            report_missing(diag, &search, outright);
         nvrtc_close(n); /* a library that would not do was closed at once */
         n = NULL;
     } else {
-        open_builtins(n);
         int count = 0;
         if (!n->nvrtcGetNumSupportedArchs(&count) && count <= MAX_ARCHS &&
             !n->nvrtcGetSupportedArchs(n->archs))

@@ -21,48 +21,60 @@ static const char *const below[] = {
 
 static const char *const loader_names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
 
-char *find_newest(const char *dir, const char *pattern)
+/* The search: who opens what is found, and whether memory ran out, so that more may lie there. */
+struct finder {
+    bool (*try)(void *context, const char *place);
+    void *context;
+    bool no_memory;
+};
+
+bool find_newest(const char *dir, const char *pattern, char **newest)
 {
     struct text path = {0};
     for (const char *c = dir; *c; c++)
         text_printf(&path, "%s%c", strchr("*?[\\", *c) ? "\\" : "", *c);
     text_printf(&path, "/%s", pattern);
-    char *best = NULL;
+    *newest = NULL;
     glob_t found = {0};
-    if (!path.failed && !glob(path.data, GLOB_NOSORT, NULL, &found)) {
-        const char *newest = found.gl_pathv[0];
+    int status = path.failed ? GLOB_NOSPACE : glob(path.data, GLOB_NOSORT, NULL, &found);
+    if (!status) {
+        const char *best = found.gl_pathv[0];
         for (size_t i = 1; i < found.gl_pathc; i++)
-            if (strverscmp(found.gl_pathv[i], newest) > 0)
-                newest = found.gl_pathv[i];
-        best = strdup(newest);
+            if (strverscmp(found.gl_pathv[i], best) > 0)
+                best = found.gl_pathv[i];
+        *newest = strdup(best);
+        status = *newest ? 0 : GLOB_NOSPACE;
     }
     globfree(&found);
     text_free(&path);
-    return best;
+    return status != GLOB_NOSPACE;
 }
 
-static bool try_below(bool (*try)(void *, const char *), void *context, const char *dir)
+static bool try_newest(struct finder *f, const char *dir, const char *pattern)
 {
-    bool opened = false;
-    for (size_t i = 0; i < sizeof below / sizeof below[0] && !opened; i++) {
-        char *path = find_newest(dir, below[i]);
-        opened = path && try(context, path);
-        free(path);
-    }
-    return opened;
-}
-
-static bool try_toolkits(bool (*try)(void *, const char *), void *context)
-{
-    if (try_below(try, context, "/usr/local/cuda"))
-        return true;
-    char *path = find_newest("/usr/local", "cuda*/lib64/libnvrtc.so*");
-    bool opened = path && try(context, path);
+    char *path;
+    if (!find_newest(dir, pattern, &path))
+        f->no_memory = true;
+    bool opened = path && f->try(f->context, path);
     free(path);
     return opened;
 }
 
-static bool try_beside_program(bool (*try)(void *, const char *), void *context)
+static bool try_below(struct finder *f, const char *dir)
+{
+    bool opened = false;
+    for (size_t i = 0; i < sizeof below / sizeof below[0] && !opened; i++)
+        opened = try_newest(f, dir, below[i]);
+    return opened;
+}
+
+static bool try_toolkits(struct finder *f)
+{
+    return try_below(f, "/usr/local/cuda") ||
+           try_newest(f, "/usr/local", "cuda*/lib64/libnvrtc.so*");
+}
+
+static bool try_beside_program(struct finder *f)
 {
     char path[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
@@ -72,23 +84,33 @@ static bool try_beside_program(bool (*try)(void *, const char *), void *context)
     char *root = dirname(dirname(path));
     char folder[PATH_MAX];
     int needed = snprintf(folder, sizeof folder, "%s/nvrtc", root);
-    return needed < (int)sizeof folder && try_below(try, context, folder);
+    return needed < (int)sizeof folder && try_below(f, folder);
 }
 
-bool nvrtc_find(bool (*try)(void *context, const char *place), void *context, bool *outright)
+static bool try_named(struct finder *f, const char *named)
 {
-    const char *named = getenv("GPUCC_NVRTC");
-    *outright = named && *named;
-    if (*outright) {
-        struct stat status;
-        bool folder = !stat(named, &status) && S_ISDIR(status.st_mode);
-        return folder ? try_below(try, context, named) : try(context, named);
-    }
+    struct stat status;
+    bool folder = !stat(named, &status) && S_ISDIR(status.st_mode);
+    return folder ? try_below(f, named) : f->try(f->context, named);
+}
+
+static bool try_everywhere(struct finder *f)
+{
     for (size_t i = 0; i < sizeof loader_names / sizeof loader_names[0]; i++)
-        if (try(context, loader_names[i]))
+        if (f->try(f->context, loader_names[i]))
             return true;
     const char *environment = getenv("VIRTUAL_ENV");
-    return try_toolkits(try, context) ||
-           (environment && *environment && try_below(try, context, environment)) ||
-           try_beside_program(try, context);
+    return try_toolkits(f) || (environment && *environment && try_below(f, environment)) ||
+           try_beside_program(f);
+}
+
+enum nvrtc_found nvrtc_find(bool (*try)(void *context, const char *place), void *context,
+                            bool *outright)
+{
+    struct finder finder = {.try = try, .context = context};
+    const char *named = getenv("GPUCC_NVRTC");
+    *outright = named && *named;
+    if (*outright ? try_named(&finder, named) : try_everywhere(&finder))
+        return NVRTC_OPENED;
+    return finder.no_memory ? NVRTC_NO_MEMORY : NVRTC_MISSING;
 }

@@ -27,8 +27,9 @@ SMALL, LIMIT = 400, 5  # allocations; exit code
 class Program:
     """One command whose allocations fail. output: the file it writes, or None."""
 
-    def __init__(self, options, name, work, command, output):
+    def __init__(self, options, name, work, command, output, **environment):
         self.name, self.work, self.command, self.output = name, work, command, output
+        self.environment = environment
         self.library = pathlib.Path(options.build) / "tests" / "hostile" / "libfail_malloc.so"
 
     def run(self, at, all_behind):
@@ -38,8 +39,9 @@ class Program:
         command = [str(c).replace("OUTPUT", str(output)) for c in self.command]
         done = subprocess.run(
             command, capture_output=True, timeout=60, stdin=subprocess.DEVNULL,
-            env={**os.environ, "LD_PRELOAD": str(self.library.resolve()), "FAIL_AT": str(at),
-                 "FAIL_ALL": str(int(all_behind)), "FAIL_REPORT": str(report)})
+            env={**os.environ, **self.environment, "LD_PRELOAD": str(self.library.resolve()),
+                 "FAIL_AT": str(at), "FAIL_ALL": str(int(all_behind)),
+                 "FAIL_REPORT": str(report)})
         words = report.read_text().split() if report.exists() else ["0"] * 3
         count, failed = map(int, words[:2])
         data = b""
@@ -74,6 +76,12 @@ class Program:
         return failures
 
 
+def nvrtc_folder(gpucc):
+    """Where gpucc's NVRTC lies."""
+    told = subprocess.run([gpucc, "--version"], capture_output=True, text=True, check=True).stdout
+    return str(pathlib.Path(told.splitlines()[1].split(", ", 1)[1]).parent)
+
+
 def programs(options, work):
     tools = pathlib.Path(options.build).resolve() / "bin"
     models = [SEEDS / f"{name}.onnx" for name in MODELS]
@@ -89,6 +97,11 @@ def programs(options, work):
         yield Program(options, f"gpurun {model.stem}", folder,
                       [tools / "gpurun", "run", plan, "--seed", "1", "--device=emu", "--threads",
                        "1", "--outputs", "OUTPUT"], True)
+    folder = work / "search"
+    folder.mkdir()
+    yield Program(options, "gpucc that looks for NVRTC in a folder", folder,
+                  [tools / "gpucc", models[0], "-o", "OUTPUT", "--target=portable", "-j1"], True,
+                  GPUCC_NVRTC=nvrtc_folder(tools / "gpucc"))
     yield Program(options, "gpurun inspect", work, [tools / "gpurun", "inspect", plan, "--json"],
                   None)
 
