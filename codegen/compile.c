@@ -173,8 +173,10 @@ void compiled_free(struct compiled_set *set)
 static void print_comment(struct text *out, const char *text)
 {
     while (*text) {
-        size_t length = strcspn(text, "\n");
+        size_t length = strcspn(text, "\n"), start = out->length;
         text_printf(out, "// %.*s\n", (int)length, text);
+        if (!out->failed)
+            disarm(out->data + start, "\n");
         text += length + (text[length] == '\n');
     }
 }

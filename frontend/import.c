@@ -253,8 +253,11 @@ static void import_node(struct import *im, struct scope *scope, const Onnx__Node
     const char *outer_origin = im->graph->origin;
     int errors = im->diag->errors;
     /* Inside a function or branch the node of the main graph is the one people know. */
-    if (scope->depth == 0)
-        im->graph->origin = arena_printf(im->arena, "%s (%s)", node_name(node), op);
+    if (scope->depth == 0) {
+        char *origin = arena_printf(im->arena, "%s (%s)", node_name(node), op);
+        disarm(origin, "");
+        im->graph->origin = origin;
+    }
 
     bool ok = node->op_type ? lower_node(&c, domain) : call_error(&c, "it names no operator");
     for (int i = 0; i < c.n_out; i++) {

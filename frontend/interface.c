@@ -77,11 +77,19 @@ enum dtype interface_type(const struct import *im, const char *name, enum dtype 
     return io && io->type != DT_NONE ? io->type : type;
 }
 
+/* Casts and transposes that follow are those of an input or output of this name. */
+static void begin_interface(struct import *im, const char *name)
+{
+    char *origin = arena_printf(im->arena, "%s (--io)", name);
+    disarm(origin, "");
+    im->graph->origin = origin;
+}
+
 struct value *interface_input(struct import *im, struct value *input, enum dtype type,
                               const int to[MAX_RANK])
 {
     const char *outer_origin = im->graph->origin;
-    im->graph->origin = arena_printf(im->arena, "%s (--io)", input->name);
+    begin_interface(im, input->name);
     struct value *v = build_cast(&im->b, build_transpose(&im->b, input, to), type);
     im->graph->origin = outer_origin;
     return v;
@@ -102,7 +110,7 @@ static struct value *interface_output(struct import *im, struct value *v, const 
     for (int i = 0; i < v->rank; i++)
         perm[to[i]] = i;
     const char *outer_origin = im->graph->origin;
-    im->graph->origin = arena_printf(im->arena, "%s (--io)", name);
+    begin_interface(im, name);
     v = build_cast(&im->b, v, interface_type(im, name, v->type));
     v = build_transpose(&im->b, v, perm);
     im->graph->origin = outer_origin;

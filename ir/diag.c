@@ -17,8 +17,7 @@ static char *format_text(const char *format, va_list args)
     return text;
 }
 
-/* Names come from models: what would steer a terminal, or fake a line, becomes '?'. */
-static void disarm(char *text, const char *kept)
+void disarm(char *text, const char *kept)
 {
     for (; text && *text; text++)
         if (((unsigned char)*text < 0x20 || *text == 0x7f) && !strchr(kept, *text))

@@ -47,6 +47,10 @@ void diag_warning(struct diag *diag, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void diag_free(struct diag *diag);
 
+/* Names come from models: what would steer a terminal, or fake a line, becomes '?'; but for the
+ * characters of kept. text may be NULL. */
+void disarm(char *text, const char *kept);
+
 /* What a system call that failed with errno = error is for: LIMIT when it wanted memory, else IO. */
 enum status status_of_errno(int error);
 

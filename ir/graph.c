@@ -37,6 +37,7 @@ void graph_remark(struct graph *g, const char *pass, const struct node *node, co
     struct text text = {.arena = g->arena};
     text_vprintf(&text, format, args);
     va_end(args);
+    disarm(text.data, "");
     *remark = (struct remark){pass, node ? node->origin : NULL, text.data ? text.data : "", NULL};
     struct graph *root = g->root;
     *(root->remarks ? root->last_remark : &root->remarks) = remark;

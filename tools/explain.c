@@ -20,8 +20,11 @@ static bool (*const topics_of[EXPLAIN_COUNT])(struct explain *x) = {
 
 void explain_value(struct text *out, const struct graph *g, const struct value *v)
 {
+    size_t start = out->length;
     if (v->name)
         text_printf(out, "%s ", v->name);
+    if (v->name && !out->failed)
+        disarm(out->data + start, "");
     text_printf(out, "%s", dtype_info[v->type].text);
     text_printf(out, "[");
     for (int i = 0; i < v->rank; i++) {

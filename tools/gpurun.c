@@ -8,6 +8,20 @@
 #include <string.h>
 #include <sys/stat.h>
 
+void gpurun_print(const char *format, ...)
+{
+    struct text line = {0};
+    va_list args;
+    va_start(args, format);
+    text_vprintf(&line, format, args);
+    va_end(args);
+    disarm(line.data, "");
+    if (line.length > 0 && format[strlen(format) - 1] == '\n')
+        line.data[line.length - 1] = '\n';
+    fputs(line.failed || !line.data ? "" : line.data, stdout);
+    text_free(&line);
+}
+
 static bool write_output(struct session *session, int output, const struct tensor *tensor,
                          const char *name)
 {
@@ -26,7 +40,7 @@ static void print_tensor(const struct tensor *tensor, const char *name)
     enum { SHOWN = 8 };
     struct text type = {0};
     tensor_print_type(&type, tensor->type, tensor->rank, tensor->shape);
-    printf("%s: %s", name, type.data);
+    gpurun_print("%s: %s", name, type.data);
     text_free(&type);
     int64_t n = tensor_elements(tensor);
     for (int64_t i = 0; i < n && i < SHOWN && dtype_info[tensor->type].cls != DC_O; i++)
@@ -44,7 +58,7 @@ static void print_output(const struct tensor *tensor, const char *name)
         return;
     }
     int64_t n = tensor_list_length(tensor);
-    printf("%s: %s", name, dtype_info[tensor->type].text);
+    gpurun_print("%s: %s", name, dtype_info[tensor->type].text);
     if (n < 0)
         printf(", not there\n");
     else

@@ -85,6 +85,10 @@ struct comparison {
 struct comparison tensor_compare(const struct tensor *got, const struct tensor *wanted, double rtol,
                                  double atol);
 
+/* printf, one line at most. Names come from models and plans: what would steer a terminal, or fake
+ * a line, becomes '?'. */
+void gpurun_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 bool gpurun_test(struct session *session);
 bool gpurun_bench(struct session *session);
 bool gpurun_compare(struct session *session);

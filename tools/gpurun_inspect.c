@@ -215,35 +215,28 @@ static void print_json(struct json *json, const struct gpucc_plan *plan,
 
 /* ---- for people ---- */
 
-/* Names come from a model: nothing in them may reach the terminal as a control sequence. */
-static void print_safely(const char *text)
-{
-    for (; *text != 0; text++)
-        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
-}
-
 static void print_value(const struct gpucc_plan *plan, const char *what, uint32_t index)
 {
     const struct plan_value *value = &plan->values[index];
-    printf("%s ", what);
-    print_safely(rt_string(plan, value->name));
+    gpurun_print("%s ", what);
+    gpurun_print("%s", rt_string(plan, value->name));
     if (value->kind != PLAN_TENSOR) {
         struct text kind = {0};
         append_kind(&kind, plan, value);
-        printf(": %s\n", kind.failed ? "" : kind.data);
+        gpurun_print(": %s\n", kind.failed ? "" : kind.data);
         text_free(&kind);
         return;
     }
-    printf(": %s[", dtype_info[value->dtype].text);
+    gpurun_print(": %s[", dtype_info[value->dtype].text);
     for (uint32_t i = 0; i < value->rank; i++) {
         const struct plan_dim *dim = &plan->dims[value->first_dim + i];
-        printf("%s", i > 0 ? " x " : "");
+        gpurun_print("%s", i > 0 ? " x " : "");
         if (dim->value >= 0)
-            printf("%" PRId64, dim->value);
+            gpurun_print("%" PRId64, dim->value);
         else
-            print_safely(rt_string(plan, dim->text));
+            gpurun_print("%s", rt_string(plan, dim->text));
     }
-    printf("]\n");
+    gpurun_print("]\n");
 }
 
 /* What is worth knowing of a step, in a few words. */
@@ -291,16 +284,16 @@ static void print_steps(const struct gpucc_plan *plan, const struct program *p, 
         say_facts(p, step, facts, sizeof facts);
         if (step->kind == PLAN_STEP_LAUNCH)
             what = rt_string(plan, p->kernels[step->u.launch.kernel].symbol);
-        printf("  %4u  %*s%-*s  %-27s  ", i, 2 * depth, "", depth < 14 ? 28 - 2 * depth : 0, what,
-               facts);
-        print_safely(rt_string(plan, step->nodes));
-        printf("\n");
+        gpurun_print("  %4u  %*s%-*s  %-27s  ", i, 2 * depth, "", depth < 14 ? 28 - 2 * depth : 0,
+                     what, facts);
+        gpurun_print("%s", rt_string(plan, step->nodes));
+        gpurun_print("\n");
         if (step->kind == PLAN_STEP_LOOP)
             print_steps(plan, p, step->u.loop.first, step->u.loop.n, depth + 1);
         if (step->kind != PLAN_STEP_IF)
             continue;
         print_steps(plan, p, step->u.branch.first_then, step->u.branch.n_then, depth + 1);
-        printf("        %*selse\n", 2 * depth, "");
+        gpurun_print("        %*selse\n", 2 * depth, "");
         print_steps(plan, p, step->u.branch.first_else, step->u.branch.n_else, depth + 1);
     }
 }
@@ -310,12 +303,13 @@ static void print_text(const struct gpucc_plan *plan, const struct summary *summ
     const struct plan_header *header = plan->header;
     char text[32];
     version_text(text, sizeof text, header->nvrtc_version);
-    printf("plan format %u, %" PRIu64 " bytes, by gpucc %s with NVRTC %s (%s)\n", header->version,
-           header->file_bytes, header->gpucc_version, text, header->nvrtc_build);
+    gpurun_print("plan format %u, %" PRIu64 " bytes, by gpucc %s with NVRTC %s (%s)\n",
+                 header->version, header->file_bytes, header->gpucc_version, text,
+                 header->nvrtc_build);
     for (uint32_t i = 0; i < header->n_targets; i++) {
         const struct plan_target *target = &plan->targets[i];
         version_text(text, sizeof text, target->min_driver);
-        printf("target %s: driver for CUDA %s or newer\n", target->name, text);
+        gpurun_print("target %s: driver for CUDA %s or newer\n", target->name, text);
     }
     for (uint32_t i = 0; i < header->n_inputs; i++)
         print_value(plan, "input", i);
@@ -323,14 +317,14 @@ static void print_text(const struct gpucc_plan *plan, const struct summary *summ
         print_value(plan, "output", header->n_inputs + i);
     for (uint32_t i = 0; i < header->n_targets; i++) {
         const struct summary *s = &summaries[i];
-        printf("program %s: %u launches of %u kernels, %u copies, %u fills; weights %" PRIu64
-               " bytes; activations ",
-               plan->targets[i].name, s->launches, s->distinct_kernels, s->copies, s->fills,
-               s->weight_bytes);
+        gpurun_print("program %s: %u launches of %u kernels, %u copies, %u fills; weights %" PRIu64
+                     " bytes; activations ",
+                     plan->targets[i].name, s->launches, s->distinct_kernels, s->copies, s->fills,
+                     s->weight_bytes);
         if (s->peak_bytes >= 0)
-            printf("%" PRId64 " bytes\n", s->peak_bytes);
+            gpurun_print("%" PRId64 " bytes\n", s->peak_bytes);
         else
-            printf("%s bytes\n", s->peak_formula);
+            gpurun_print("%s bytes\n", s->peak_formula);
         if (i == 0)
             print_steps(plan, &plan->programs[i], 0, plan->programs[i].info->main_steps, 0);
     }

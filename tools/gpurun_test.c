@@ -74,7 +74,7 @@ static bool test_tensor(struct session *session, const char *folder, const char 
     }
     struct comparison c =
         tensor_compare(got, wanted, session->options->rtol, session->options->atol);
-    printf("%s: %s: worst error %.3g, relative %.3g\n", folder, name, c.error, c.relative);
+    gpurun_print("%s: %s: worst error %.3g, relative %.3g\n", folder, name, c.error, c.relative);
     if (c.wrong > 0 && got->type != DT_C64 && got->type != DT_C128)
         diag_error(session->diag, STATUS_TOLERANCE, folder,
                    "%s: %" PRId64 " of %" PRId64 " elements are wrong; element %" PRId64
