@@ -31,6 +31,10 @@ struct eval_session;
 struct eval_session *eval_session_open(struct graph *g, const struct tensor *inputs);
 void eval_session_close(struct eval_session *session);
 
+/* Is there a number among the outputs of the first run? No error can be seen in NaNs, or where
+ * outputs have no elements. */
+bool eval_session_tells(const struct eval_session *session);
+
 /* How far the outputs are from those of the first run, at worst. */
 struct eval_error {
     double absolute; /* |a - b| */

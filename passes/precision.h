@@ -43,7 +43,7 @@ struct precision {
     bool assumed;  /* max_error is the level's own: none was given */
     bool relative; /* max_error is a part of the output's largest magnitude */
     double max_error;
-    unsigned candidates; /* bit 1 << level: what all targets have */
+    unsigned candidates; /* bit 1 << level: what all targets have, of which a search may choose */
     struct precision_rates rates;
     int n_runs;                       /* what errors are measured on: */
     const struct tensor *const *runs; /* the inputs of each run */

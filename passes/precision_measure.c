@@ -101,6 +101,14 @@ struct measure *measure_open(struct assignment *a)
     return m;
 }
 
+bool measure_tells(const struct measure *m)
+{
+    for (int i = 0; i < m->n; i++)
+        if (eval_session_tells(m->sessions[i]))
+            return true;
+    return false;
+}
+
 void measure_close(struct measure *m)
 {
     for (int i = 0; m && i < m->n; i++) {

@@ -111,6 +111,8 @@ bool precision_search(struct assignment *a, struct measure *measure);
 
 /* precision_measure.c: sessions of all runs. NULL after reporting. */
 struct measure *measure_open(struct assignment *a);
+/* Have the outputs numbers in some run, of which errors can be seen? */
+bool measure_tells(const struct measure *m);
 void measure_close(struct measure *m);
 /* Error of the assignment as it stands, on the first `runs` runs or up to the one with more than
  * the limit: relative or absolute as asked for. False for want of memory. */

@@ -59,6 +59,13 @@ static bool read_line(struct reader *r, struct node *node)
             strncmp(r->at + length, rest, strlen(rest)))
             continue;
         r->at += length + strlen(rest);
+        if (!(r->a->wanted->candidates >> level & 1)) {
+            diag_error(r->a->g->diag, STATUS_USAGE, NULL,
+                       "--load-precision: line %d asks for %s, which not all targets have: name "
+                       "others with --target",
+                       r->line, precision_names[level]);
+            return false;
+        }
         if (!choice_of(r->a, node)->explicit)
             choice_of(r->a, node)->precision = (enum precision_level)level;
         return true;

@@ -266,6 +266,20 @@ static bool needs_search(const struct assignment *a)
     return false;
 }
 
+/* The levels with the least cost that the errors allow. */
+static bool search_levels(struct assignment *a, struct measure *measure)
+{
+    const char *wrong = !measure                  ? "the model does not run on the inputs"
+                        : !measure_tells(measure) ? "no output has a finite number on the inputs"
+                                                  : NULL;
+    if (wrong)
+        diag_error(a->g->diag, STATUS_USAGE, NULL,
+                   "%s that errors are measured on: --calib=DIR names others, --max-error=none "
+                   "leaves measuring out",
+                   wrong);
+    return !wrong && precision_search(a, measure);
+}
+
 /* What auto stands for, or what was saved; measure is there for what auto chose. */
 static bool choose_levels(struct assignment *a, struct measure **measure)
 {
@@ -276,13 +290,7 @@ static bool choose_levels(struct assignment *a, struct measure **measure)
         return false;
     if (needs_search(a)) {
         *measure = measure_open(a);
-        if (!*measure) {
-            diag_error(a->g->diag, STATUS_USAGE, NULL,
-                       "the model does not run on the inputs that errors are measured on: "
-                       "--calib=DIR names others, --max-error=none leaves measuring out");
-            return false;
-        }
-        if (!precision_search(a, *measure)) {
+        if (!search_levels(a, *measure)) {
             measure_close(*measure);
             return false;
         }

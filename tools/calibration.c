@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LARGE_MODEL 1e10 /* operations; one run of it is what there is time for */
@@ -19,9 +20,12 @@ enum { MOST_SETS = 8, SEEDED_RUNS = 3, SEEDED_EXTENT = 8, MOST_INDEX_DEPTH = 32 
 
 /* ---- Data sets ----------------------------------------------------------------------------- */
 
-static bool is_data_set(const char *name)
+/* A folder: archives of data sets lie beside them. */
+static bool is_data_set(int folder, const char *name)
 {
-    return !strncmp(name, "test_data_set_", 14);
+    struct stat status;
+    return !strncmp(name, "test_data_set_", 14) && !fstatat(folder, name, &status, 0) &&
+           S_ISDIR(status.st_mode);
 }
 
 static int by_name(const void *a, const void *b)
@@ -41,7 +45,7 @@ static int find_sets(struct graph *g, const char *folder, const char ***sets)
         return -1;
     }
     for (struct dirent *entry; (entry = readdir(dir));) {
-        if (!is_data_set(entry->d_name))
+        if (!is_data_set(dirfd(dir), entry->d_name))
             continue;
         if (n == cap) {
             const char **more = ARENA_ARRAY(g->arena, (size_t)(2 * cap + 8), const char *);

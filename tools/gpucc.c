@@ -255,6 +255,11 @@ static bool set_precision(struct build *b)
         const char *text = map_file(b, o->load_precision, &size);
         if (!text)
             return false;
+        if (memchr(text, 0, size)) {
+            diag_error(&b->diag, STATUS_USAGE, o->load_precision,
+                       "--load-precision: the file is no text");
+            return false;
+        }
         p->load = arena_strndup(&b->arena, text, size);
     }
     if (p->searches) {
@@ -386,7 +391,7 @@ static bool check(struct build *b)
 {
     const struct options *o = &b->options;
     return plan_check(b->graph, b->programs, o->targets.n, &b->diag) &&
-           printf("%s: ok\n", o->input) > 0;
+           (o->explain_json || printf("%s: ok\n", o->input) > 0); /* JSON stays JSON */
 }
 
 static bool print_explanation(struct build *b)

@@ -20,6 +20,7 @@
 /* One value of the plan against its reference. */
 struct divergence {
     bool compared;
+    bool misshapen; /* its reference has other sizes */
     const char *name, *nodes;
     int step;                       /* -1: an output compared with a data set */
     struct text types;              /* "f16[1x64] (model f32)" */
@@ -113,6 +114,7 @@ static bool check_types(const struct tensor *got, const struct tensor *wanted, s
         return true;
     text_printf(&d->types, ", model ");
     tensor_print_type(&d->types, wanted->type, wanted->rank, wanted->shape);
+    d->misshapen = !same_shape;
     return same_shape;
 }
 
@@ -276,19 +278,19 @@ static void print_element(const struct divergence *d, const char *what, int whic
 static void print_row(const struct divergence *d)
 {
     if (d->step >= 0)
-        printf("%4d  ", d->step);
+        gpurun_print("%4d  ", d->step);
     else
-        printf("      ");
-    printf("%s %s", d->name, d->types.data ? d->types.data : "");
+        gpurun_print("      ");
+    gpurun_print("%s %s", d->name, d->types.data ? d->types.data : "");
     if (!d->compared) {
-        printf(": not compared%s\n", d->types.data ? "" : ", the model has no such value");
+        gpurun_print(": not compared%s\n", d->types.data ? "" : ", the model has no such value");
         return;
     }
-    printf(": absolute %.3g, relative %.3g, cosine %.7f%s%s\n", d->error, d->relative, d->cosine,
-           *d->nodes ? "; " : "", d->nodes);
+    gpurun_print(": absolute %.3g, relative %.3g, cosine %.7f%s%s\n", d->error, d->relative,
+                 d->cosine, *d->nodes ? "; " : "", d->nodes);
     if (d->beyond > 0) {
-        printf("        %" PRId64 " of %" PRId64 " elements are off by more than %.3g\n", d->beyond,
-               d->n, d->limit);
+        gpurun_print("        %" PRId64 " of %" PRId64 " elements are off by more than %.3g\n",
+                     d->beyond, d->n, d->limit);
         print_element(d, "first", 0);
     }
     if (d->error > 0)
@@ -333,27 +335,30 @@ static void report(struct compare *c)
         const struct divergence *d = &c->rows[i];
         if (!o->json)
             print_row(d);
+        first = !first && (d->beyond > 0 || d->misshapen) ? d : first;
         if (!d->compared)
             continue;
         compared++;
-        first = !first && d->beyond > 0 ? d : first;
         worst = !worst || d->relative > worst->relative ? d : worst;
     }
     if (o->json) {
         print_json(c);
     } else {
-        printf("%d of %d values compared\n", compared, c->n_rows);
+        gpurun_print("%d of %d values compared\n", compared, c->n_rows);
         if (worst && worst->error > 0)
-            printf("worst: %s, relative %.3g%s%s\n", worst->name, worst->relative,
-                   *worst->nodes ? ", by " : "", worst->nodes);
+            gpurun_print("worst: %s, relative %.3g%s%s\n", worst->name, worst->relative,
+                         *worst->nodes ? ", by " : "", worst->nodes);
         if (first)
-            printf("first that diverges: %s%s%s\n", first->name, *first->nodes ? ", by " : "",
-                   first->nodes);
+            gpurun_print("first that diverges: %s%s%s\n", first->name, *first->nodes ? ", by " : "",
+                         first->nodes);
         else
-            printf("nothing diverges\n");
+            gpurun_print("nothing diverges\n");
     }
     if (compared == 0)
         diag_error(c->session->diag, STATUS_USAGE, o->reference, "no value of it is in the plan");
+    else if (first && o->tolerance_given && first->misshapen)
+        diag_error(c->session->diag, STATUS_TOLERANCE, o->plan, "'%s' has other sizes: %s",
+                   first->name, first->types.data ? first->types.data : "");
     else if (first && o->tolerance_given)
         diag_error(c->session->diag, STATUS_TOLERANCE, o->plan,
                    "'%s' is off by %.3g, more than %.3g", first->name, first->error, first->limit);

@@ -104,8 +104,9 @@ void gpurun_help(void)
           "memory against the reference evaluator's of the ONNX model that the plan was made\n"
           "of; with DIR, a data set, the outputs alone against its.\n"
           "A DIR of test is a data set (input_*.pb, output_*.pb) or holds test_data_set_*.\n"
-          "Exit codes: 0 ok, 2 usage, 3 unsupported, 4 numbers out of tolerance, 5 limit,\n"
-          "6 no device or driver, 7 file cannot be read or written, 8 plan damaged or unfit.\n",
+          "Exit codes: 0 ok, 1 bad model, 2 usage, 3 unsupported, 4 numbers out of tolerance,\n"
+          "5 limit, 6 no device or driver, 7 file cannot be read or written, 8 plan damaged or\n"
+          "unfit.\n",
           stdout);
 }
 

@@ -141,8 +141,10 @@ void options_help(struct text *out)
     text_printf(out, "\n\nPasses:\n");
     for (int i = 0; i < N_PASSES; i++)
         text_printf(out, "  %-18s %s\n", passes[i].name, passes[i].text);
-    text_printf(out, "\nExit codes: 0 ok, 1 bad model, 2 usage, 3 unsupported, 5 limit, "
-                     "6 environment,\n7 file cannot be read or written, 70 internal error.\n");
+    text_printf(out,
+                "\nExit codes: 0 ok, 1 bad model, 2 usage, 3 unsupported, 4 --max-error cannot "
+                "be met,\n5 limit, 6 environment, 7 file cannot be read or written, 70 "
+                "internal error.\n");
 }
 
 /* ---- values of options --------------------------------------------------------------------- */

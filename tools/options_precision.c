@@ -138,7 +138,7 @@ static void set_search(struct options *o)
     struct precision *p = &o->precision;
     double own = own_budget(p->wanted);
     p->searches = !o->unmeasured && (p->wanted == PRECISION_AUTO || o->max_error_given || own > 0);
-    if (p->wanted != PRECISION_AUTO)
+    if (p->wanted != PRECISION_AUTO && p->wanted != PRECISION_MODEL)
         p->candidates &= 1u << p->wanted | instead_of(p->wanted);
     if (own > 0 && !o->max_error_given) {
         p->assumed = p->relative = true;

@@ -552,7 +552,7 @@ the_kind_of_a_file_is_read_from_its_bytes() {
 # As much memory as the program needs to start, then more and more (tests/hostile/out_of_memory.py
 # fails each allocation).
 running_out_of_memory_is_a_limit() {
-    kilobytes=2000 limits=0 status=127
+    kilobytes=3000 limits=0 status=127 # with less the kernel cannot load gpucc itself
     while [ $status != 0 ] && [ $kilobytes -lt 40000 ]; do
         status=0
         (ulimit -v $kilobytes && "$gpucc" "$digits" --emit=cuda -o p.cu) 2>err.txt || status=$?
