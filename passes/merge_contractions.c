@@ -16,7 +16,8 @@
  *
  *     silu(x·G) * (x·U)     ─▶     y = x·[g0 u0 g1 u1 …],  silu(y[0::2]) * y[1::2]
  *
- * A product is left out, too, when it is an output: a slice would have to be copied there.
+ * A product is left out, too, when it is an output, or a part of a concat that kernels write as a
+ * whole: a slice would have to be copied there.
  */
 #include "passes.h"
 
@@ -350,6 +351,30 @@ static bool is_given_out(const struct value *v, int depth)
     return out;
 }
 
+/* Could all operands of a concat be written where they lie in it (place_concats.c)? What stands
+ * here is what can be said this early: kernels make all of them. */
+static bool is_made_in_place(const struct node *node)
+{
+    if (node->op != OP_concat || node->n_in < 2)
+        return false;
+    for (int i = 0; i < node->n_in; i++)
+        if (!node->in[i]->def || op_info[node->in[i]->def->op].class == OC_CONST ||
+            node->in[i]->def->op == OP_slice)
+            return false;
+    return true;
+}
+
+/* Is v, as it is or behind views that move no rows, a part of such a concat? */
+static bool goes_into_concat(const struct value *v, int depth)
+{
+    bool part = false;
+    for (const struct use *use = v->uses; use && depth > 0 && !part; use = use->next) {
+        bool view = use->node->op == OP_reshape || use->node->op == OP_transpose;
+        part = view ? goes_into_concat(use->node->out[0], depth - 1) : is_made_in_place(use->node);
+    }
+    return part;
+}
+
 /* Products that would need another kernel behind their slices stay by themselves. */
 static void leave_out(struct family *f)
 {
@@ -359,6 +384,8 @@ static void leave_out(struct family *f)
         const char *why = NULL;
         if (is_given_out(branch->value, MOST_DEPTH))
             why = "it is an output, which it writes itself";
+        else if (goes_into_concat(branch->value, MOST_DEPTH))
+            why = "a concat takes it, where it writes it itself";
         else if (only_maps_read(branch->value, MOST_DEPTH))
             why = "maps follow, which are its epilogue";
         if (why)

@@ -7,9 +7,13 @@
  * would copy all of them. A concat that a map, a reduction or a row could read piece by piece is
  * left to them unless all its operands are in memory anyway.
  *
+ * A cast between a concat and an output is taken to the operands first: the kernels that make them
+ * do it, and write the output itself.
+ *
  * Concats that repeat another one's operands in front of more are made of its result first, so that
  * blocks in which every layer reads all results before it (DenseNet) lie in one buffer.
  */
+#include "../ir/build.h"
 #include "fuse.h"
 #include "match.h"
 
@@ -197,6 +201,43 @@ static const char *why_not(struct graph *g, const struct node *concat, const int
     return NULL;
 }
 
+/* -- Casts behind -- */
+
+/* The cast that alone reads the concat and makes an output; NULL: there is none, or a kernel of its
+ * own would have to apply it to an operand. */
+static struct node *cast_behind(struct graph *g, const struct node *concat)
+{
+    int operand;
+    struct node *cast = match_reader(concat->out[0], &operand);
+    if (!cast || cast->op != OP_cast || !cast->out[0]->is_output || concat->n_in < 2)
+        return NULL;
+    for (int i = 0; i < concat->n_in; i++)
+        if (!match_reader(concat->in[i], &operand) || obstacle(g, concat, concat->in[i]) ||
+            !is_stored_anyway(g, concat->in[i]))
+            return NULL;
+    return cast;
+}
+
+/* A concat of casts instead of a cast of a concat. */
+static bool cast_operands(struct graph *g, struct node *concat)
+{
+    struct node *cast = cast_behind(g, concat);
+    if (!cast)
+        return false;
+    struct builder b = {g, concat};
+    enum dtype type = cast->out[0]->type;
+    struct value **in = ARENA_ARRAY(g->arena, (size_t)concat->n_in, struct value *);
+    g->origin = concat->origin;
+    for (int i = 0; i < concat->n_in; i++)
+        in[i] = cast->attr.cast.saturate ? build_cast(&b, concat->in[i], type)
+                                         : build_cast_wrap(&b, concat->in[i], type);
+    struct value *y = build_concat(&b, concat->n_in, in, (int)concat->attr.concat.axis);
+    value_replace_uses(g, cast->out[0], y);
+    node_remove(g, cast);
+    node_remove(g, concat);
+    return true;
+}
+
 /* -- Alignment -- */
 
 /* Do slices begin, and rows follow each other, at multiples of 16 bytes? Where that is not known,
@@ -251,6 +292,16 @@ static bool place_concat(struct graph *g, struct node *concat, int *depth)
 static bool place_graph(struct graph *g)
 {
     bool changed = false;
+    const char *origin = g->origin;
+    for (struct node *node = g->first, *next; node; node = next) {
+        struct node *before = node->prev;
+        next = node->next;
+        if (node->op != OP_concat || !cast_operands(g, node))
+            continue;
+        next = before ? before->next : g->first; /* what is behind it may be gone */
+        changed = true;
+    }
+    g->origin = origin;
     graph_renumber(g->root);
     size_t orders = g->last ? (size_t)g->last->order + 1 : 1;
     int *depth = ARENA_ARRAY(g->arena, orders, int);

@@ -113,17 +113,51 @@ static struct value *simplify_transpose(struct builder *b, struct node *node)
     return build_transpose(b, x->def->in[0], both);
 }
 
+/* A slice that takes everything but along one axis, where it leaves nothing out between. */
+static bool is_piece(const struct value *v, int axis)
+{
+    if (!v->def || v->def->op != OP_slice)
+        return false;
+    const struct node *slice = v->def;
+    for (int i = 0; i < v->rank; i++)
+        if (!dim_is(slice->attr.slice.step.d[i], 1) ||
+            (i != axis &&
+             (!dim_is(slice->attr.slice.start.d[i], 0) || v->shape[i] != slice->in[0]->shape[i])))
+            return false;
+    return true;
+}
+
+/* Does piece b of a value begin where piece a of it ends? */
+static bool follows(struct graph *g, const struct value *a, const struct value *b, int axis)
+{
+    if (!is_piece(a, axis) || !is_piece(b, axis) || a->def->in[0] != b->def->in[0])
+        return false;
+    const struct dim *end = dim_add(g->dims, a->def->attr.slice.start.d[axis], a->shape[axis]);
+    return end == b->def->attr.slice.start.d[axis];
+}
+
+/* Operands that are empty are left out; pieces of one value that lie side by side in it are one
+ * piece of it, or the value itself: halves that a Split made, for one. */
 static struct value *simplify_concat(struct builder *b, struct node *node)
 {
-    int64_t axis = node->attr.concat.axis;
+    int axis = (int)node->attr.concat.axis, n = 0;
     struct value **kept = ARENA_ARRAY(b->g->arena, (size_t)node->n_in, struct value *);
-    int n = 0;
-    for (int i = 0; i < node->n_in; i++)
-        if (!dim_is(node->in[i]->shape[axis], 0))
-            kept[n++] = node->in[i];
+    for (int i = 0; i < node->n_in; i++) {
+        struct value *v = node->in[i];
+        if (dim_is(v->shape[axis], 0))
+            continue;
+        if (n > 0 && follows(b->g, kept[n - 1], v, axis)) {
+            const struct value *first = kept[--n];
+            v = build_slice_axis(b, v->def->in[0], axis, first->def->attr.slice.start.d[axis],
+                                 dim_add(b->g->dims, first->shape[axis], v->shape[axis]));
+            if (!v)
+                return NULL;
+        }
+        kept[n++] = v;
+    }
     if (n == 0 || n == node->n_in)
         return node->n_in == 1 ? node->in[0] : NULL;
-    return n == 1 ? kept[0] : build_concat(b, n, kept, (int)axis);
+    return n == 1 ? kept[0] : build_concat(b, n, kept, axis);
 }
 
 static struct value *simplify_view(struct builder *b, struct node *node)
