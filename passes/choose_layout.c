@@ -4,9 +4,10 @@
  * Convolutions by tensor cores read and write whole vectors of channels, so they want them
  * innermost; those in exact f32 multiply along pixels and want ONNX's order. Values that maps,
  * windows, concats, slices, rows and resizing gathers hand on from one to another form a region,
- * which lies one way or the other as a whole: whichever lets its convolutions, counted by elements,
- * gain more than is lost where others read or write it across. Nobody copies: kernels at the rim of
- * a region, and those that read the model's inputs and write its outputs, reach across themselves.
+ * which lies one way or the other as a whole: whichever lets its convolutions, counted by elements
+ * as often as they read them, gain more than is lost where others read or write it across. Nobody
+ * copies: kernels at the rim of a region, and those that read the model's inputs and write its
+ * outputs, reach across themselves.
  *
  * Constant weights lie as their kernels want to read them: a convolution's channels innermost, the
  * filters of a depthwise one side by side, and a product's depth innermost where its type cannot be
@@ -28,8 +29,9 @@ enum {
 struct region {
     struct value *leader; /* of the region, by walking up; itself at the top */
     int convolutions, values;
-    double gain, loss; /* elements */
+    double gain, loss; /* elements, as often as they are read or written */
     const struct node *first;
+    bool starts; /* `first` reads it; else it makes it */
 };
 
 struct layouts {
@@ -228,6 +230,49 @@ static void count(struct layouts *l, struct value *v, double gain, double loss)
     r->loss += loss;
 }
 
+/* How often a convolution reads each element of its image, about: once for each tap that meets it,
+ * in each tile of filters. */
+static double reads_of(const struct layouts *l, const struct node *node)
+{
+    enum { TILE = 64 };
+    const struct value *w = node->in[1];
+    int64_t filters, n;
+    double reads = 1;
+    for (int i = 2; i < w->rank; i++) {
+        int64_t step = node->attr.conv.stride.v[i - 2];
+        if (dim_eval(w->shape[i], l->typical, &n) && n > step)
+            reads *= (double)n / (double)step;
+    }
+    if (reads > 1 && dim_eval(w->shape[0], l->typical, &filters) && filters > 0)
+        reads *= (double)((filters / node->attr.conv.group + TILE - 1) / TILE);
+    return reads;
+}
+
+/* Does the convolution want its image's channels last, more than once for each element? */
+static bool taps_image(const struct layouts *l, const struct node *node)
+{
+    return node->op == OP_conv && is_for_tensor_cores(node) && node->attr.conv.group == 1 &&
+           has_channels(node->in[0]) && reads_of(l, node) > 1;
+}
+
+/* Inputs and outputs lie as they must, but what taps read of them may be a copy, which is free to
+ * lie otherwise. Whether one is made is fuse_kernels' choice: else it is a view like any. */
+static bool separate_image(struct layouts *l, struct node *node)
+{
+    struct value *x = taps_image(l, node) ? node->in[0] : NULL;
+    if (!x || (x->def && !x->is_output))
+        return false;
+    union attr attr = {.reshape = {{x->rank, x->shape}}};
+    l->g->origin = node->origin;
+    struct node *copy = graph_insert(l->g, node, OP_reshape, 1, &x, &attr);
+    for (struct use *use = x->uses, *next; copy && use; use = next) {
+        next = use->next;
+        if (use->operand == 0 && taps_image(l, use->node))
+            node_set_operand(l->g, use->node, 0, copy->out[0]);
+    }
+    return copy != NULL;
+}
+
 static void count_convolution(struct layouts *l, const struct node *node)
 {
     bool wants = is_for_tensor_cores(node);
@@ -235,9 +280,12 @@ static void count_convolution(struct layouts *l, const struct node *node)
     for (int i = 0; i < 2; i++) {
         struct region *r = &l->regions[leader_of(l, sides[i])->id];
         double n = is_image(l->g, sides[i]) ? moved(l, sides[i]) : 0;
+        n *= i == 0 ? reads_of(l, node) : 1;
         count(l, sides[i], wants ? n : 0, wants ? 0 : n);
-        if (wants && !r->first)
+        if (wants && !r->first) {
             r->first = node;
+            r->starts = i == 0;
+        }
         r->convolutions += wants;
     }
 }
@@ -338,14 +386,16 @@ static void remark_regions(struct layouts *l)
             const struct region *r = &l->regions[v->id];
             if (leader_of(l, v) != v || !r->first)
                 continue;
+            const char *side = r->starts ? "what it reads" : "its result";
             if (r->values)
                 graph_remark(l->g, "choose_layout", r->first,
-                             "lies in a region of %d values with their channels last", r->values);
+                             "%s lies in a region of %d values with their channels last", side,
+                             r->values);
             else if (r->gain > 0)
                 graph_remark(l->g, "choose_layout", r->first,
-                             "its images stay in ONNX's order: channels last would help with %.0f "
-                             "elements, but %.0f would be read or written across",
-                             r->gain, r->loss);
+                             "%s stays in ONNX's order: channels last would help %.0f times that "
+                             "an element is read or written, but %.0f would be across",
+                             side, r->gain, r->loss);
         }
 }
 
@@ -450,15 +500,19 @@ static bool order_matrix(struct layouts *l, const struct node *node)
 static bool choose(struct graph *g)
 {
     struct layouts l = {.g = g};
+    const char *origin = g->origin;
     bool changed = false;
-    graph_renumber(g->root);
-    size_t ids = (size_t)g->root->next_id + 1;
     size_t symbols = (size_t)dim_symbol_count(g->dims) + 1;
-    l.regions = ARENA_ARRAY(g->arena, ids, struct region);
-    memset(l.regions, 0, ids * sizeof *l.regions);
     l.typical = ARENA_ARRAY(g->arena, symbols, int64_t);
     for (size_t i = 0; i < symbols; i++)
         l.typical[i] = TYPICAL_SIZE;
+    for (struct node *node = g->first; node; node = node->next)
+        changed |= separate_image(&l, node);
+    g->origin = origin;
+    graph_renumber(g->root);
+    size_t ids = (size_t)g->root->next_id + 1;
+    l.regions = ARENA_ARRAY(g->arena, ids, struct region);
+    memset(l.regions, 0, ids * sizeof *l.regions);
     for (const struct node *node = g->first; node; node = node->next)
         join_all(&l, node);
     for (const struct node *node = g->first; node; node = node->next) {

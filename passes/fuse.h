@@ -2,8 +2,9 @@
  * Shared by the files of fuse_kernels: fuse_begin.c (constants, outputs), fuse_cost.c (estimates),
  * fuse_epilogue.c (what goes behind cores), fuse_normalize.c (normalizations in front of products),
  * fuse_windows.c (depthwise convolutions in front of others), fuse_means.c (reductions over pixels
- * behind convolutions), fuse_pools.c (why pools stay apart), fuse_kernels.c (all else that goes
- * together) and fuse_order.c (what depends on what).
+ * behind convolutions), fuse_pools.c (why pools stay apart), fuse_cuts.c (where chains of maps are
+ * cut), fuse_vectors.c (views that break vectors), fuse_kernels.c (all else that goes together) and
+ * fuse_order.c (what depends on what).
  */
 #ifndef GPUCC_PASSES_FUSE_H
 #define GPUCC_PASSES_FUSE_H
@@ -118,6 +119,25 @@ void fuse_means(struct fusion *f);
 
 /* Says why other pools and means behind contractions stay kernels. */
 void fuse_remark_pools(const struct fusion *f);
+
+/* -- fuse_cuts.c -- */
+
+/* Where several read a map's result, casts to fewer bytes move in front of reshapes and transposes of
+ * it: then they are one. */
+void fuse_narrow_early(struct graph *g);
+/* Is the node a cast to fewer bytes of what a map makes? That is stored so, and not as wide as it was,
+ * where several kernels read it. */
+bool fuse_narrows_map(const struct node *node);
+/* A map in front of the node, another map, which gets a kernel of its own since to do it `repeats` times
+ * more takes more than the budget: then the node goes there as well. Or NULL. */
+const struct node *fuse_dear_source(const struct fusion *f, const struct node *node,
+                                    int64_t repeats, int64_t budget);
+
+/* -- fuse_vectors.c -- */
+
+/* Why the node's result must be written out: read through the node, products would load so little at
+ * once that it takes longer. NULL: it need not; the report says so where that was a question. */
+const char *fuse_breaks_vectors(const struct fusion *f, const struct node *node);
 
 /* -- fuse_epilogue.c -- */
 

@@ -154,15 +154,21 @@ static const char *why_apart(const struct fusion *f, const struct node *node,
     }
     if (fuse_is_generator(node) || is_free_for_products(node))
         return NULL;
-    if (fuse_is_scalar(node) && r->n > 1 && node->op != OP_cast && !fuse_narrow_source(node))
+    const char *broken = fuse_breaks_vectors(f, node);
+    if (broken)
+        return broken;
+    if (fuse_is_scalar(node) && r->n > 1 && (node->op != OP_cast || fuse_narrows_map(node)) &&
+        !fuse_narrow_source(node))
         return arena_printf(arena, "%d kernels read it", r->n);
     budget = FUSE_LAUNCH_WORK + fuse_multiply(FUSE_MEMORY_WORK, elements) / 2;
     work = fuse_multiply(fuse_cost_of(node), evaluations - elements);
-    return work <= budget ? NULL
-                          : arena_printf(arena,
-                                         "to compute it again in front of %s takes %lld "
-                                         "operations",
-                                         core_of(f, r->kernel[0]), (long long)work);
+    if (work > budget)
+        return arena_printf(arena, "to compute it again in front of %s takes %lld operations",
+                            core_of(f, r->kernel[0]), (long long)work);
+    const struct node *dear = fuse_dear_source(f, node, evaluations - elements, budget);
+    return dear ? arena_printf(arena, "%s in front of it is too dear to compute again for %s",
+                               op_info[dear->op].name, core_of(f, r->kernel[0]))
+                : NULL;
 }
 
 /* A copy of the node in every kernel that reads it; the first gets the node itself. */
@@ -269,6 +275,7 @@ static void place_normalizations(struct fusion *f)
 static bool fuse_graph(struct graph *g)
 {
     struct fusion f = {0};
+    fuse_narrow_early(g);
     fusion_begin(&f, g);
     for (struct node *node = g->last; node; node = node->prev)
         if (node->kernel == KERNEL_UNASSIGNED && fuse_is_core(node) &&
