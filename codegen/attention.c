@@ -2,10 +2,10 @@
  * Attention: scores, softmax and the sum of values in one kernel, without the scores ever being in
  * memory. Keys are walked once, with the greatest score so far and sums relative to it.
  *
- *   attention_mma.cuh    tiles of queries by tensor cores: f16, bf16, f32 where its math is not
- * exact attention_tile.cuh   tiles of queries, sums in f32: the other floats attention_row.cuh one
- * query a block, whose keys are spread over its threads: decoding, f64, and heads too long for
- * tiles
+ * attention_mma.cuh: tiles of queries by tensor cores, for f16, bf16, and f32 unless its math is
+ * exact. attention_tile.cuh: tiles of queries, sums in f32, for the other floats.
+ * attention_row.cuh: one query a block, whose keys are spread over its threads, for decoding, f64,
+ * and heads too long for tiles.
  */
 #include "attention.h"
 
@@ -203,7 +203,7 @@ static bool by_rows(struct attention *a)
     attention_load(a, 'v', v_vector, stat);
     attention_store(a, v_vector);
     int64_t bytes = (int64_t)(threads / 32) * a->width * (int)(a->q->type == DT_F64 ? 8 : 4);
-    if (bytes > e->target->shared_bytes) {
+    if (bytes > attention_shared(e->target)) {
         emit_unsupported(e, a->core, "heads of %d elements", a->width);
         return emit_finish(e);
     }
@@ -242,7 +242,7 @@ static bool choose_tile(const struct attention *a, struct simple_tile *t)
         t->rows /= 2; /* not to fewer: what is loaded should serve two queries of a thread */
     for (;;) {
         t->bytes = shared_of(a, t->rows, t->keys);
-        if (t->bytes <= target->shared_bytes)
+        if (t->bytes <= attention_shared(target))
             return true;
         if (t->rows == COLUMNS && t->keys == COLUMNS)
             return false;

@@ -37,6 +37,13 @@ int attention_vector(const struct attention *a, struct value *v, int extent);
  * the keys; defines what these want to know. */
 const struct dim *attention_split(const struct attention *a, const struct dim *blocks, int rows);
 
+/* The dynamic shared memory that a block may take: its few words of static memory count as well. */
+static inline int64_t attention_shared(const struct target *target)
+{
+    enum { STATIC_BYTES = 256 };
+    return target->shared_bytes - STATIC_BYTES;
+}
+
 /* By tensor cores, where types, sizes and target suit. */
 bool attention_mma(struct attention *a);
 

@@ -125,7 +125,7 @@ static bool choose_tile(const struct attention *a, struct query_tile *t)
     t->stages = is_long || (f32 && (a->depth > 32 || a->width > 32)) ? 2 : 3;
     for (t->warps = choose_warps(a); t->warps > 0; t->warps /= 2) {
         t->bytes = shared_of(a, t);
-        if (t->bytes <= a->e->target->shared_bytes)
+        if (t->bytes <= attention_shared(a->e->target))
             return true;
     }
     return false;

@@ -6,7 +6,8 @@
 
 enum { MAX_TARGETS = 32 };
 
-/* sm_80 serves 86, 87 and 89 as well; portable is PTX that later drivers compile. */
+/* sm_80 serves 86, 87 and 89 as well, though of these only 87 has its shared memory: where a kernel
+ * takes more, portable serves them, which is PTX that later drivers compile. */
 #define TARGETS_DEFAULT "sm_80,sm_90a,portable"
 
 struct target_list {

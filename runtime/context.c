@@ -99,8 +99,7 @@ static enum gpucc_status create_on_device(struct gpucc_context *context)
 enum gpucc_status gpucc_context_create(struct gpucc_plan *plan, struct gpucc_device *device,
                                        struct gpucc_context **result)
 {
-    const struct program *program =
-        rt_plan_choose(plan, device->info.sm, device->info.driver_version);
+    const struct program *program = rt_plan_choose(plan, device);
     if (program == NULL)
         return GPUCC_BAD_PLAN;
     enum gpucc_status status = rt_program_supported(plan, program);

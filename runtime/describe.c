@@ -3,6 +3,7 @@
 #include "list.h"
 #include "plan.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 int gpucc_plan_input_count(const struct gpucc_plan *plan)
@@ -125,15 +126,30 @@ static const char *advice(int sm)
                           : "gpucc has no target for it";
 }
 
-const struct program *rt_plan_choose(const struct gpucc_plan *plan, int sm, int driver_version)
+/* A kernel of the program for which a block of the device has too little shared memory, or NULL.
+ * (Of machine code that runs on a higher minor version: 8.0 has 163 KB, 8.6 and 8.9 have 99.) */
+static const struct plan_kernel *too_large(const struct program *program, int shared_bytes)
 {
-    const struct plan_target *best = NULL, *too_new = NULL;
+    for (uint32_t i = 0; i < program->n_kernels; i++)
+        if ((uint64_t)program->kernels[i].shared_bytes + program->kernels[i].static_shared_bytes >
+            (uint64_t)shared_bytes)
+            return &program->kernels[i];
+    return NULL;
+}
+
+const struct program *rt_plan_choose(const struct gpucc_plan *plan,
+                                     const struct gpucc_device *device)
+{
+    const int sm = device->info.sm, driver_version = device->info.driver_version;
+    const struct plan_target *best = NULL, *too_new = NULL, *too_big = NULL;
     int best_fitness = 0;
     for (uint32_t i = 0; i < plan->header->n_targets; i++) {
         const struct plan_target *target = &plan->targets[i];
         int fit = fitness(target, (uint32_t)sm);
         if (fit > 0 && target->min_driver > (uint32_t)driver_version) {
             too_new = target;
+        } else if (fit > 0 && too_large(&plan->programs[i], device->shared_bytes)) {
+            too_big = target;
         } else if (fit > best_fitness) {
             best_fitness = fit;
             best = target;
@@ -141,6 +157,17 @@ const struct program *rt_plan_choose(const struct gpucc_plan *plan, int sm, int 
     }
     if (best != NULL)
         return &plan->programs[best - plan->targets];
+    if (too_big != NULL) {
+        const struct program *program = &plan->programs[too_big - plan->targets];
+        const struct plan_kernel *kernel = too_large(program, device->shared_bytes);
+        rt_fail(
+            GPUCC_BAD_PLAN,
+            "target %s: kernel %s takes %" PRIu64 " bytes of shared memory, but a block of this "
+            "device has %d: rebuild the plan with --target=sm_%d",
+            too_big->name, rt_string(plan, kernel->symbol),
+            (uint64_t)kernel->shared_bytes + kernel->static_shared_bytes, device->shared_bytes, sm);
+        return NULL;
+    }
     if (too_new != NULL) {
         rt_fail(
             GPUCC_BAD_PLAN,
@@ -161,8 +188,7 @@ const struct program *rt_plan_choose(const struct gpucc_plan *plan, int sm, int 
 enum gpucc_status gpucc_plan_fits(const struct gpucc_plan *plan, const struct gpucc_device *device,
                                   const char **target)
 {
-    const struct program *program =
-        rt_plan_choose(plan, device->info.sm, device->info.driver_version);
+    const struct program *program = rt_plan_choose(plan, device);
     if (program == NULL)
         return GPUCC_BAD_PLAN;
     enum gpucc_status status = rt_program_supported(plan, program);

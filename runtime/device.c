@@ -21,6 +21,8 @@ static enum gpucc_status find_device(struct gpucc_device *device, int ordinal)
     if ((result = driver->device_get(&device->ordinal, ordinal)) != 0 ||
         (result = driver->device_attribute(&major, DRIVER_ATTRIBUTE_SM_MAJOR, device->ordinal)) ||
         (result = driver->device_attribute(&minor, DRIVER_ATTRIBUTE_SM_MINOR, device->ordinal)) ||
+        (result = driver->device_attribute(&device->shared_bytes, DRIVER_ATTRIBUTE_SHARED_BYTES,
+                                           device->ordinal)) ||
         (result = driver->device_name(device->info.name, (int)sizeof device->info.name,
                                       device->ordinal)) ||
         (result = driver->driver_version(&device->info.driver_version)))

@@ -8,6 +8,7 @@ struct gpucc_device {
     struct driver driver;
     int ordinal;
     void *primary;                      /* retained CUcontext */
+    int shared_bytes;                   /* the most shared memory that a block can have */
     bool isolate;                       /* every buffer and weight in an allocation of its own: a
                                            driver that checks bounds sees straying into another */
     struct gpucc_device_info info;

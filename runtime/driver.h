@@ -22,6 +22,7 @@ struct driver_launch_config {           /* CUlaunchConfig */
 enum {
     DRIVER_ATTRIBUTE_SM_MAJOR = 75,     /* of a device */
     DRIVER_ATTRIBUTE_SM_MINOR = 76,
+    DRIVER_ATTRIBUTE_SHARED_BYTES = 97, /* most shared memory of a block, for functions that ask */
     DRIVER_FUNCTION_SHARED_BYTES = 8,   /* most dynamic shared memory of a function */
     DRIVER_LAUNCH_COOPERATIVE = 2,
     DRIVER_LAUNCH_CLUSTER = 4,

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHARED_WITHOUT_ASKING = 48 << 10 };
-
 static enum gpucc_status load_module(const struct gpucc_plan *plan, const struct loaded *loaded,
                                      const struct plan_kernel *kernel, void **module)
 {
@@ -47,7 +45,9 @@ static enum gpucc_status load_kernels(const struct gpucc_plan *plan, struct load
         }
         int result = driver->module_function(&loaded->functions[i], module,
                                              rt_string(plan, kernels[i].symbol));
-        if (result == 0 && kernels[i].shared_bytes > SHARED_WITHOUT_ASKING)
+        /* 48 KB come without asking, less the static ones, which of PTX are not known: ask always.
+         */
+        if (result == 0 && kernels[i].shared_bytes > 0)
             result = driver->function_set(loaded->functions[i], DRIVER_FUNCTION_SHARED_BYTES,
                                           (int)kernels[i].shared_bytes);
         if (result != 0)

@@ -71,9 +71,10 @@ static inline const char *rt_string(const struct gpucc_plan *plan, uint32_t offs
 /* Bytes of an element in a buffer, by ONNX's code; 0 for strings and unknown codes. */
 uint32_t rt_element_bytes(uint32_t dtype);
 
-/* The program of a plan for a device, by the header alone; NULL with the reason and the flag to
- * rebuild with in the last error. */
-const struct program *rt_plan_choose(const struct gpucc_plan *plan, int sm, int driver_version);
+/* The program of a plan for a device, by the header and what its kernels need of shared memory; NULL
+ * with the reason and the flag to rebuild with in the last error. */
+const struct program *rt_plan_choose(const struct gpucc_plan *plan,
+                                     const struct gpucc_device *device);
 
 /* UNSUPPORTED, naming the first step or value that this runtime refuses. */
 enum gpucc_status rt_program_supported(const struct gpucc_plan *plan,

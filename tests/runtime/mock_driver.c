@@ -139,7 +139,9 @@ int mock_device_count(int *count)
 int mock_device_attribute(int *value, int attribute, int device)
 {
     (void)device;
-    *value = attribute == DRIVER_ATTRIBUTE_SM_MAJOR ? mock.sm / 10 : mock.sm % 10;
+    *value = attribute == DRIVER_ATTRIBUTE_SHARED_BYTES ? 99 << 10
+             : attribute == DRIVER_ATTRIBUTE_SM_MAJOR   ? mock.sm / 10
+                                                        : mock.sm % 10;
     return OK;
 }
 

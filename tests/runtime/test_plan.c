@@ -108,7 +108,7 @@ struct fault {
 #define FIELD(type, member) offsetof(struct type, member)
 
 /* Takes the plan's bytes. */
-static void plant(unsigned char *bytes, size_t size, const struct fault *fault)
+static void set_field(unsigned char *bytes, size_t size, const struct fault *fault)
 {
     struct plan_section section;
     memcpy(&section,
@@ -118,6 +118,11 @@ static void plant(unsigned char *bytes, size_t size, const struct fault *fault)
     memcpy(bytes + section.offset + fault->record * section.record_bytes + fault->offset,
            &fault->value, section.record_bytes == 1 ? 1 : 4);
     repair_hashes(bytes, size);
+}
+
+static void plant(unsigned char *bytes, size_t size, const struct fault *fault)
+{
+    set_field(bytes, size, fault);
     assert_int_equal(open_bytes(bytes, size, 0), fault->error ? GPUCC_BAD_PLAN : GPUCC_OK);
     if (fault->error != NULL)
         assert_error(fault->error);
@@ -264,6 +269,43 @@ static void choice_is_by_header_and_names_the_flag(void **state)
     }
 }
 
+/* Machine code for 8.0 runs on 8.6, whose blocks have less shared memory. */
+static void kernels_that_want_more_shared_memory_than_there_is_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t dynamic, fixed;
+        int device_bytes;
+        const char *error;
+    } cases[] = {
+        {101376, 0, 101376, NULL},
+        {101376, 16, 101376, "101392 bytes of shared memory"},
+        {147456, 0, 101376, "--target=sm_86"},
+        {147456, 0, 166912, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t size;
+        unsigned char *bytes = plan_add_two(5, "sm_80", 80, &size);
+        const struct fault dynamic = {PLAN_KERNELS, 0, FIELD(plan_kernel, shared_bytes),
+                                      cases[i].dynamic, NULL},
+                           fixed = {PLAN_KERNELS, 0, FIELD(plan_kernel, static_shared_bytes),
+                                    cases[i].fixed, NULL};
+        set_field(bytes, size, &dynamic);
+        set_field(bytes, size, &fixed);
+        struct gpucc_plan *plan;
+        struct gpucc_device device = {.shared_bytes = cases[i].device_bytes,
+                                      .info = {.sm = 86, .driver_version = 13000}};
+        const char *target = NULL;
+        assert_int_equal(gpucc_plan_open_memory(bytes, size, 0, &plan), GPUCC_OK);
+        enum gpucc_status status = gpucc_plan_fits(plan, &device, &target);
+        assert_int_equal(status, cases[i].error ? GPUCC_BAD_PLAN : GPUCC_OK);
+        if (cases[i].error != NULL)
+            assert_error(cases[i].error);
+        gpucc_plan_close(plan);
+        free(bytes);
+    }
+}
+
 static void other_versions_and_files_are_refused(void **state)
 {
     (void)state;
@@ -304,5 +346,6 @@ static void reserved_steps_are_refused_by_name(void **state)
 RUN_TESTS(TEST(describes_inputs_and_outputs), TEST(opens_from_a_file_and_from_unaligned_memory),
           TEST(any_flipped_bit_is_noticed), TEST(any_cut_is_noticed_without_hashes),
           TEST(planted_faults_are_named), TEST(planted_faults_of_bodies_are_named),
-          TEST(choice_is_by_header_and_names_the_flag), TEST(other_versions_and_files_are_refused),
-          TEST(reserved_steps_are_refused_by_name))
+          TEST(choice_is_by_header_and_names_the_flag),
+          TEST(kernels_that_want_more_shared_memory_than_there_is_are_refused),
+          TEST(other_versions_and_files_are_refused), TEST(reserved_steps_are_refused_by_name))
