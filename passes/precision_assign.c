@@ -63,6 +63,16 @@ bool multiplies(const struct node *node)
     return is_contraction(node) || node->op == OP_attention;
 }
 
+bool precision_rounds(const struct assignment *a, const struct node *node)
+{
+    enum precision_level precision = choice_of(a, node)->precision;
+    enum dtype original = node_float_type(a, node);
+    if (original == DT_NONE)
+        return false;
+    return precision_lowers(precision_type(precision, original), original) ||
+           (precision == PRECISION_TF32 && original == DT_F32 && multiplies(node));
+}
+
 bool precision_keeps_operand(const struct node *node, int operand)
 {
     return node->op == OP_attention && operand == 3;

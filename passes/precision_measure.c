@@ -18,7 +18,8 @@ static enum eval_rounding rounding_of(enum dtype type)
 
 static bool is_tf32(const struct assignment *a, const struct node *node)
 {
-    return multiplies(node) && choice_of(a, node)->precision == PRECISION_TF32 &&
+    const struct choice *choice = choice_of(a, node);
+    return multiplies(node) && choice->precision == PRECISION_TF32 && !choice->natural &&
            node_type(a, node) == DT_F32;
 }
 

@@ -218,10 +218,20 @@ static enum reach tensor_reach(struct walk *w, enum reach all)
     }
 }
 
+/* A product of depth 1 multiplies what a map would. (Deeper ones make activations of integers:
+ * pixels, one-hot tokens.) */
+static bool is_outer_product(const struct node *node)
+{
+    const struct value *x = node->in[0];
+    int64_t depth;
+    return node->op == OP_matmul && dim_is_const(x->shape[x->rank - 1], &depth) && depth == 1;
+}
+
 static bool carries_integers(const struct node *node)
 {
     enum op_class class = op_info[node->op].class;
-    return class == OC_SCALAR || class == OC_VIEW || class == OC_REDUCE || class == OC_SCAN;
+    return class == OC_SCALAR || class == OC_REDUCE || class == OC_SCAN || moves_elements(node) ||
+           is_outer_product(node);
 }
 
 /* Float operands are all made of integers, or are constants, and one at least is the former. */
@@ -360,8 +370,9 @@ static void walk_node(struct assignment *a, struct node *node)
     if (has_fixed_type(node))
         stay(&w, w.must = "the op has its type");
     const char *why = choice->explicit ? w.must : w.why;
-    choice->natural = has_fixed_type(node) || (why && precision_lowers(type, original));
-    choice->why = precision_lowers(type, original) ? why : NULL;
+    bool narrows = precision_lowers(type, original) || (integral && precision_rounds(a, node));
+    choice->natural = has_fixed_type(node) || (why && narrows);
+    choice->why = narrows ? why : NULL;
 }
 
 static void walk_graph(struct assignment *a, struct graph *g)
@@ -370,58 +381,10 @@ static void walk_graph(struct assignment *a, struct graph *g)
         walk_node(a, node);
 }
 
-/* ---- What only an exact op reads ----------------------------------------------------------- */
-
-static const char *exact_reader(const struct assignment *a, const struct node *reader)
-{
-    enum dtype to = reader->n_out ? facts_of(a, reader->out[0])->original : DT_NONE;
-    if (reader->op == OP_sin || reader->op == OP_cos || reader->op == OP_tan)
-        return "an angle's fraction is lost with its size";
-    if (reader->op == OP_cast && dtype_is_int(to))
-        return "it becomes an integer";
-    if (reader->op == OP_cast && to == DT_F64)
-        return "it becomes f64";
-    const struct choice *choice = choice_of(a, reader);
-    return choice && choice->natural && choice->why && op_info[reader->op].class <= OC_VIEW &&
-                   !strncmp(choice->why, "it is only read", 15)
-               ? choice->why + strlen("it is only read where ")
-               : NULL;
-}
-
-static void pull(struct assignment *a, struct node *node)
-{
-    struct choice *choice = choice_of(a, node);
-    enum op_class class = op_info[node->op].class;
-    const char *why = NULL;
-    if (!choice || choice->natural || node->n_out != 1 || node->out[0]->is_output ||
-        (class != OC_SCALAR && class != OC_VIEW) || facts_of(a, node->out[0])->constant)
-        return;
-    for (const struct use *use = node->out[0]->uses; use; use = use->next) {
-        why = exact_reader(a, use->node);
-        if (!why)
-            return;
-    }
-    enum dtype original = node_float_type(a, node);
-    if (!why || !precision_lowers(precision_type(choice->precision, original), original))
-        return;
-    choice->natural = true;
-    choice->why = arena_printf(a->g->arena, "it is only read where %s", why);
-}
-
-static void pull_graph(struct assignment *a, struct graph *g)
-{
-    for (struct node *node = g->last; node; node = node->prev) {
-        pull(a, node);
-        for (int i = 0; i < 2; i++)
-            if (node->body[i])
-                pull_graph(a, node->body[i]);
-    }
-}
-
 void precision_find_natural(struct assignment *a)
 {
     for (int i = 0; i < a->g->n_inputs; i++)
         forget(a, a->g->inputs[i]);
     walk_graph(a, a->g);
-    pull_graph(a, a->g);
+    precision_find_exact(a);
 }

@@ -15,6 +15,15 @@ enum reach {
 /* Does a constant fit a type? Its largest magnitude decides. */
 enum fit { FIT_UNKNOWN, FIT_GOOD, FIT_TOO_LARGE, FIT_TOO_SMALL, FIT_NOT_KNOWN };
 
+/* For what readers need a value exactly. */
+enum need {
+    NEED_NOTHING,
+    NEED_F64,
+    NEED_INTEGER,
+    NEED_PLACE, /* an integer that is an index: where to read or write */
+    NEED_ANGLE
+};
+
 enum { NARROW_TYPES = 3 }; /* f32, f16, bf16: see narrow_index */
 
 struct value_facts {
@@ -24,6 +33,8 @@ struct value_facts {
     bool integral;       /* a float made of integers and constants: positions, masks, counts */
     bool bounded;        /* in [-1, 1] */
     enum reach reach;
+    enum need need;
+    bool before_product;            /* the need is that of a product which this is an operand of */
     double terms;                   /* a sum of so many ordinary numbers; 0: something else */
     double magnitude;               /* of a constant, when fit is known */
     enum fit fit[NARROW_TYPES];     /* of a constant */
@@ -65,6 +76,8 @@ enum dtype node_float_type(const struct assignment *a, const struct node *node);
 /* The type the node computes in. */
 enum dtype node_type(const struct assignment *a, const struct node *node);
 bool is_contraction(const struct node *node);
+/* Would the node round its operands to less than the model's type? Not what has its reasons. */
+bool precision_rounds(const struct assignment *a, const struct node *node);
 /* Has products whose math may be chosen: a contraction or attention. */
 bool multiplies(const struct node *node);
 /* Attention's bias is added in f32 whatever its type; it may be too low for another, to hide keys.
@@ -75,6 +88,8 @@ bool precision_keeps_operand(const struct node *node, int operand);
 struct assignment *precision_assign(struct graph *g);
 /* The reasons for which nodes stay in their type, given what was asked for. */
 void precision_find_natural(struct assignment *a);
+/* The same for what is needed exactly behind them: precision_exact.c. */
+void precision_find_exact(struct assignment *a);
 enum fit constant_fit(struct assignment *a, struct value *v, enum dtype type);
 
 /* The types of nodes and values that follow from the choices. */

@@ -100,7 +100,8 @@ static void set_results(struct assignment *a, struct node *node, enum dtype type
 
 static void set_math(const struct assignment *a, struct node *node)
 {
-    enum precision_level precision = choice_of(a, node)->precision;
+    const struct choice *choice = choice_of(a, node);
+    enum precision_level precision = choice->natural ? PRECISION_MODEL : choice->precision;
     bool f32 = node->in[0]->type == DT_F32;
     node->math = f32 && precision == PRECISION_TF32     ? MATH_TF32
                  : f32 && precision == PRECISION_FP32X3 ? MATH_F32X3
