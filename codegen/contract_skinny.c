@@ -145,6 +145,8 @@ static void choose_shares(struct skinny *s)
         return;
     }
     s->lanes_many = 1;
+    while (depth > 0 && 2 * s->lanes_many * depth <= LANES) /* lanes that k leaves idle */
+        s->lanes_many *= 2;
     s->columns = s->rows > MOST_FEW / 2 ? COLUMNS / 2 : COLUMNS;
     if (s->width > 16)
         s->columns = 2; /* so many numbers at a time leave no registers for more */

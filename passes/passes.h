@@ -45,6 +45,7 @@ bool pass_split_kernels(struct graph *g);
     PASS(fold_batch_norm, "scale and shift behind a contraction into its weights")                 \
     PASS(hoist_invariants, "what a loop computes alike in every iteration, in front of it")        \
     PASS(split_top_k, "the first k of a long line: of its segments, then of those")                \
+    PASS(lower_scatters, "updates of a box of known places, laid between slices of the operand")   \
     PASS(recognize_activations, "GELU, Mish and their like, spelled out, as one op each")          \
     PASS(recognize_normalize, "normalizations and softmax, spelled out, as one op each")           \
     PASS(recognize_attention, "a softmax of products that weighs values, as one op")               \

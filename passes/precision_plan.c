@@ -2,6 +2,13 @@
  * will make, and what errors are measured for. */
 #include "precision_rules.h"
 
+static bool scatters_unchanged(const struct node *node)
+{
+    enum combine combine = node->op == OP_scatter_nd ? node->attr.scatter_nd.combine
+                                                     : node->attr.scatter_elements.combine;
+    return combine != COMBINE_ADD && combine != COMBINE_MUL;
+}
+
 /* An op that selects or moves elements computes nothing: it takes them in the type that they have,
  * unless they come from outside or are constants. */
 bool moves_elements(const struct node *node)
@@ -14,6 +21,7 @@ bool moves_elements(const struct node *node)
     case OC_REDUCE:
         return node->op == OP_reduce_max || node->op == OP_reduce_min || node->op == OP_arg_max ||
                node->op == OP_arg_min;
+    case OC_SCATTER: return scatters_unchanged(node);
     case OC_WINDOW: return node->op == OP_pool_max || node->op == OP_pool_arg_max;
     default: return false;
     }

@@ -136,14 +136,42 @@ static bool follows(struct graph *g, const struct value *a, const struct value *
     return end == b->def->attr.slice.start.d[axis];
 }
 
-/* Operands that are empty are left out; pieces of one value that lie side by side in it are one
- * piece of it, or the value itself: halves that a Split made, for one. */
+/* The node, if it puts together what this concat alone takes further. */
+static const struct node *inner_concat(const struct value *v, int axis)
+{
+    const struct node *inner = v->def;
+    bool same = inner && inner->op == OP_concat && inner->attr.concat.axis == axis;
+    return same && !v->is_output && v->uses && !v->uses->next ? inner : NULL;
+}
+
+/* The operands, those of inner concats in the place of these. */
+static struct value **all_operands(struct builder *b, const struct node *node, int axis, int *n)
+{
+    int most = 0;
+    for (int i = 0; i < node->n_in; i++) {
+        const struct node *inner = inner_concat(node->in[i], axis);
+        most += inner ? inner->n_in : 1;
+    }
+    struct value **all = ARENA_ARRAY(b->g->arena, (size_t)most, struct value *);
+    *n = 0;
+    for (int i = 0; i < node->n_in; i++) {
+        const struct node *inner = inner_concat(node->in[i], axis);
+        for (int k = 0; k < (inner ? inner->n_in : 1); k++)
+            all[(*n)++] = inner ? inner->in[k] : node->in[i];
+    }
+    return all;
+}
+
+/* Concats of concats are one; operands that are empty are left out; pieces of one value that lie
+ * side by side in it are one piece of it, or the value itself: halves that a Split made, for one.
+ */
 static struct value *simplify_concat(struct builder *b, struct node *node)
 {
-    int axis = (int)node->attr.concat.axis, n = 0;
-    struct value **kept = ARENA_ARRAY(b->g->arena, (size_t)node->n_in, struct value *);
-    for (int i = 0; i < node->n_in; i++) {
-        struct value *v = node->in[i];
+    int axis = (int)node->attr.concat.axis, n = 0, n_all;
+    struct value **all = all_operands(b, node, axis, &n_all);
+    struct value **kept = ARENA_ARRAY(b->g->arena, (size_t)n_all, struct value *);
+    for (int i = 0; i < n_all; i++) {
+        struct value *v = all[i];
         if (dim_is(v->shape[axis], 0))
             continue;
         if (n > 0 && follows(b->g, kept[n - 1], v, axis)) {
@@ -160,6 +188,38 @@ static struct value *simplify_concat(struct builder *b, struct node *node)
     return n == 1 ? kept[0] : build_concat(b, n, kept, axis);
 }
 
+/* A piece of what was put together: of the operands that it is made of. */
+static struct value *simplify_slice(struct builder *b, struct node *node)
+{
+    struct value *x = node->in[0], *y = node->out[0], **kept;
+    int64_t start, end, at = 0, extent;
+    if (value_same_shape(x, y) && all_are(&node->attr.slice.start, 0) &&
+        all_are(&node->attr.slice.step, 1))
+        return x;
+    if (!x->def || x->def->op != OP_concat)
+        return NULL;
+    int axis = (int)x->def->attr.concat.axis, n = 0;
+    if (!is_piece(y, axis) || !dim_is_const(node->attr.slice.start.d[axis], &start) ||
+        !dim_is_const(y->shape[axis], &end))
+        return NULL;
+    end += start;
+    kept = ARENA_ARRAY(b->g->arena, (size_t)x->def->n_in, struct value *);
+    for (int i = 0; i < x->def->n_in && at < end; i++, at += extent) {
+        struct value *v = x->def->in[i];
+        if (!dim_is_const(v->shape[axis], &extent))
+            return NULL;
+        int64_t from = start > at ? start - at : 0, to = end < at + extent ? end - at : extent;
+        if (to <= from)
+            continue;
+        if (to - from < extent)
+            v = build_slice_axis(b, v, axis, build_d(b, from), build_d(b, to - from));
+        if (!v)
+            return NULL;
+        kept[n++] = v;
+    }
+    return n > 1 ? build_concat(b, n, kept, axis) : n == 1 ? kept[0] : NULL;
+}
+
 static struct value *simplify_view(struct builder *b, struct node *node)
 {
     struct value *x = node->in[0], *y = node->out[0];
@@ -174,11 +234,7 @@ static struct value *simplify_view(struct builder *b, struct node *node)
             return x;
         return x->def && x->def->op == OP_expand ? build_expand(b, x->def->in[0], y->rank, y->shape)
                                                  : NULL;
-    case OP_slice:
-        return value_same_shape(x, y) && all_are(&node->attr.slice.start, 0) &&
-                       all_are(&node->attr.slice.step, 1)
-                   ? x
-                   : NULL;
+    case OP_slice: return simplify_slice(b, node);
     case OP_pad:
         return all_are(&node->attr.pad.low, 0) && all_are(&node->attr.pad.high, 0) ? x : NULL;
     case OP_concat: return simplify_concat(b, node);
