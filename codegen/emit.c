@@ -26,9 +26,11 @@ static void grow(struct emitter *e, void *array, int *cap, int n, size_t size)
 /* --- Beginning ---------------------------------------------------------------------------------
  */
 
-/* Decides between 32 and 64 bits by one value of the group. */
-static void require_width(struct emitter *e, const struct value *v)
+/* Decides between 32 and 64 bits by one value of the group: offsets count from the start of its
+ * memory, which may be a whole concat's. */
+static void require_width(struct emitter *e, struct value *part)
 {
+    const struct value *v = layout_whole(part);
     const struct dim *n = value_elements(e->g, v);
     int64_t least, most;
     dim_bounds(n, &least, &most);

@@ -56,6 +56,20 @@ a_symbol_without_a_source_is_a_bad_model() {
     expect 1 'n has a symbol without a source' "$gpucc" bad.ir -o p --target=portable
 }
 
+# Each half has fewer than 2^31 elements, but the second begins 1.2e9 behind the first.
+a_part_of_a_large_concat_is_indexed_by_64_bits() {
+    for n in 30000 20000; do
+        printf 'graph "g"\n%%0 = input "x" : f16[%s, 40000]\n%%1 = input "y" : f16[%s, 40000]\n' \
+            $n $n >$n.ir
+        printf '%%2 = softmax %%0 {axes=[1]}\n%%3 = softmax %%1 {axes=[1]}\n' >>$n.ir
+        printf '%%4 = concat %%2, %%3 {axis=0}\noutput "z" = %%4\n' >>$n.ir
+        "$gpucc" $n.ir --emit=cuda --target=sm_80 -o $n.cu
+    done
+    [ "$(grep -c 'out0: f16\[60000, 40000\]' 30000.cu)" = 2 ] || fail "the concat is not made in place"
+    [ "$(grep -c 'typedef long long idx_t' 30000.cu)" = 2 ] || fail "32 bits do not hold its offsets"
+    [ "$(grep -c 'typedef int idx_t' 20000.cu)" = 2 ] || fail "32 bits hold these"
+}
+
 errors_name_file_node_and_operator() {
     sed 's/MaxPool/MaxPoll/' "$digits" >operator.onnx
     expect 3 "^gpucc: operator.onnx: node 'pool' (MaxPoll, opset" "$gpucc" operator.onnx -o p
