@@ -33,6 +33,7 @@ static void release(struct block *b, uint32_t id)
             w->splits[0].pc++;
             if (b->race) {
                 race_join(w->clock, bar->clock);
+                race_join(w->fenced, bar->fenced);
                 w->clock[i]++;
             }
         }
@@ -65,6 +66,7 @@ static void arrive(struct block *b, struct warp *w)
     w->barrier = id;
     if (b->race) {
         race_join(bar->clock, w->clock);
+        race_join(bar->fenced, w->fenced);
     }
     if (in->op == BARRIER_ARRIVE) {
         w->state = WARP_READY;

@@ -147,6 +147,9 @@ void resolve_slow(struct warp *w, const struct insn *in, const uint64_t address[
             if (b->count) {
                 note_touched(w, in, i, p, access);
             }
+            if (b->global_race) {
+                race_global(w, in, UINT32_C(1) << i, address, bytes, access);
+            }
         }
         any = host[i];
     }

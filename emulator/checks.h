@@ -48,6 +48,13 @@ void race_lanes(struct warp *w, const struct insn *in, const uint32_t offset[LAN
 /* Race mode: what the lanes copied is there now, for w. */
 void race_arrive(struct warp *w, const uint32_t offset[LANES], uint32_t bytes, uint32_t lanes);
 
+/* Race mode: the same of global memory, among the blocks of a launch, too. */
+void race_global(struct warp *w, const struct insn *in, uint32_t lanes,
+                 const uint64_t address[LANES], uint32_t bytes, enum access access);
+void race_fence(struct warp *w);              /* one that the whole device sees */
+struct global_race *global_race_create(void); /* for a launch; NULL if memory is out */
+void global_race_free(struct global_race *r); /* NULL is fine */
+
 /* Shadow memory for so many bytes of shared memory; NULL if memory is out. */
 struct race *race_create(uint32_t shared_bytes, uint32_t n_warps);
 void race_reset(struct race *r, struct block *b);

@@ -174,6 +174,9 @@ static inline void source_addresses(struct warp *w, const struct insn *in, const
     for (u32 m = parts; m; m &= m - 1) {
         int i = __builtin_ctz(m);
         part[i] = async_source(w, in, i, address[i], take[i]);
+        if (w->block->global_race) {
+            race_global(w, in, UINT32_C(1) << i, address, take[i], ACCESS_LOAD);
+        }
     }
     if (parts && w->block->count) {
         count_sectors(w, parts, part, take);

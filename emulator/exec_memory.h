@@ -62,6 +62,9 @@ static inline enum layout resolve_global_at(struct warp *w, const struct insn *i
                 count_global(w, host, bytes);
                 note_all_touched(w, in, host, access);
             }
+            if (w->block->global_race) {
+                race_global(w, in, mask, address, bytes, access);
+            }
             return mask == ALL_LANES && !different ? CONTIGUOUS : SCATTERED;
         }
     }

@@ -1,4 +1,5 @@
 /* What lanes of a warp tell each other, and what they learn about themselves. */
+#include "checks.h"
 #include "exec.h"
 
 enum { SHFL_UP, SHFL_DOWN, SHFL_BFLY, SHFL_IDX };
@@ -133,6 +134,15 @@ HANDLER(elect)
         fill_lanes(w, in->d, lane);
     }
     set_predicate(w, in->d2, UINT32_C(1) << lane);
+}
+
+HANDLER(fence)
+{
+    for (; in < end; in++) {
+        if (w->block->race) {
+            race_fence(w);
+        }
+    }
 }
 
 HANDLER(nop)

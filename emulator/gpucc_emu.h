@@ -42,8 +42,8 @@ struct gpucc_emu_options {
                          GPUCC_EMU_SM */
     int threads;      /* host threads for the blocks of a launch; default all cores.
                          GPUCC_EMU_THREADS */
-    int race;         /* 1: look for races on shared memory (up to 15 times slower).
-                         GPUCC_EMU_RACE */
+    int race;         /* 1: look for races on shared memory, and on global memory within a
+                         launch (up to 15 times slower). GPUCC_EMU_RACE */
     int isa;          /* widest vectors to use: EMU_ISA_… GPUCC_EMU_ISA, as a number */
     int statistics;   /* 1: count global sectors and shared wavefronts. GPUCC_EMU_STATISTICS */
     int lazy;         /* 1: cp.async moves its data when it is waited for, not when it is issued;

@@ -26,7 +26,8 @@ struct launch {
     atomic_int failed;     /* a CUresult */
     pthread_mutex_t mutex; /* guards what follows */
     struct gpucc_emu_counters *counters;
-    struct touched *touched; /* with statistics */
+    struct touched *touched;         /* with statistics */
+    struct global_race *global_race; /* looking for races */
     char *message;
     size_t size;
 };
@@ -158,6 +159,7 @@ static void worker_free(struct worker *x)
             free(x->warps[i].copies);
         }
         free(x->runs);
+        free(x->block.acquired);
         race_free(x->block.race);
         free(x);
     }
@@ -193,6 +195,7 @@ static struct worker *worker_create(struct launch *l)
     memset(x->registers, 0, (size_t)k->register_bytes * l->n_warps);
     b->kernel = k;
     b->launch = l;
+    b->global_race = l->global_race;
     b->warps = x->warps;
     b->n_warps = l->n_warps;
     b->shared = x->shared;
@@ -221,6 +224,7 @@ static void start_block(struct launch *l, struct worker *x, uint64_t index)
 {
     struct block *b = &x->block;
     const struct kernel *k = l->k;
+    b->number = (uint32_t)index;
     b->id[0] = (uint32_t)(index % l->shape->grid[0]);
     b->id[1] = (uint32_t)(index / l->shape->grid[0] % l->shape->grid[1]);
     b->id[2] = (uint32_t)(index / l->shape->grid[0] / l->shape->grid[1]);
@@ -390,12 +394,17 @@ int launch_run(struct kernel *k, const struct launch_shape *shape, const unsigne
     if (options->statistics && !(l.touched = touched_create())) {
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
+    if (options->race && !(l.global_race = global_race_create())) {
+        touched_free(l.touched);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
     pool_run(work, &l, (int)(threads < l.n_blocks ? threads : l.n_blocks));
     if (l.touched) {
         counters->read_bytes += touched_read_bytes(l.touched);
         counters->written_bytes += touched_written_bytes(l.touched);
     }
     touched_free(l.touched);
+    global_race_free(l.global_race);
     pthread_mutex_destroy(&l.mutex);
     return atomic_load(&l.failed);
 }

@@ -174,7 +174,8 @@ struct warp {
     uint64_t divergences;
     int64_t fuel;              /* backward branches until a yield */
     uint64_t ticks;            /* of %clock */
-    uint32_t clock[MAX_WARPS]; /* race mode: what it knows of each warp */
+    uint32_t clock[MAX_WARPS]; /* race mode: what it knows of each warp; what of that is fenced */
+    uint32_t fenced[MAX_WARPS];
     struct async_copy *copies; /* under way, in the order of issue */
     uint32_t first_copy, n_copies, copies_cap;
     uint32_t commit;    /* groups of copies that its lanes have committed, all the same */
@@ -183,9 +184,17 @@ struct warp {
 };
 
 struct barrier {
-    uint32_t arrived;  /* warps */
-    uint32_t expected; /* warps; 0: all that have not exited */
-    uint32_t clock[MAX_WARPS];
+    uint32_t arrived;                             /* warps */
+    uint32_t expected;                            /* warps; 0: all that have not exited */
+    uint32_t clock[MAX_WARPS], fenced[MAX_WARPS]; /* race mode: of those that arrived */
+};
+
+/* Race mode: a block did an atomic operation at a place where others may have said what they did.
+ */
+struct acquired {
+    const struct place *place;
+    uint32_t n;           /* of those that had said something there */
+    uint32_t warp, clock; /* who, and when */
 };
 
 struct statistics {
@@ -199,6 +208,7 @@ struct block {
     struct warp *warps;
     uint32_t n_warps;
     uint32_t id[3];
+    uint32_t number; /* among the blocks of the launch */
     unsigned char *shared;
     unsigned char *written; /* by byte of shared memory: has it been written? */
     uint32_t shared_bytes;
@@ -208,7 +218,10 @@ struct block {
     const unsigned char *params;
     uint32_t param_bytes;
     struct barrier barriers[MAX_BARRIERS];
-    struct race *race;       /* or NULL */
+    struct race *race;               /* or NULL: */
+    struct global_race *global_race; /* of the launch */
+    struct acquired *acquired;       /* what the block heard of others, in order */
+    uint32_t n_acquired, acquired_cap;
     bool count;              /* statistics wanted */
     struct touched *touched; /* … then the launch's sectors */
     struct statistics statistics;

@@ -48,8 +48,10 @@ void race_reset(struct race *r, struct block *b)
 {
     memset(r->writes, 0, r->bytes * sizeof *r->writes);
     memset(r->reads, 0, (size_t)r->bytes * r->n_warps * sizeof *r->reads);
+    b->n_acquired = 0;
     for (uint32_t i = 0; i < b->n_warps; i++) {
         memset(b->warps[i].clock, 0, sizeof b->warps[i].clock);
+        memset(b->warps[i].fenced, 0, sizeof b->warps[i].fenced);
         b->warps[i].clock[i] = 1;
     }
 }

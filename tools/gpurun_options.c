@@ -91,7 +91,7 @@ void gpurun_help(void)
           "  --rtol R, --atol A   allow |a-b| <= A + R*|b| (default 1e-3, 1e-7); compare: R of\n"
           "                       the largest |b|, and exit 4 only where one of them is given\n"
           "  --warm-up N, --runs N  runs before the timing, and timed ones\n"
-          "  --race               emulator: look for races on shared memory\n"
+          "  --race               emulator: look for races on shared and global memory\n"
           "  --isolate            emulator: every buffer in an allocation of its own, so that\n"
           "                       an access beyond it is seen even if another follows\n"
           "  --threads N          emulator: host threads (default: all cores)\n"
