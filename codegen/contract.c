@@ -559,7 +559,9 @@ bool family_contract(struct codegen *g, const struct group *group)
         terms->core = pool;
         return family_reduce(g, terms);
     }
-    if (!pool)
+    if (!pool) {
+        emit_in_place(e);
         emit_contraction(&c);
+    }
     return emit_finish(e);
 }

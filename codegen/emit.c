@@ -70,6 +70,11 @@ struct emitter *emit_begin(struct codegen *c, const struct group *group, const c
     return e;
 }
 
+void emit_in_place(struct emitter *e)
+{
+    e->state->in_place = e->group->in_place;
+}
+
 struct value *emit_workspace(struct codegen *c, const struct group *group, enum dtype type,
                              const struct dim *n)
 {
@@ -305,15 +310,21 @@ static void sort_params(struct emit_state *s, struct param *sorted)
                 sorted[n++] = s->params[i];
 }
 
+/* Can another parameter point to the same memory? */
+static bool may_be_shared(const struct emitter *e, const struct value *v)
+{
+    const struct emit_state *s = e->state;
+    return s->shares_memory || v == s->in_place.from || v == s->in_place.to ||
+           value_shares_memory(e->g, v);
+}
+
 static const char *param_text(struct emitter *e, const struct param *p)
 {
     if (p->arg.kind != ARG_BUFFER)
         return arena_printf(e->g->arena, "idx_t %s", p->name);
-    return arena_printf(
-        e->g->arena, "%s%s *%s%s", p->written ? "" : "const ",
-        emit_storage_type(p->arg.value->type),
-        e->state->shares_memory || value_shares_memory(e->g, p->arg.value) ? "" : "__restrict__ ",
-        p->name);
+    return arena_printf(e->g->arena, "%s%s *%s%s", p->written ? "" : "const ",
+                        emit_storage_type(p->arg.value->type),
+                        may_be_shared(e, p->arg.value) ? "" : "__restrict__ ", p->name);
 }
 
 /* The parameters, comma-separated, lines kept below 100 columns. */
@@ -514,6 +525,7 @@ bool emit_finish(struct emitter *e)
     memcpy(k->block, s->block, sizeof k->block);
     k->shared_bytes = s->shared_bytes;
     fill_args(e, k, params);
+    k->in_place = s->in_place;
     codegen_append(s->c, (struct step){.kind = STEP_LAUNCH, .kernel = k});
     return true;
 }

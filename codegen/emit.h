@@ -72,6 +72,7 @@ struct group {
     struct node *core;              /* NULL: a map. Reductions may have siblings, which are done in
                                        the same pass: the first */
     struct value **outputs;         /* values of the group that others read or the graph returns */
+    struct in_place in_place;
 };
 
 struct emitter {
@@ -87,6 +88,9 @@ struct emitter {
  * that the group touches provably has fewer than 2^31 elements, or when that only depends on symbols
  * (a constraint is recorded then). */
 struct emitter *emit_begin(struct codegen *c, const struct group *group, const char *family);
+/* The group's in_place is fine with this kernel: its operand is not read again once an element of it is
+ * written, or by other threads. */
+void emit_in_place(struct emitter *e);
 /* Ends it: makes the struct kernel and appends its launch. False when anything failed. */
 bool emit_finish(struct emitter *e);
 /* A buffer of n elements that lives while the group's kernels run: what one of them leaves for the

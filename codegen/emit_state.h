@@ -46,6 +46,7 @@ struct emit_state {
     const struct dim *grid[3];
     int block[3], shared_bytes;
     bool shares_memory;             /* buffers may be one, see plan_in_place.c: no __restrict__ */
+    struct in_place in_place;       /* … nor for these two */
     bool failed;
 };
 

@@ -38,6 +38,13 @@ struct kernel_arg {
 
 struct group;                       /* see emit.h */
 
+/* A result of a kernel that may take the memory of an operand, see in_place.h. from NULL: none. */
+struct in_place {
+    struct value *from, *to;
+    bool read_in_front;             /* the operand is read by the core, or by what lies in front of it … */
+    bool read_behind;               /* … and by what is done to the core's results */
+};
+
 struct kernel {
     const struct group *group;      /* the nodes it computes, alone or with other kernels; NULL in
                                        programs made by hand */
@@ -53,6 +60,8 @@ struct kernel {
     struct kernel_arg *args;        /* in the order of the CUDA function's parameters */
     int n_reads, n_writes;          /* buffers: which args are read, which written */
     struct value **reads, **writes;
+    struct in_place in_place;       /* both are printed without __restrict__. Not set for maps, see
+                                       plan_in_place.c */
 };
 
 /* What one launch sequence is made of, in order. */

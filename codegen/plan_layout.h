@@ -4,7 +4,7 @@
  *   plan_steps.c      the steps in the plan's order, bodies behind their owners
  *   plan_control.c    … what moves values into bodies, from one iteration to the next, and out
  *   plan_alias.c      … which outputs are made in the memory of an input
- *   plan_in_place.c   … which results of maps are made in the memory of an operand
+ *   plan_in_place.c   … which results are made in the memory of an operand
  *   plan_buffers.c    which value lies where, and when each buffer is alive
  *   plan_program.c    the records
  *   plan_memory.c     … those of buffers, and where they lie in the arena
@@ -25,6 +25,7 @@ struct plan_live_buffer {
     uint32_t first, last;   /* times */
     uint32_t alias;         /* buffer in whose memory it lies, or PLAN_NONE */
     bool used;
+    bool may_share;         /* it could lie in the memory of an operand of its first step */
 };
 
 /* Where a value lies. */
@@ -128,7 +129,7 @@ bool plan_keeps_elements(const struct plan_layout *l, const struct value *from,
 
 /* ---- plan_in_place.c ---- */
 
-/* After the aliases are settled: results of maps take the memory of operands that end there. */
+/* After the aliases are settled: results take the memory of operands that end there. */
 void plan_share_buffers(struct plan_layout *l);
 
 /* ---- plan_buffers.c ---- */

@@ -22,14 +22,16 @@ static int64_t round_up(int64_t bytes)
     return (bytes + PLAN_BUFFER_ALIGN - 1) / PLAN_BUFFER_ALIGN * PLAN_BUFFER_ALIGN;
 }
 
-/* Most bytes alive at one step, by sweeping over where each buffer begins and ends. */
+/* Most bytes alive at one step, by sweeping over where each buffer begins and ends. One that could
+ * lie in memory that ends at its first step, but does not, counts from the next step on: this is
+ * what no plan gets below. */
 static int64_t peak_of(const struct plan_layout *l)
 {
     int64_t *change = ARENA_ARRAY(l->g->arena, (size_t)l->n_steps + 2, int64_t);
     for (uint32_t i = 0; i < l->n_buffers; i++) {
         int64_t bytes = 0;
         if (takes_memory(&l->buffers[i]) && dim_is_const(l->buffers[i].size, &bytes)) {
-            change[l->buffers[i].first] += round_up(bytes);
+            change[l->buffers[i].first + l->buffers[i].may_share] += round_up(bytes);
             change[l->buffers[i].last + 1] -= round_up(bytes);
         }
     }

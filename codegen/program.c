@@ -1,5 +1,6 @@
 /* From a graph whose nodes have kernels to a program: groups, families, steps. */
 #include "program.h"
+#include "in_place.h"
 #include "../runtime/plan_format.h"
 #include "emit_state.h"
 
@@ -184,6 +185,7 @@ struct program *codegen_program(struct graph *g, const struct target *target)
     c.program = ARENA_NEW(g->arena, struct program);
     c.program->target = target;
     struct group *groups = collect_groups(g);
+    in_place_choose(g, g->n_kernels, groups);
     for (int i = 0; i < g->n_inputs; i++)
         if (is_read_back(g, g->inputs[i]))
             codegen_append(&c, (struct step){.kind = STEP_READ, .value = g->inputs[i]});

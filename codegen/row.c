@@ -95,6 +95,9 @@ bool family_row(struct codegen *c, const struct group *group)
         emit_define(e, "LOG", "%d", node->op == OP_log_softmax);
         emit_define(e, "LOWEST", "%s", literal_extreme(e, x->type, true));
     }
+    /* Threads beyond the last row read it once more, when it may be written already. */
+    if (held_vectors(&axes, lanes, width) > 0 && dim_divisible(axes.rows, threads / lanes))
+        emit_in_place(e);
     emit_load(e, &axes, x, width);
     emit_store(e, &axes, y, width);
     launch_over(e, axes.rows, threads / lanes, threads);

@@ -143,7 +143,8 @@ struct plan_program {                   /* 40 bytes */
     uint32_t main_steps;                /* steps [0, main_steps) are the run; later ones are bodies */
     uint32_t bind_scalars;              /* scalars [0, bind_scalars) run when shapes are set */
     int64_t arena_bytes;                /* all buffers have offsets, within this; -1: placed at run */
-    int64_t peak_bytes;                 /* activations alive at once; -1 where dims are free */
+    int64_t peak_bytes;                 /* activations alive at once, if results lie in operands wherever
+                                           they may; -1 where dims are free */
     uint32_t peak_formula;              /* string; "" when peak_bytes is known */
     uint32_t reserved[3];               /* 0 */
 };

@@ -55,10 +55,11 @@ static bool rounded_size(const struct planner_item *item, int64_t alignment, int
 }
 
 /* The start of the tightest gap for an item between those placed (by offset) that live when it
- * does. */
+ * does. What is left below a ceiling is a gap, too, in which it goes to the top; INT64_MAX: there
+ * is none. */
 static bool find_gap(const struct planner_item *items, const uint32_t *placed, uint32_t n,
                      const struct planner_item *item, int64_t size, int64_t alignment,
-                     int64_t *offset)
+                     int64_t ceiling, int64_t *offset)
 {
     int64_t end = 0, tightest = INT64_MAX;
     for (uint32_t i = 0; i < n; i++) {
@@ -76,7 +77,9 @@ static bool find_gap(const struct planner_item *items, const uint32_t *placed, u
         if (other->offset + other_size > end)
             end = other->offset + other_size;
     }
-    if (tightest == INT64_MAX)
+    if (ceiling < INT64_MAX && end > 0 && ceiling - end >= size && ceiling - end < tightest)
+        *offset = ceiling - size;
+    else if (tightest == INT64_MAX)
         *offset = end;
     return true;
 }
@@ -119,7 +122,7 @@ static int64_t least_total(const struct planner_item *items, uint32_t n, int64_t
  * what is still to be placed, in order.
  */
 static bool place_by(struct planner_item *items, uint32_t n, enum order order, int64_t alignment,
-                     uint32_t *scratch, int64_t *total)
+                     int64_t ceiling, uint32_t *scratch, int64_t *total)
 {
     uint32_t waiting = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -134,7 +137,7 @@ static bool place_by(struct planner_item *items, uint32_t n, enum order order, i
         struct planner_item *item = &items[index];
         int64_t size, end;
         if (!rounded_size(item, alignment, &size) ||
-            !find_gap(items, scratch, placed, item, size, alignment, &item->offset) ||
+            !find_gap(items, scratch, placed, item, size, alignment, ceiling, &item->offset) ||
             __builtin_add_overflow(item->offset, size, &end))
             return false;
         if (end > *total)
@@ -154,14 +157,19 @@ bool planner_place(struct planner_item *items, uint32_t n, int64_t alignment, ui
             return false;
     int64_t least = least_total(items, n, alignment), best = INT64_MAX;
     enum order chosen = BY_SIZE;
+    int64_t ceiling = INT64_MAX;
     if (least < 0)
         return false;
-    for (enum order order = BY_SIZE; order < ORDERS && best > least; order++)
-        if (place_by(items, n, order, alignment, scratch, total) && *total < best) {
+    for (int i = 0; i < 2 * ORDERS && best > least; i++) {
+        enum order order = (enum order)(i % ORDERS);
+        int64_t top = i < ORDERS ? INT64_MAX : least;
+        if (place_by(items, n, order, alignment, top, scratch, total) && *total < best) {
             best = *total;
             chosen = order;
+            ceiling = top;
         }
-    if (best == INT64_MAX || !place_by(items, n, chosen, alignment, scratch, total))
+    }
+    if (best == INT64_MAX || !place_by(items, n, chosen, alignment, ceiling, scratch, total))
         return false;
     for (uint32_t i = 0; i < n; i++)
         if (items[i].alias != UINT32_MAX)

@@ -20,7 +20,8 @@ struct planner_item {
  * Fills every offset (a multiple of alignment, a power of two) so that no two items that are alive at
  * the same step share a byte, aliases aside, and sets *total to the arena's bytes. Sizes are rounded up
  * to the alignment. Each item goes into the tightest gap: the largest first, or, where that takes more
- * than what is alive at once and the other way takes less, those that live longest, or begin first.
+ * than what is alive at once and the other way takes less, those that live longest, or begin first;
+ * then so again from both ends of what is alive at once.
  * Ties by size, then by index, so the result is deterministic. scratch: n words, the caller's.
  * Allocates nothing. False when an item breaks the rules above or the total would overflow int64;
  * offsets are then undefined.

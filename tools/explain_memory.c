@@ -97,7 +97,7 @@ static void text_totals(struct explain *x, const struct plan_report *report)
     }
     text_printf(out,
                 "arena %" PRId64 " bytes; no placement needs less than %" PRId64
-                ", which are alive at once",
+                ", which are alive at once, results in operands that end",
                 report->arena_bytes, report->live_bytes);
     if (report->live_bytes > 0) {
         int64_t over = report->arena_bytes - report->live_bytes;

@@ -3,7 +3,8 @@
 
     memory.py --build BUILD [--data FOLDER] [--only NAME]
 
-No placement needs less than the most bytes alive at one time; a plan may take a tenth more. The
+No placement needs less than the most bytes alive at one time, where results lie in the memory of
+operands that end wherever they may; a plan may take a tenth more. The
 networks of zoo.py have their full sizes here, and the models of FOLDER/models the shapes of their
 first data set, in the model's precision and in fp16. Prints one line for each.
 """

@@ -49,6 +49,8 @@ static void text_cases(void **state)
         /* the longest-lived first, the first first: where the largest first takes more */
         {"0-3:1024 4-5:768 2-6:1024 4-6:768", "1024 1792 0 1024", 2560},
         {"4-5:768 1-5:768 0-0:1024 0-1:512", "768 0 0 1024", 1536},
+        /* from both ends, where small ones that follow each other would part what is left */
+        {"0-5:256 1-2:1024 3-4:768 4-5:256 5-10:256 6-7:1024", "0 256 512 256 1024 0", 1280},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct planner_item items[MAX_ITEMS];
