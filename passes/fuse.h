@@ -148,6 +148,9 @@ bool fuse_has_room(const struct fusion *f, int kernel, const struct node *node);
 struct note *fuse_note_of(const struct value *v);
 void fuse_note_results(struct fusion *f, struct node *node, int space, int64_t evaluations);
 void fuse_take_epilogue(struct fusion *f, int kernel);
+/* What the epilogues end with that only widens a result for reductions and rows goes to these: stored is
+ * the narrow one. */
+void fuse_store_narrow(struct fusion *f);
 
 /* -- fuse_order.c -- */
 

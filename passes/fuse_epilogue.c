@@ -143,6 +143,26 @@ static void drop_last_views(struct fusion *f, int kernel)
     }
 }
 
+/* Takes member i out again. */
+static void leave(struct fused_kernel *k, int i)
+{
+    struct node *node = k->nodes[i];
+    node->kernel = KERNEL_UNASSIGNED;
+    node->out[0]->data = NULL;
+    k->n_buffers -= node->n_in + node->n_out;
+    k->n_nodes--;
+    memmove(k->nodes + i, k->nodes + i + 1, (size_t)(k->n_nodes - i) * sizeof(*k->nodes));
+}
+
+/* Does the kernel leave the node's result for others, and need not? */
+static bool is_for_others(const struct fusion *f, int kernel, const struct node *node)
+{
+    for (const struct use *use = node->out[0]->uses; use; use = use->next)
+        if (use->node->kernel == kernel)
+            return false;
+    return !fuse_is_wanted(f->g, node->out[0]);
+}
+
 /* What only widens a narrow result of the kernel for others is theirs to do: a byte is stored. */
 static void drop_widening(struct fusion *f, int kernel)
 {
@@ -150,17 +170,36 @@ static void drop_widening(struct fusion *f, int kernel)
     for (int i = k->n_nodes - 1; i > 0; i--) {
         struct node *node = k->nodes[i];
         const struct value *narrow = fuse_is_scalar(node) ? fuse_narrow_source(node) : NULL;
-        bool read = false;
-        for (const struct use *use = node->out[0]->uses; use; use = use->next)
-            read |= use->node->kernel == kernel;
-        if (!narrow || !narrow->def || narrow->def->kernel != kernel || read ||
-            fuse_is_wanted(f->g, node->out[0]))
-            continue;
-        node->kernel = KERNEL_UNASSIGNED;
-        node->out[0]->data = NULL;
-        k->n_buffers -= node->n_in + node->n_out;
-        k->n_nodes--;
-        memmove(k->nodes + i, k->nodes + i + 1, (size_t)(k->n_nodes - i) * sizeof(*k->nodes));
+        if (narrow && narrow->def && narrow->def->kernel == kernel &&
+            is_for_others(f, kernel, node))
+            leave(k, i);
+    }
+}
+
+/* Do kernels read the node's result that go over it once, in no hurry? */
+static bool is_reduced(const struct fusion *f, const struct node *node)
+{
+    for (const struct use *use = node->out[0]->uses; use; use = use->next) {
+        enum op_class class = op_info[use->node->op].class;
+        if (use->node->kernel < 0 || !fuse_has_room(f, use->node->kernel, node) ||
+            (class != OC_REDUCE && class != OC_ROW && class != OC_WINDOW))
+            return false;
+    }
+    return node->out[0]->uses != NULL;
+}
+
+void fuse_store_narrow(struct fusion *f)
+{
+    for (int kernel = 0; kernel < f->n; kernel++) {
+        struct fused_kernel *k = &f->kernels[kernel];
+        for (int i = k->n_nodes - 1; i > 0; i--) {
+            const struct node *node = k->nodes[i];
+            const struct node *from = node->op == OP_cast ? node->in[0]->def : NULL;
+            if (from && from->kernel == kernel &&
+                dtype_size(node->out[0]->type) > dtype_size(node->in[0]->type) &&
+                is_for_others(f, kernel, node) && is_reduced(f, node))
+                leave(k, i);
+        }
     }
 }
 
