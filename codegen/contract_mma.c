@@ -256,20 +256,71 @@ static void emit_store(const struct mma_plan *p)
     emit_function_end(e);
 }
 
+static const struct dim *elements_behind(const struct emitter *e, const struct value *v, int axis)
+{
+    const struct dim *n = dim_const(e->g->dims, 1);
+    for (int i = axis + 1; i < v->rank; i++)
+        n = dim_mul(e->g->dims, n, v->shape[i]);
+    return n;
+}
+
+/* The axis of y along which v, made of y by views and maps, has the neighbours that it has along
+ * `axis`; -1: that is not known. */
+static int axis_of_result(const struct contraction *c, const struct value *v, int axis, int depth)
+{
+    const struct emitter *e = c->e;
+    const struct node *node = v->def;
+    if (v == c->y)
+        return axis;
+    if (!emit_is_inner(e, v) || depth == 0)
+        return -1;
+    if (node->op == OP_transpose)
+        return axis_of_result(c, node->in[0], node->attr.transpose.perm.axis[axis], depth - 1);
+    for (int i = node->op == OP_reshape ? node->in[0]->rank - 1 : -1; i >= 0; i--)
+        if (!dim_is(node->in[0]->shape[i], 1) &&
+            elements_behind(e, node->in[0], i) == elements_behind(e, v, axis))
+            return axis_of_result(c, node->in[0], i, depth - 1);
+    int found = -1;
+    for (int i = 0; op_info[node->op].class == OC_SCALAR && i < node->n_in && found < 0; i++)
+        found = axis_of_result(c, node->in[i], axis, depth - 1);
+    return found;
+}
+
+/* Do neighbours in the memory of what a product leaves lie along its rows' axes, not its columns'?
+ */
+static bool stores_columns(const struct contraction *c)
+{
+    enum { DEEPEST = 16 };
+    const struct group *group = c->e->group;
+    for (int i = 0; i < group->n_outputs; i++) {
+        const struct value *v = group->outputs[i];
+        int axis = v->rank - 1;
+        while (axis > 0 && dim_is(v->shape[axis], 1))
+            axis--;
+        int own = v->layout || v->rank == 0 ? -1 : axis_of_result(c, v, axis, DEEPEST);
+        if (own < 0 || own == c->y->rank - 1)
+            return false;
+    }
+    return group->n_outputs > 0;
+}
+
 /* Which way results are neighbours in memory, and how many of them are stored at once. */
 static void choose_store(struct mma_plan *p)
 {
     const struct contraction *c = p->c;
     int width = 4;
     bool last = c->y->layout && c->y->layout->perm.axis[c->y->rank - 1] == 1;
-    p->store_along_m = c->spatial && !last && !p->pool;
+    p->store_along_m =
+        !p->pool &&
+        (c->spatial ? !last
+                    : c->core->op == OP_matmul && !contraction_takes_pairs(c) && stores_columns(c));
     if (p->pool)
         width = emit_lanes_at_once(c->y->type, 8);
     for (int i = 0; i < c->e->group->n_outputs && !p->pool; i++) {
         int lanes = emit_lanes_at_once(c->e->group->outputs[i]->type, 8);
         width = lanes > width ? lanes : width;
     }
-    const struct dim *extent = p->store_along_m ? c->pixels : p->b.rows;
+    const struct dim *extent = !p->store_along_m ? p->b.rows : c->spatial ? c->pixels : p->a.rows;
     int most = p->store_along_m ? p->tile.warp_m : p->tile.n;
     while (width > 1 && (width > most || !dim_in_pieces(c->e, extent, width)))
         width /= 2;

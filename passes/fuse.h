@@ -138,6 +138,8 @@ const struct node *fuse_dear_source(const struct fusion *f, const struct node *n
 /* Why the node's result must be written out: read through the node, products would load so little at
  * once that it takes longer. NULL: it need not; the report says so where that was a question. */
 const char *fuse_breaks_vectors(const struct fusion *f, const struct node *node);
+/* Does the contraction multiply on tensor cores, on targets that have them for the type? */
+bool fuse_is_for_tensor_cores(const struct node *core);
 
 /* -- fuse_epilogue.c -- */
 

@@ -86,6 +86,32 @@ bool fuse_keeps_rows(struct graph *g, const struct node *transpose)
            match_keeps_rows(g, transpose);
 }
 
+/* Is v, or what maps and reshapes alone make of it, an output? */
+static bool becomes_output(const struct graph *g, const struct value *v)
+{
+    enum { MOST_STEPS = 8 };
+    for (int i = 0; i < MOST_STEPS && !fuse_is_wanted(g, v); i++) {
+        const struct node *next = value_single_use(v) ? v->uses->node : NULL;
+        if (!next || (!fuse_is_scalar(next) && next->op != OP_reshape))
+            return false;
+        v = next->out[0];
+    }
+    return fuse_is_wanted(g, v);
+}
+
+/* A transpose that only an output is made of would be a kernel by itself. Products on tensor cores
+ * store the results of a column side by side as well. */
+static bool turns_output(const struct fusion *f, const struct node *core,
+                         const struct node *transpose)
+{
+    enum { FEW = 8 }; /* rows or columns, for which products are made without tiles */
+    const struct value *y = core->out[0];
+    return core->op == OP_matmul && fuse_is_for_tensor_cores(core) &&
+           value_single_use(transpose->in[0]) && fuse_size(f, y->shape[y->rank - 1]) > FEW &&
+           fuse_elements(f, y) / fuse_size(f, y->shape[y->rank - 1]) > FEW &&
+           becomes_output(f->g, transpose->out[0]);
+}
+
 /* Which space the node's result would have behind kernel k's core; -1: it cannot be there. */
 static int space_behind(const struct fusion *f, const struct node *node, int kernel,
                         struct spaces *spaces)
@@ -104,7 +130,9 @@ static int space_behind(const struct fusion *f, const struct node *node, int ker
     bool pairs = space == 0 && takes_pairs(f->kernels[kernel].core, node);
     if (node->op == OP_reshape || pairs)
         return find_space(spaces, space, node);
-    bool stays = node->op == OP_transpose ? fuse_keeps_rows(f->g, node) : match_cuts_product(node);
+    bool stays = node->op == OP_transpose
+                     ? fuse_keeps_rows(f->g, node) || turns_output(f, f->kernels[kernel].core, node)
+                     : match_cuts_product(node);
     return stays ? find_space(spaces, space, node) : -1;
 }
 

@@ -237,7 +237,7 @@ struct reading {
     int64_t blocks, warps; /* of a block */
 };
 
-static bool is_for_tensor_cores(const struct node *core)
+bool fuse_is_for_tensor_cores(const struct node *core)
 {
     enum dtype type = core->in[0]->type;
     return type == DT_F16 || type == DT_BF16 || dtype_size(type) == 1 ||
@@ -285,7 +285,7 @@ static bool look_at(const struct fusion *f, const struct node *core, int operand
     enum { FEW = 8 }; /* rows, for which products are made without tiles */
     const struct value *x = core->in[operand], *y = core->out[0];
     const int last = x->rank - 1;
-    if (!is_for_tensor_cores(core) || operand > 1)
+    if (!fuse_is_for_tensor_cores(core) || operand > 1)
         return false;
     if (core->op == OP_matmul) {
         int64_t rows = fuse_size(f, y->shape[y->rank - 2 + operand]);
