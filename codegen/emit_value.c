@@ -337,9 +337,10 @@ static void probe_load(struct emitter *e, const struct value *v, const struct in
         probe->fits = false;
 }
 
-/* The register that holds the vector around offset, and which lane of it; NULL: load one element.
- * A vector around an element that exists lies inside the buffer, since that has whole vectors. */
-static const char *vector_at(struct emitter *e, struct value *v, const struct index *offset)
+/* The register with the vector around offset, and which lane of it; NULL: load one element. Around
+ * an element that exists (by the guard, if any) it lies inside the buffer of whole vectors. */
+static const char *vector_at(struct emitter *e, struct value *v, const struct index *offset,
+                             const char *guard)
 {
     struct emit_state *s = e->state;
     int64_t constant;
@@ -350,24 +351,32 @@ static const char *vector_at(struct emitter *e, struct value *v, const struct in
         !dim_is(dim_mod(e->g->dims, value_elements(e->g, v), vector), 0))
         return NULL;
     int64_t lane = constant % width;
-    const struct index *base = index_sub(e->ix, offset, index_const(e->ix, lane));
-    const char *name = emit_recall(e, MEMO_VECTOR, v, 1, &base);
+    const struct index *key[2] = {index_sub(e->ix, offset, index_const(e->ix, lane))};
+    const char *name = emit_recall(e, MEMO_VECTOR, v, 1, key);
+    if (!name && guard) {
+        key[1] = index_var(e->ix, guard, vector); /* its text is a name */
+        name = emit_recall(e, MEMO_VECTOR, v, 2, key);
+    }
     if (!name) {
-        const char *buffer = emit_buffer(e, v, false), *at = emit_index(e, base);
+        const char *buffer = emit_buffer(e, v, false), *at = emit_index(e, key[0]);
+        const char *type = emit_storage_type(v->type), *some = "";
+        if (guard)
+            some = arena_printf(e->g->arena, "!(%s) ? vec<%s, %d>() : ", guard, type, width);
         name = emit_fresh(e, "x");
-        emit_line(e, "const vec<%s, %d> %s = load<%d>(%s + %s);", emit_storage_type(v->type), width,
-                  name, width, buffer, at);
-        emit_remember(e, MEMO_VECTOR, v, 1, &base, name);
+        emit_line(e, "const vec<%s, %d> %s = %sload<%d>(%s + %s);", type, width, name, some, width,
+                  buffer, at);
+        emit_remember(e, MEMO_VECTOR, v, guard ? 2 : 1, key, name);
     }
     return arena_printf(e->g->arena, "%s.at[%d]", name, (int)lane);
 }
 
 /* The element as an expression. */
-static const char *load_text(struct emitter *e, struct value *v, const struct index *offset)
+static const char *load_text(struct emitter *e, struct value *v, const struct index *offset,
+                             const char *guard)
 {
     if (e->state->probe)
         probe_load(e, v, offset);
-    const char *lane = vector_at(e, v, offset);
+    const char *lane = vector_at(e, v, offset, guard);
     if (lane)
         return lane;
     const char *buffer = emit_buffer(e, v, false);
@@ -388,7 +397,7 @@ static const char *load(struct emitter *e, struct value *v, const struct index *
     emit_home(e, v, index, &home);
     const char *name = emit_recall(e, MEMO_LOAD, home.buffer, 1, &home.offset);
     if (!name) {
-        name = define(e, v, load_text(e, home.buffer, home.offset));
+        name = define(e, v, load_text(e, home.buffer, home.offset, NULL));
         emit_remember(e, MEMO_LOAD, home.buffer, 1, &home.offset, name);
     }
     return name;
@@ -432,7 +441,7 @@ static const char *guarded(struct emitter *e, const struct node *node, const str
         struct value *v = s->v;
         emit_access(e, v, s->index, &x);
         const char *literal = emit_constant(e, x.buffer);
-        const char *text = literal ? literal : load_text(e, x.buffer, x.offset);
+        const char *text = literal ? literal : load_text(e, x.buffer, x.offset, s->guard);
         return define(e, node->out[0],
                       arena_printf(e->g->arena, "%s ? %s : %s", s->guard, text, fill));
     }
