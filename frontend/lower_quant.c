@@ -3,6 +3,23 @@
 
 #include <math.h>
 
+/* How many blocks an axis of x has, the last one perhaps cut off, must be how many elements v has.
+ * A block that is larger than the axis is the axis. */
+static bool check_blocks(struct call *c, const struct value *v, const struct value *x, int axis,
+                         int64_t *block)
+{
+    int64_t size;
+    if (dim_is_const(x->shape[axis], &size) && size < *block)
+        *block = size > 0 ? size : 1;
+    if (*block > INT32_MAX)
+        return call_error(c, "blocks of %lld elements", (long long)*block);
+    const struct dim *blocks =
+        D(floordiv, D(add, x->shape[axis], d_const(c, *block - 1)), d_const(c, *block));
+    return graph_constrain(c->b->g, MUST_EQUAL, v->shape[axis], blocks,
+                           "%s: axis %d must have an element for each block of %lld",
+                           c->b->g->origin, axis, (long long)*block);
+}
+
 /*
  * A scale or zero point (or NULL) in a shape that broadcasts to x: one element, one per index of
  * `axis`, or (block > 0) one per `block` neighbours along it.
@@ -22,6 +39,8 @@ static struct value *spread(struct call *c, struct value *v, const struct value 
     }
     if (v->rank != x->rank || x->rank + 1 > MAX_RANK)
         return call_error(c, "a scale per block has rank %d, not %d", v->rank, x->rank), NULL;
+    if (!check_blocks(c, v, x, axis, &block))
+        return NULL;
     const struct dim *wide[MAX_RANK], *joined[MAX_RANK];
     for (int i = 0; i < x->rank; i++) {
         wide[i + (i > axis)] = v->shape[i];

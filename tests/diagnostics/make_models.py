@@ -36,6 +36,9 @@ def main():
     write("attribute_with_no_such_choice", [node("Pad", ["x", "pads"], ["y"], name="border",
                                                  mode="mirror")], [("x", [4])],
           [helper.make_tensor("pads", T.INT64, [2], [1, 1])])
+    write("scales_for_fewer_blocks", [node("DequantizeLinear", ["q", "s"], ["y"], name="weights",
+                                           axis=0, block_size=4)], [("q", [10, 6], T.INT8)],
+          [helper.make_tensor("s", T.FLOAT, [2, 6], [1.0] * 12)])
     write("shapes_that_do_not_multiply", [node("MatMul", ["a", "b"], ["y"], name="project")],
           [("a", [2, 3]), ("b", [4, 5])])
     write("shapes_that_do_not_broadcast", [node("Add", ["a", "b"], ["y"], name="residual")],
