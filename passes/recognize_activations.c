@@ -1,10 +1,10 @@
 /*
  * Activations that exporters spell out: a gate, made of the operand x, times x.
  *
- *     x/2 * (1 + erf(x / √2))                              gelu
+ *     x/2 * (1 + erf(x / √2)), x/2 * (1 - erf(-x / √2))    gelu
  *     x/2 * (1 + tanh(√(2/π) * (x + 0.044715*x^3)))        gelu_tanh
  *     x * sigmoid(2 * √(2/π) * (x + 0.044715*x^3))         gelu_tanh
- *     x * tanh(softplus(x))                                mish
+ *     x * tanh(softplus(x)), x * tanh(log(1 + exp(x)))     mish
  *     x * min(max(x + 3, 0), 6) / 6                        hard_swish
  *     x / (1 + exp(-x))                                    x * sigmoid(x)
  *
@@ -77,18 +77,44 @@ static struct value *plus_one(const struct value *v)
     return matches ? node->out[0] : NULL;
 }
 
+/* 1 - v, where nothing else reads v. */
+static struct value *less_than_one(const struct value *v)
+{
+    int operand;
+    double number;
+    struct node *node = match_reader(v, &operand);
+    bool matches = node && node->op == OP_sub && operand == 1 &&
+                   match_uniform(node->in[0], &number) && number == 1;
+    return matches ? node->out[0] : NULL;
+}
+
 static bool is_error_function(const struct node *node, struct gate *gate)
 {
-    *gate = (struct gate){OP_gelu, operand_of(node->in[0], 0, M_SQRT1_2, 0), plus_one(node->out[0]),
-                          0.5};
+    struct value *sum = plus_one(node->out[0]), *rest = less_than_one(node->out[0]);
+    double slope = sum ? M_SQRT1_2 : -M_SQRT1_2;
+    *gate = (struct gate){OP_gelu, operand_of(node->in[0], 0, slope, 0), sum ? sum : rest, 0.5};
     return gate->x && gate->value;
+}
+
+/* x of log(1 + exp(x)), or NULL. */
+static struct value *softplus_operand(const struct value *v)
+{
+    double number;
+    const struct node *sum = v->def && v->def->op == OP_log ? v->def->in[0]->def : NULL;
+    for (int i = 0; sum && sum->op == OP_add && i < 2; i++) {
+        const struct node *power = sum->in[i]->def;
+        if (power && power->op == OP_exp && match_uniform(sum->in[1 - i], &number) && number == 1)
+            return power->in[0];
+    }
+    return NULL;
 }
 
 static bool is_tangent(const struct node *node, struct gate *gate)
 {
     struct value *w = node->in[0];
-    if (w->def && w->def->op == OP_softplus) {
-        *gate = (struct gate){OP_mish, w->def->in[0], node->out[0], 1};
+    struct value *x = w->def && w->def->op == OP_softplus ? w->def->in[0] : softplus_operand(w);
+    if (x) {
+        *gate = (struct gate){OP_mish, x, node->out[0], 1};
         return true;
     }
     *gate = (struct gate){OP_gelu_tanh, operand_of(w, 0, tanh_slope, tanh_cube),

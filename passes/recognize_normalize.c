@@ -2,10 +2,12 @@
  * Rows that exporters spell out in reductions and maps, as one op each:
  *
  *     (x - mean(x)) / √(mean((x - mean(x))^2) + ε)           normalize: LayerNorm, InstanceNorm, …
- *     (x - mean(x)) * rsqrt(mean(x*x) - mean(x)^2 + ε)       the same, with less rounding than
- * asked x * rsqrt(mean(x*x) + ε)                               normalize around 0: RMSNorm x*s + (β
- * - mean(x)*s), s = γ * rsqrt(… + ε)            normalize, times γ, plus β e / sum(e), e = exp(x -
- * max(x))                        softmax d - log(sum(exp(d))), d = x - max(x) log_softmax
+ *     (x - mean(x)) * rsqrt(mean(x*x) - mean(x)^2 + ε)       the same, which rounds less than asked
+ *     x * rsqrt(mean(x*x) + ε)                               normalize around 0: RMSNorm
+ *     x*s + (β - mean(x)*s), s = γ * rsqrt(… + ε)            normalize, times γ, plus β
+ *     e / sum(e), e = exp(x - max(x)) or exp(x)              softmax
+ *     d - log(sum(exp(d))), d = x - max(x) or x              log_softmax
+ *     x - (log(sum(exp(x - m))) + m), m any number           the same: ReduceLogSumExp
  *
  * Means are sums times or over the number of elements. What is reduced may keep its axes or get
  * them back by a reshape; what is reduced must be spread again along the same axes. Casts between
@@ -331,7 +333,24 @@ static bool replace_softmax(struct builder *b, struct node *last, struct value *
     return true;
 }
 
-/* e / sum(e), or e * (1 / sum(e)), with e = exp(x - max(x)) */
+/* e / sum(e) with e = exp(x), which nothing else reads: x, and the axes of the sum. The function is
+ * the same; where exp(x) overflows or is 0 all along a row, the op is right where the spelling is
+ * NaN. */
+static struct value *exponents(struct graph *g, const struct value *e, struct value *spread,
+                               uint32_t *axes)
+{
+    struct chain chain = {0};
+    const struct node *sum = reduction_of(g, &chain, spread, OP_reduce_sum);
+    int readers = 0;
+    for (const struct use *use = e->uses; use; use = use->next)
+        readers++;
+    if (!sum || uncast(sum->in[0]) != e || readers != 2 || e->is_output)
+        return NULL;
+    *axes = sum->attr.reduce_sum.axes;
+    return e->def->in[0];
+}
+
+/* e / sum(e), or e * (1 / sum(e)), with e = exp(x - max(x)) or exp(x) */
 static bool recognize_softmax(struct builder *b, struct node *node)
 {
     for (int i = 0; i < (node->op == OP_mul ? 2 : 1); i++) {
@@ -344,6 +363,8 @@ static bool recognize_softmax(struct builder *b, struct node *node)
             sum = match_spread(sum);
             sum = sum->def && sum->def->op == OP_recip ? sum->def->in[0] : NULL;
         }
+        if (sum && !x)
+            x = exponents(b->g, e, sum, &axes);
         if (x && sum && is_sum_of(b->g, sum, e, axes))
             return replace_softmax(b, node, x, axes, false);
     }
@@ -365,6 +386,40 @@ static bool recognize_log_softmax(struct builder *b, struct node *node)
            sum->attr.reduce_sum.axes == axes && replace_softmax(b, node, x, axes, true);
 }
 
+/* Do both lead to one value with an element per row, as the sum has? */
+static bool is_same_shift(struct graph *g, struct value *a, struct value *b, const struct node *sum)
+{
+    struct chain chain = {0};
+    const struct value *from = descend(&chain, a);
+    return from == descend(&chain, b) && stays_on_axes(g, &chain, sum) &&
+           !value_same_shape(from, sum->in[0]);
+}
+
+/* x - (log(sum(exp(x - m))) + m) with any m that a row has one of, or x - log(sum(exp(x))): m
+ * changes nothing but which exponents overflow. */
+static bool recognize_log_sum(struct builder *b, struct node *node)
+{
+    struct chain outer = {0};
+    struct value *x = uncast(node->in[0]), *total = descend(&outer, node->in[1]);
+    bool shifted = total->def && total->def->op == OP_add;
+    for (int i = 0; i < (shifted ? 2 : 1); i++) {
+        struct chain chain = outer;
+        struct value *log = shifted ? descend(&chain, total->def->in[i]) : total;
+        if (!log->def || log->def->op != OP_log)
+            continue;
+        const struct node *sum = reduction_of(b->g, &chain, log->def->in[0], OP_reduce_sum);
+        const struct node *power = sum ? uncast(sum->in[0])->def : NULL;
+        struct value *d = power && power->op == OP_exp ? uncast(power->in[0]) : NULL;
+        bool fits = !shifted && d == x;
+        if (d && shifted && d->def && d->def->op == OP_sub)
+            fits = uncast(d->def->in[0]) == x &&
+                   is_same_shift(b->g, d->def->in[1], total->def->in[1 - i], sum);
+        if (fits)
+            return replace_softmax(b, node, x, sum->attr.reduce_sum.axes, true);
+    }
+    return false;
+}
+
 static bool recognize(struct graph *g, struct node *node)
 {
     struct builder b = {g, node};
@@ -374,7 +429,7 @@ static bool recognize(struct graph *g, struct node *node)
     case OP_mul:
     case OP_div: return recognize_quotient(&b, node) || recognize_softmax(&b, node);
     case OP_add: return recognize_scaled(&b, node);
-    case OP_sub: return recognize_log_softmax(&b, node);
+    case OP_sub: return recognize_log_softmax(&b, node) || recognize_log_sum(&b, node);
     default: return false;
     }
 }
