@@ -256,6 +256,21 @@ template <int N> static __device__ __forceinline__ void prepare(u32 *fragments)
         round_tf32<N>(fragments, nullptr);
 }
 
+/* sum += a * b, where `low` is what rounding took from a and b. The tensor cores cut off what does not
+ * fit into a sum, always towards 0, and thousands of such losses add up to fifty times f32's error. So
+ * they sum a step alone, and what is added to what came before is rounded. */
+static __device__ __forceinline__ void mma_of_split(SUM *sum, const u32 *a, const u32 *low_a,
+                                                    const u32 *b, const u32 *low_b)
+{
+    SUM step[4] = {0, 0, 0, 0};
+    mma(step, low_a, b);
+    mma(step, a, low_b);
+    mma(step, a, b);
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+        sum[e] += step[e];
+}
+
 /* One step of a warp's tile: sums of GROUPS times 16 rows and COLUMNS times 8 columns. Neighbouring
  * products share an operand's register. */
 template <int GROUPS, int COLUMNS>
@@ -271,11 +286,10 @@ static __device__ __forceinline__ void multiply(SUM (*sum)[COLUMNS][4], u32 *a, 
 #pragma unroll
         for (int way = 0; way < COLUMNS; way++) {
             const int j = i % 2 ? COLUMNS - 1 - way : way;
-            if (ROUND == 2) {
-                mma(sum[i][j], low_a, b + 2 * j);
-                mma(sum[i][j], a + 4 * i, low_b + 2 * j);
-            }
-            mma(sum[i][j], a + 4 * i, b + 2 * j);
+            if (ROUND == 2)
+                mma_of_split(sum[i][j], a + 4 * i, low_a, b + 2 * j, low_b + 2 * j);
+            else
+                mma(sum[i][j], a + 4 * i, b + 2 * j);
         }
     }
 }
