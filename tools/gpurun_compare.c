@@ -351,7 +351,7 @@ static void report(struct compare *c)
         if (first)
             gpurun_print("first that diverges: %s%s%s\n", first->name, *first->nodes ? ", by " : "",
                          first->nodes);
-        else
+        else if (compared > 0)
             gpurun_print("nothing diverges\n");
     }
     if (compared == 0)
