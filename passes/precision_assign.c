@@ -164,7 +164,7 @@ enum fit constant_fit(struct assignment *a, struct value *v, enum dtype type)
     struct value_facts *f = facts_of(a, v);
     enum fit *known = &f->fit[narrow_index(type)];
     struct value *source = under_views(v);
-    if (*known != FIT_UNKNOWN)
+    if (*known != FIT_UNASKED)
         return *known;
     *known = FIT_GOOD;
     const struct node *node = source->def;
@@ -182,9 +182,9 @@ enum fit constant_fit(struct assignment *a, struct value *v, enum dtype type)
     }
     struct tensor t;
     if (!is_evaluable(v))
-        return *known = FIT_NOT_KNOWN;
+        return *known = FIT_UNDECIDED;
     if (!eval_constant(a->g, v, &t))
-        return *known = FIT_NOT_KNOWN;
+        return *known = FIT_UNDECIDED;
     f->magnitude = greatest_magnitude(&t);
     tensor_free(&t);
     for (enum dtype each = 0; each < DT_COUNT; each++)
@@ -237,6 +237,7 @@ static void choose_graph(struct assignment *a, const struct graph *g, bool *matc
             if (choice) {
                 choice->precision = rule->precision;
                 choice->explicit = true;
+                choice->pattern = rule->pattern;
             }
         }
         for (int i = 0; i < 2; i++)

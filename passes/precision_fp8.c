@@ -95,13 +95,22 @@ static bool contracts(const struct node *node)
            (node->body[1] && has_contraction(node->body[1]));
 }
 
-static bool can_be_eight(struct assignment *a, const struct node *node)
+/* NULL: fp8 can do it. */
+static const char *why_not_eight(struct assignment *a, const struct node *node, bool behind,
+                                 bool before)
 {
     if (node->op != OP_matmul && node->op != OP_conv)
-        return false;
-    return facts_of(a, node->in[1])->constant && !facts_of(a, node->in[0])->constant &&
-           facts_of(a, node->in[0])->reach == REACH_NARROW &&
-           constant_fit(a, node->in[1], DT_F16) == FIT_GOOD;
+        return "only matmul and conv have it";
+    const struct value_facts *x = facts_of(a, node->in[0]), *w = facts_of(a, node->in[1]);
+    if (!w->constant || x->constant)
+        return "its weights are not constant";
+    if (x->reach != REACH_NARROW)
+        return "its operand may leave the range";
+    if (constant_fit(a, node->in[1], DT_F16) != FIT_GOOD)
+        return "its weights are beyond the range of f16";
+    if (!behind)
+        return "the first from the inputs stays in f16";
+    return before ? NULL : "the last before the outputs stays in f16";
 }
 
 void precision_find_eight(struct assignment *a)
@@ -119,7 +128,10 @@ void precision_find_eight(struct assignment *a)
             before[node->in[i]->id] |= any || contracts(node);
     }
     for (struct node *node = a->g->first; node; node = node->next)
-        if (is_contraction(node))
-            choice_of(a, node)->eight =
-                can_be_eight(a, node) && behind[node->in[0]->id] && before[node->out[0]->id];
+        if (is_contraction(node)) {
+            struct choice *choice = choice_of(a, node);
+            choice->why_not_eight =
+                why_not_eight(a, node, behind[node->in[0]->id], before[node->out[0]->id]);
+            choice->eight = !choice->why_not_eight;
+        }
 }

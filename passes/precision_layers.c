@@ -95,6 +95,7 @@ static void layer_node(struct layering *l, struct node *node)
     if (layer >= 0 && multiplies(node)) {
         l->at[layer].contracts = true;
         l->at[layer].eight |= choice_of(a, node)->eight;
+        l->at[layer].why_not_eight = choice_of(a, node)->why_not_eight;
     }
     for (int i = 0; i < node->n_out; i++)
         l->of_value[node->out[i]->id] = layer;

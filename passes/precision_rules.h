@@ -12,8 +12,9 @@ enum reach {
     REACH_WIDE     /* beyond f16, or too small for it */
 };
 
-/* Does a constant fit a type? Its largest magnitude decides. */
-enum fit { FIT_UNKNOWN, FIT_GOOD, FIT_TOO_LARGE, FIT_TOO_SMALL, FIT_NOT_KNOWN };
+/* Does a constant fit a type? Its largest magnitude decides. Unasked: not looked at yet; undecided:
+ * it cannot be evaluated before the plan runs. */
+enum fit { FIT_UNASKED, FIT_GOOD, FIT_TOO_LARGE, FIT_TOO_SMALL, FIT_UNDECIDED };
 
 /* For what readers need a value exactly. */
 enum need {
@@ -50,7 +51,9 @@ struct choice {
     const char *why;
     enum dtype type; /* what it will compute in */
     bool eight;      /* a contraction that fp8 can do */
-    int layer;       /* what `auto` decides about together; -1: nothing to decide */
+    const char *why_not_eight;
+    const char *pattern; /* the --keep that matched */
+    int layer;           /* what `auto` decides about together; -1: nothing to decide */
 };
 
 struct assignment {
@@ -109,6 +112,8 @@ struct layer {
     double price[PRECISION_COUNT]; /* its group's error by what that saves */
     int together;                  /* layers of the group: 1 unless the model is large */
     enum precision_level level;
+    enum precision_level base;       /* before the level that is being tried */
+    const char *why_not_eight;       /* of its last product, if that is known */
     bool computes, contracts, eight; /* what is in it: more than moves, contractions, f8 ones */
 };
 struct layers {

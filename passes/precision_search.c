@@ -32,6 +32,7 @@ struct search {
     int group;  /* layers of a model that are measured together */
     int *order; /* candidates of a stage, the best first */
     int n_order;
+    double limits[PRECISION_COUNT]; /* what each level may spend */
 };
 
 static void set(struct search *s, int layer, enum precision_level level)
@@ -50,7 +51,8 @@ static bool gains_split(const struct layer *layer)
 /* Where tf32 was asked for, it is what products are to have whatever it saves. */
 static bool may_gain(const struct search *s, const struct layer *layer, enum precision_level level)
 {
-    if (layer->level != PRECISION_MODEL)
+    bool upgrades = level == PRECISION_FP8 && layer->base == PRECISION_FP16;
+    if (layer->base != PRECISION_MODEL && !upgrades)
         return false;
     if (s->a->wanted->wanted == PRECISION_TF32)
         return layer->contracts;
@@ -71,8 +73,10 @@ static bool may_gain(const struct search *s, const struct layer *layer, enum pre
 static double gain(const struct search *s, const struct layer *layer, enum precision_level level)
 {
     bool split = s->a->wanted->candidates >> PRECISION_FP32X3 & 1;
-    double instead =
-        level == PRECISION_TF32 && split && gains_split(layer) ? layer->saved[PRECISION_FP32X3] : 0;
+    double instead = layer->base != PRECISION_MODEL ? layer->saved[layer->base]
+                     : level == PRECISION_TF32 && split && gains_split(layer)
+                         ? layer->saved[PRECISION_FP32X3]
+                         : 0;
     return fmax(layer->saved[level] - instead, LEAST_NS);
 }
 
@@ -151,7 +155,7 @@ static bool error_of_first(struct search *s, enum precision_level level, int n, 
                            double *error)
 {
     for (int i = 0; i < s->n_order; i++)
-        set(s, s->order[i], i < n ? level : PRECISION_MODEL);
+        set(s, s->order[i], i < n ? level : s->layers.at[s->order[i]].base);
     return measure_error(s->measure, s->a->wanted->n_runs, limit, error);
 }
 
@@ -164,7 +168,7 @@ static bool add_singly(struct search *s, enum precision_level level, int n, doub
         if (!measure_error(s->measure, s->a->wanted->n_runs, limit, &error))
             return false;
         if (!(error <= limit))
-            set(s, s->order[i], PRECISION_MODEL);
+            set(s, s->order[i], s->layers.at[s->order[i]].base);
     }
     return true;
 }
@@ -184,7 +188,7 @@ static bool take_all(struct search *s, enum precision_level level, double limit,
         return false;
     *taken = error <= limit;
     for (int i = 0; i < s->n_order && !*taken; i++)
-        set(s, s->order[i], PRECISION_MODEL);
+        set(s, s->order[i], s->layers.at[s->order[i]].base);
     return true;
 }
 
@@ -192,6 +196,9 @@ static bool take_level(struct search *s, enum precision_level level, double limi
 {
     double error;
     bool taken;
+    for (int i = 0; i < s->layers.n; i++)
+        s->layers.at[i].base = s->layers.at[i].level;
+    s->limits[level] = limit;
     if (!(s->a->wanted->candidates >> level & 1))
         return true;
     if (!take_all(s, level, limit, &taken) || taken)
@@ -213,38 +220,97 @@ static bool take_level(struct search *s, enum precision_level level, double limi
 
 /* ---- The whole ----------------------------------------------------------------------------- */
 
+static const char *how_measured(const struct search *s, const struct layer *layer)
+{
+    return layer->together > 1
+               ? arena_printf(s->a->g->arena, "with %d neighbours it", layer->together - 1)
+               : "alone it";
+}
+
+/* Why a product is not in fp8, which was asked for. */
+static const char *why_not_eight(const struct search *s, const struct layer *layer)
+{
+    struct arena *arena = s->a->g->arena;
+    double error = layer->error[PRECISION_FP8];
+    if (s->a->wanted->wanted != PRECISION_FP8 || layer->level == PRECISION_FP8 || !layer->contracts)
+        return "";
+    if (!layer->eight)
+        return arena_printf(arena, "; not in fp8: %s",
+                            layer->why_not_eight ? layer->why_not_eight : "fp8 is for products");
+    if (isnan(error))
+        return "; not in fp8: nothing would be gained";
+    return arena_printf(arena, "; not in fp8: %s moves the outputs by %.2g, of %.2g kept for fp8%s",
+                        how_measured(s, layer), error, s->limits[PRECISION_FP8],
+                        error <= s->limits[PRECISION_FP8]
+                            ? ", and with others that gain more, or on other inputs, by more"
+                            : "");
+}
+
+/* Why a layer is not what costs least of what was tried on it. */
+static const char *why_not(const struct search *s, const struct layer *layer,
+                           enum precision_level level)
+{
+    double limit = s->limits[level], error = layer->error[level];
+    return error <= limit
+               ? "and the budget goes to layers that gain more for it"
+               : arena_printf(s->a->g->arena, "more than the %.2g that may be spent", limit);
+}
+
+/* The level that moves the outputs least, of those that were measured; or the model's. */
+static enum precision_level best_level(const struct layer *layer)
+{
+    enum precision_level best = PRECISION_MODEL;
+    for (enum precision_level i = PRECISION_MODEL; i < PRECISION_AUTO; i++)
+        if (layer->error[i] < (best == PRECISION_MODEL ? INFINITY : layer->error[best]))
+            best = i;
+    return best;
+}
+
+/* What stays for a reason of its own says so itself. */
+static bool has_reason(const struct search *s, const struct layer *layer)
+{
+    const struct choice *choice = choice_of(s->a, layer->core);
+    return choice && choice->natural;
+}
+
 static void remark_layer(const struct search *s, const struct layer *layer)
 {
     struct graph *g = s->a->g;
     const char *what = s->a->wanted->relative ? "relative" : "absolute";
     const char *op = op_info[layer->core->op].name, *level = precision_names[layer->level];
-    const char *alone = layer->together > 1
-                            ? arena_printf(g->arena, "with %d neighbours it", layer->together - 1)
-                            : "alone it";
-    double best = INFINITY, own = layer->error[layer->level];
-    for (int i = 0; i < PRECISION_COUNT; i++)
-        best = layer->error[i] < best ? layer->error[i] : best;
+    const char *alone = how_measured(s, layer), *eight = why_not_eight(s, layer);
+    enum precision_level best = best_level(layer);
+    double own = layer->error[layer->level];
     if (layer->level == PRECISION_FP32X3 && layer->error[PRECISION_TF32] < INFINITY)
         graph_remark(g, "set_precision", layer->core,
                      "%s in fp32x3, three products of tf32: with one %s moves the outputs by %.2g "
-                     "(%s), and the budget goes to layers that gain more for it",
-                     op, alone, layer->error[PRECISION_TF32], what);
+                     "(%s), %s",
+                     op, alone, layer->error[PRECISION_TF32], what,
+                     why_not(s, layer, PRECISION_TF32));
     else if (layer->level != PRECISION_MODEL && isnan(own))
-        graph_remark(g, "set_precision", layer->core, "%s in %s: the budget bears all layers", op,
-                     level);
+        graph_remark(g, "set_precision", layer->core, "%s in %s: the budget bears all layers%s", op,
+                     level, eight);
     else if (layer->level != PRECISION_MODEL)
-        graph_remark(g, "set_precision", layer->core, "%s in %s: %s moves the outputs by %.2g (%s)",
-                     op, level, alone, own, what);
-    else if (best < INFINITY)
         graph_remark(g, "set_precision", layer->core,
-                     "%s keeps the model's type: lowered, %s moves the outputs by %.2g (%s) at "
-                     "least, and the budget goes to layers that gain more for it",
-                     op, alone, best, what);
+                     "%s in %s: %s moves the outputs by %.2g (%s)%s", op, level, alone, own, what,
+                     eight);
+    else if (best != PRECISION_MODEL)
+        graph_remark(g, "set_precision", layer->core,
+                     "%s keeps the model's type: in %s %s moves the outputs by %.2g (%s), %s", op,
+                     precision_names[best], alone, layer->error[best], what,
+                     why_not(s, layer, best));
     else if (layer->computes)
         graph_remark(g, "set_precision", layer->core,
                      "%s keeps the model's type: nothing would be gained, or its numbers would not "
-                     "fit",
-                     op);
+                     "fit%s",
+                     op, eight);
+}
+
+/* Where fp8 is asked for, all is in fp16 first, which costs next to nothing beside fp8: what is
+ * left of the same share of the budget is fp8's. */
+static bool take_fp8(struct search *s, double limit)
+{
+    return take_level(s, PRECISION_FP16, limit) && take_level(s, PRECISION_FP8, limit);
 }
 
 static bool search_levels(struct search *s)
@@ -260,6 +326,8 @@ static bool search_levels(struct search *s)
             error);
         return false;
     }
+    if (s->a->wanted->wanted == PRECISION_FP8)
+        return take_fp8(s, budget * SHARE_OF_BUDGET);
     return take_level(s, PRECISION_FP8, budget * SHARE_OF_FP8) &&
            take_level(s, PRECISION_FP16, budget * SHARE_OF_BUDGET) &&
            take_level(s, PRECISION_BF16, budget * SHARE_OF_BUDGET) &&
@@ -286,7 +354,9 @@ bool precision_search(struct assignment *a, struct measure *measure)
     s.order = ARENA_ARRAY(a->g->arena, (size_t)s.layers.n + 1, int);
     if (!search_levels(&s))
         return false;
+    precision_find_natural(a);
     for (int i = 0; i < s.layers.n; i++)
-        remark_layer(&s, &s.layers.at[i]);
+        if (!has_reason(&s, &s.layers.at[i]))
+            remark_layer(&s, &s.layers.at[i]);
     return true;
 }

@@ -128,9 +128,16 @@ static bool make_eight(struct assignment *a, struct graph *g, struct node *node)
 static void remark_kept(const struct assignment *a, struct graph *g, const struct node *node)
 {
     const struct choice *choice = choice_of(a, node);
+    const char *op = op_info[node->op].name, *level = precision_names[choice->precision];
+    bool as_model = choice->precision == PRECISION_MODEL || choice->precision == PRECISION_FP32;
     if (choice->natural && choice->why)
-        graph_remark(g, "set_precision", node, "%s stays in %s: %s", op_info[node->op].name,
+        graph_remark(g, "set_precision", node, "%s stays in %s: %s", op,
                      dtype_info[node_float_type(a, node)].text, choice->why);
+    else if (choice->pattern && choice->precision != a->wanted->wanted)
+        graph_remark(g, "set_precision", node, "%s is in %s by --keep '%s'", op, level,
+                     choice->pattern);
+    else if (a->wanted->load && as_model && !choice->pattern && !moves_elements(node))
+        graph_remark(g, "set_precision", node, "%s keeps the model's type by --load-precision", op);
 }
 
 static void set_node(struct assignment *a, struct graph *g, struct node *node)

@@ -217,6 +217,43 @@ END
     "$gpucc" window.ir -o p --emit=ir --precision=tf32 --target=sm_80 --max-error=none
 }
 
+# A product in front, one behind, and two between that have nothing to add up: weights of one each.
+fp8_is_taken_where_its_budget_bears_it() {
+    {
+        echo 'graph "f8"'
+        echo '%0 = input "x" : f32[64, 64]'
+        echo '%1 = iota {type=f32, shape=[64, 64], axis=0} : f32[64, 64]'
+        echo '%2 = iota {type=f32, shape=[64, 64], axis=1} : f32[64, 64]'
+        echo '%3 = eq %1, %2 : bool[64, 64]'
+        echo '%4 = cast %3 {to=f32, saturate=false} : f32[64, 64]'
+        echo '%5 = matmul %0, %4 {to=f32} : f32[64, 64]'
+        echo '%6 = matmul %5, %4 {to=f32} : f32[64, 64]'
+        echo '%7 = matmul %6, %4 {to=f32} : f32[64, 64]'
+        echo '%8 = matmul %7, %4 {to=f32} : f32[64, 64]'
+        echo 'output "y" = %8'
+    } >f8.ir
+    "$gpucc" f8.ir --emit=ir -o taken.ir --precision=fp8 --target=sm_89 --max-error=rel:2e-1 \
+        --explain=precision >taken.txt
+    [ "$(grep -c '= cast .*{to=f8e4m3fn' taken.ir)" = 2 ] || fail "not two products are in fp8"
+    says taken.txt 'not in fp8: the first from the inputs stays in f16' \
+        'not in fp8: the last before the outputs stays in f16' 'of 0.2 allowed'
+    "$gpucc" f8.ir --emit=ir -o left.ir --precision=fp8 --target=sm_89 --explain=precision >left.txt
+    ! grep -q 'f8e4m3' left.ir || fail "fp8 costs more than a third of 5e-2"
+    says left.txt 'not in fp8: alone it moves the outputs by 0.0[1-9]*, of 0.017 kept for fp8'
+}
+
+what_is_kept_is_named_with_the_reason() {
+    "$gpucc" "$digits" --emit=ir -o ir --precision=fp16 --keep='conv2=fp32' --save-precision=saved \
+        --explain=precision >kept.txt
+    says kept.txt "conv2 (Conv).*conv is in fp32 by --keep 'conv2'"
+    "$gpucc" "$digits" --emit=ir -o ir --load-precision=saved --explain=precision >loaded.txt
+    says loaded.txt "conv2 (Conv).*conv keeps the model's type by --load-precision"
+    "$gpucc" "$digits" --emit=ir -o ir --precision=fp16 -fno-set_precision 2>err.txt
+    says err.txt 'leaves out what --precision'
+    "$gpucc" "$digits" --emit=ir -o ir -fno-set_precision 2>err.txt
+    ! grep -q 'leaves out' err.txt || fail "nothing was left out"
+}
+
 an_assignment_is_saved_and_read_back() {
     "$gpucc" "$digits" --emit=ir -o a.ir --precision=auto --max-error=rel:1e-2 \
         --save-precision=saved 2>/dev/null
