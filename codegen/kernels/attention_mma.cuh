@@ -33,10 +33,11 @@ static __device__ __forceinline__ u32 pack(float low, float high)
 static __device__ __forceinline__ void add_product(float *sum, const u32 *a, const u32 *low_a,
                                                    const u32 *b, const u32 *low_b)
 {
-    if (ROUND == 2)
-        mma_of_split(sum, a, low_a, b, low_b);
-    else
-        mma(sum, a, b);
+    if (ROUND == 2) {
+        mma(sum, low_a, b);
+        mma(sum, a, low_b);
+    }
+    mma(sum, a, b);
 }
 
 struct warp {
