@@ -1,9 +1,14 @@
-/* Windows: maximum, where it is, mean and Lp norm, over any number of spatial axes. */
+/*
+ * Windows: maximum, where it is, mean and Lp norm, over any number of spatial axes. A thread makes
+ * one result, or several channels of a pixel where these are neighbours in memory: their windows
+ * have the same taps, which are vectors of channels.
+ */
 #include "common.h"
+#include "emit_state.h"
 
 #include <string.h>
 
-enum { WINDOW_THREADS = 128, MOST_UNROLLED = 32 };
+enum { WINDOW_THREADS = 128, MOST_UNROLLED = 32, MOST_WIDTH = 8 };
 
 /* The attributes all four have. */
 struct window {
@@ -14,6 +19,8 @@ struct window {
     const struct dims *high; /* pool_mean that counts padding; NULL: only elements count */
     int spatial;
     const struct dim *taps[MAX_RANK];
+    int width;                 /* results of a thread */
+    const struct value *order; /* results are counted in the order of its elements in memory */
 };
 
 #define DESCRIBE(w, attr)                                                                          \
@@ -22,7 +29,8 @@ struct window {
 
 static void describe(struct graph *g, struct node *node, struct window *w)
 {
-    *w = (struct window){.node = node, .x = node->in[0], .y = node->out[0]};
+    *w = (struct window){.node = node, .x = node->in[0], .y = node->out[0], .width = 1};
+    w->order = w->y;
     w->spatial = w->x->rank - 2;
     switch (node->op) {
     case OP_pool_max: DESCRIBE(w, &node->attr.pool_max); break;
@@ -50,19 +58,25 @@ static bool sticks_out(const struct window *w, int axis, const struct dim *high)
     return last - low >= in + more;
 }
 
-/* The operand's index of tap t of result y's window. *inside: when it exists; *counts: when it
- * counts although it does not exist. NULL: always. */
-static void operand_index(struct emitter *e, const struct window *w, const struct index **at,
-                          const char **inside, const char **counts)
+/* Index of result `lane` of those of the thread that has the number "result". */
+static void result_index(struct emitter *e, const struct window *w, int lane,
+                         const struct index **at)
+{
+    const struct dim *results = value_elements(e->g, w->y);
+    emit_delinear(e, w->y, w->order, lane_index(e, "result", results, w->width, lane), at);
+}
+
+/* The position along each axis of the operand that tap t meets, of the windows of the results at y.
+ * *inside: when it exists; *counts: when it counts although it does not exist. NULL: always. */
+static void tap_position(struct emitter *e, const struct window *w, const struct index *const *y,
+                         const struct index **at, const char **inside, const char **counts)
 {
     struct dim_table *dims = e->g->dims;
-    const struct index *y[MAX_RANK], *t[MAX_RANK];
+    const struct index *t[MAX_RANK];
     const struct dim *taps = dim_const(dims, 1);
     for (int i = 0; i < w->spatial; i++)
         taps = dim_mul(dims, taps, w->taps[i]);
-    emit_delinear(e, w->y, w->y, index_var(e->ix, "result", value_elements(e->g, w->y)), y);
     index_delinear(e->ix, index_var(e->ix, "t", taps), w->spatial, w->taps, t);
-    memcpy(at, y, 2 * sizeof *at);
     for (int i = 0; i < w->spatial; i++) {
         const struct dim *extent = w->x->shape[2 + i];
         const struct index *tap = index_mul(e->ix, t[i], dim_const(dims, w->dilation->v[i]));
@@ -107,22 +121,30 @@ static const struct index *place(struct emitter *e, const struct window *w,
 
 static void emit_tap(struct emitter *e, const struct window *w)
 {
-    const struct index *at[MAX_RANK];
+    const struct index *y[MAX_RANK], *at[MAX_RANK];
     const char *inside = NULL, *counts = NULL;
     emit_function(e, "bool", "tap", "idx_t result, int t, ELEMENT *x, idx_t *at");
-    operand_index(e, w, at, &inside, &counts);
+    result_index(e, w, 0, y);
+    tap_position(e, w, y, at, &inside, &counts);
     if (w->high) {
         if (counts) {
             emit_line(e, "if (!(%s))", counts);
             emit_line(e, "    return false;");
         }
-        emit_line(e, "*x = 0;");
+        for (int lane = 0; lane < w->width; lane++)
+            emit_line(e, "x[%d] = 0;", lane);
     }
     if (inside)
         emit_open(e, "if (%s)", inside);
-    emit_line(e, "*x = %s;", emit_value(e, w->x, at));
-    if (w->node->op == OP_pool_arg_max)
-        emit_line(e, "*at = %s;", emit_index(e, place(e, w, at)));
+    emit_vector(e, w->width);
+    for (int lane = 0; lane < w->width; lane++) {
+        result_index(e, w, lane, y);
+        memcpy(at, y, 2 * sizeof *at);
+        emit_line(e, "x[%d] = %s;", lane, emit_value(e, w->x, at));
+        if (w->node->op == OP_pool_arg_max)
+            emit_line(e, "at[%d] = %s;", lane, emit_index(e, place(e, w, at)));
+    }
+    emit_vector(e, 1);
     if (inside && !w->high)
         emit_line(e, "return true;");
     if (inside)
@@ -133,28 +155,89 @@ static void emit_tap(struct emitter *e, const struct window *w)
 
 static void emit_store(struct emitter *e, const struct window *w)
 {
-    const struct index *at[MAX_RANK];
-    emit_function(e, "void", "store", "idx_t result, RESULT y");
-    emit_delinear(e, w->y, w->y, index_var(e->ix, "result", value_elements(e->g, w->y)), at);
-    emit_result(e, w->y, at, "y");
-    emit_epilogue(e, at);
+    const struct index *at[MOST_WIDTH][MAX_RANK];
+    const struct index *const *lanes[MOST_WIDTH];
+    emit_function(e, "void", "store", "idx_t result, const RESULT *y");
+    for (int lane = 0; lane < w->width; lane++) {
+        result_index(e, w, lane, at[lane]);
+        emit_result(e, w->y, at[lane], arena_printf(e->g->arena, "y[%d]", lane));
+        lanes[lane] = at[lane];
+    }
+    emit_epilogue_lanes(e, w->width, lanes);
     emit_function_end(e);
+}
+
+/* --- Results of a thread ---------------------------------------------------------------------- */
+
+struct probing {
+    const struct window *w;
+    const struct index *linear, *lane;
+};
+
+/* The operand's elements under the lanes' windows: do the lanes differ by their channel alone, and
+ * are these a vector? */
+static void probe_tap(struct emitter *e, void *context)
+{
+    const struct probing *p = context;
+    const struct window *w = p->w;
+    const struct index *y[MAX_RANK], *at[MAX_RANK];
+    const char *inside = NULL, *counts = NULL;
+    emit_delinear(e, w->y, w->order, p->linear, y);
+    for (int i = 0; i < w->y->rank; i++)
+        if (i != 1 && index_depends(y[i], p->lane->terms[0].atom))
+            e->state->probe->fits = false;
+    tap_position(e, w, y, at, &inside, &counts);
+    memcpy(at, y, 2 * sizeof *at);
+    emit_value(e, w->x, at);
+}
+
+static bool fits(struct emitter *e, const struct window *w, int width)
+{
+    enum { LEAST_VECTORS = 1 << 12 }; /* fewer threads leave most of the device idle */
+    struct dim_table *dims = e->g->dims;
+    const struct dim *results = value_elements(e->g, w->y), *wide = dim_const(dims, width);
+    const struct dim *vectors = dim_floordiv(dims, results, wide);
+    int64_t n;
+    if (!dim_is(dim_mod(dims, results, wide), 0) ||
+        (dim_is_const(vectors, &n) && n < LEAST_VECTORS))
+        return false;
+    const struct index *lane = index_var(e->ix, "lane", wide);
+    const struct index *first = index_mul(e->ix, index_var(e->ix, "result", vectors), wide);
+    struct probing p = {w, index_add(e->ix, first, lane), lane};
+    return emit_probe(e, width, lane, probe_tap, &p);
+}
+
+/* As many channels as are a vector, in the order of the results or else, since there are more of
+ * them, of the elements. */
+static void choose_width(struct emitter *e, struct window *w)
+{
+    const struct value *orders[] = {w->y, w->x};
+    int most = emit_lanes_at_once(w->x->type, MOST_WIDTH);
+    for (int width = most; width > 1; width /= 2)
+        for (int i = 0; i < 2; i++) {
+            w->order = orders[i];
+            if (fits(e, w, width)) {
+                w->width = width;
+                return;
+            }
+        }
+    w->order = w->y;
 }
 
 static const char *answer(struct emitter *e, const struct node *node)
 {
     switch (node->op) {
-    case OP_pool_max: return "greatest";
-    case OP_pool_arg_max: return "where";
-    case OP_pool_mean: return "sum / (SUM)count";
+    case OP_pool_max: return "greatest[i]";
+    case OP_pool_arg_max: return "where[i]";
+    case OP_pool_mean: return "sum[i] / (SUM)count";
     default: break;
     }
     int64_t p = node->attr.pool_lp.p;
     if (p == 1)
-        return "sum";
+        return "sum[i]";
     if (p == 2)
-        return "g_sqrt(sum)";
-    return arena_printf(e->g->arena, "g_pow(sum, (SUM)1 / (SUM)%lld)", (long long)p);
+        return "g_sqrt(sum[i])";
+    return arena_printf(e->g->arena, "g_pow(sum[i], (SUM)1 / (SUM)%lld)", (long long)p);
 }
 
 bool family_window(struct codegen *c, const struct group *group)
@@ -169,13 +252,17 @@ bool family_window(struct codegen *c, const struct group *group)
             emit_unsupported(e, w.node, "a window of more than 2^31 elements");
     if (!dtype_is_float(w.x->type) && (op == OP_pool_mean || op == OP_pool_lp))
         emit_unsupported(e, w.node, "means and norms are of floats");
+    choose_width(e, &w);
     const struct dim *results = value_elements(e->g, w.y);
+    const struct dim *threads = dim_floordiv(e->g->dims, results, dim_const(e->g->dims, w.width));
 
-    emit_define(e, "RESULTS", "%s", emit_dim(e, results));
+    emit_define(e, "VECTORS", "%s", emit_dim(e, threads));
+    emit_define(e, "WIDTH", "%d", w.width);
     emit_define(e, "TAPS", "%lld", (long long)taps);
     emit_define(e, "THREADS", "%d", WINDOW_THREADS);
     emit_define(e, "UNROLL", "%d", taps > 0 && taps <= MOST_UNROLLED ? (int)taps : 1);
-    emit_define(e, "MAX", "%d", op == OP_pool_max || op == OP_pool_arg_max);
+    emit_define(e, "MAX", "%d", op == OP_pool_max);
+    emit_define(e, "ARG_MAX", "%d", op == OP_pool_arg_max);
     emit_define(e, "MEAN", "%d", op == OP_pool_mean);
     emit_define(e, "LP", "%d", op == OP_pool_lp);
     emit_define(e, "P", "%lld", op == OP_pool_lp ? (long long)w.node->attr.pool_lp.p : 0LL);
@@ -186,7 +273,7 @@ bool family_window(struct codegen *c, const struct group *group)
     emit_define(e, "ANSWER", "%s", answer(e, w.node));
     emit_tap(e, &w);
     emit_store(e, &w);
-    launch_over(e, results, WINDOW_THREADS, WINDOW_THREADS);
+    launch_over(e, threads, WINDOW_THREADS, WINDOW_THREADS);
     emit_skeleton(e, "window.cuh");
     return emit_finish(e);
 }
