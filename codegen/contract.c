@@ -519,6 +519,25 @@ bool contraction_takes_pairs(const struct contraction *c)
     return false;
 }
 
+/*
+ * Few results for each of many rows that are read in whole vectors: a last layer's channels at each
+ * pixel. Tensor cores read the rows once, and by all lanes; what they compute in vain costs less
+ * than the other forms' reading of the rows in pieces, or of the few columns by each thread anew.
+ */
+static bool has_few_columns(const struct contraction *c, const struct extents *x)
+{
+    enum { FEW = 8, LEAST_K = 16, LEAST_PIXELS = 64, LEAST_ROWS = 32, VECTOR_BYTES = 16 };
+    struct value *rows = c->spatial ? c->b : c->a;
+    int64_t many = c->spatial ? x->n : x->m, few = c->spatial ? x->m : x->n;
+    /* Enough tiles for the device: streaming fills it with fewer rows of a matmul, too. */
+    int64_t least = c->spatial ? LEAST_PIXELS : (int64_t)LEAST_ROWS * c->e->target->multiprocessors;
+    if (few > FEW || many < least || x->k < LEAST_K || contraction_normalization(c) ||
+        (c->spatial && !dim_divisible(c->group_in, VECTOR_BYTES / (int64_t)dtype_size(rows->type))))
+        return false;
+    int width = emit_vector_width(c->e, rows, c->spatial ? 1 : rows->rank - 1);
+    return width * (int)dtype_size(rows->type) == VECTOR_BYTES;
+}
+
 /* Forms are tried in order, the best first. Only the last can do everything. */
 static void emit_contraction(struct contraction *c)
 {
@@ -527,7 +546,7 @@ static void emit_contraction(struct contraction *c)
                         cost_guess(e->g, c->n), cost_guess(e->g, c->k)};
     bool pairs = contraction_takes_pairs(c);
     bool direct = dim_is(c->k, 0) || (!pairs && cost_prefers_direct(&x));
-    if (contract_depthwise(c) || contract_skinny(c))
+    if (contract_depthwise(c) || (has_few_columns(c, &x) && contract_mma(c)) || contract_skinny(c))
         return;
     if (contraction_normalization(c)) {
         emit_unsupported(e, c->core, "has a normalization in front and too many rows");

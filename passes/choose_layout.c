@@ -469,15 +469,19 @@ static bool is_stored_float(const struct value *v)
     return value_is_const(v) && dtype_is_float(v->type);
 }
 
-/* A product of a few rows reads its matrix in vectors along the depth, if that is made of such. */
-static bool has_few_rows(const struct node *node)
+/* A product of a few rows, or of a few columns for many rows, reads both operands in vectors along
+ * the depth, if that is made of such. */
+static bool is_skinny(const struct node *node)
 {
     enum { FEW = 8, LEAST = 32, VECTOR = 8 }; /* see contract_skinny.c */
     const struct value *a = node->in[0], *b = node->in[1];
-    int64_t rows, depth, columns;
-    return dim_is_const(a->shape[a->rank - 2], &rows) && rows <= FEW &&
-           dim_is_const(a->shape[a->rank - 1], &depth) && depth >= LEAST && depth % VECTOR == 0 &&
-           dim_is_const(b->shape[b->rank - 1], &columns) && columns >= LEAST;
+    int64_t rows = LEAST, depth, columns;
+    if (!dim_is_const(a->shape[a->rank - 1], &depth) || depth < LEAST || depth % VECTOR != 0 ||
+        !dim_is_const(b->shape[b->rank - 1], &columns))
+        return false;
+    bool known = dim_is_const(a->shape[a->rank - 2], &rows);
+    return (known && rows <= FEW && columns >= LEAST) ||
+           (columns > 1 && columns <= FEW && rows >= LEAST);
 }
 
 static bool order_matrix(struct layouts *l, const struct node *node)
@@ -486,7 +490,7 @@ static bool order_matrix(struct layouts *l, const struct node *node)
     int8_t axis[MAX_RANK] = {0};
     if (node->op != OP_matmul || b->layout)
         return false;
-    bool few = has_few_rows(node) && is_stored_float(b);
+    bool few = is_skinny(node) && is_stored_float(b);
     if ((!few && (!is_for_tensor_cores(node) || is_half(b->type))) || !is_constant(b, MOST_CHAIN) ||
         !is_read_by_one_kind(b, OP_matmul, 1))
         return false;
