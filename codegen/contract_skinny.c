@@ -298,6 +298,7 @@ static void define(const struct skinny *s)
     emit_define(e, "ROWS", "%d", s->rows);
     emit_define(e, "COLUMNS", "%d", s->columns);
     emit_define(e, "STORED", "%d", s->stored);
+    emit_define(e, "FEW_FIRST", "%s", !c->spatial && !s->x_is_a ? "true" : "false");
     emit_define(e, "STEP", "%d", s->along_k ? s->width : 1);
     emit_define(e, "DEPTH", "%d", s->by_fours ? s->width / 4 : s->along_k ? s->width : 1);
     emit_define(e, "ALONG_K", "%s", s->along_k ? "true" : "false");

@@ -16,6 +16,7 @@
  *   load_w(batch, many, k, to)     vector k of row `many`; not ALONG_K: vector `many` of depth k
  *   load_x(batch, few, k, to)      a step of row `few`
  *   store(batch, few, many, sum)   STORED neighbours; many counts these
+ *   FEW_FIRST                      results of neighbouring rows of x are neighbours in memory
  *   STAGE_ROWS                     1: x is made by contract_rows.cuh, which then stands before this
  */
 #define THREADS    (32 * WARPS_MANY * WARPS_K)
@@ -85,7 +86,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(PARAMS)
     __syncthreads();
     const int groups_of_row = BLOCK_MANY / STORED;
     for (int i = threadIdx.x; i < ROWS * groups_of_row; i += THREADS) {
-        const int row = i / groups_of_row, column = i % groups_of_row * STORED;
+        const int row = FEW_FIRST ? i % ROWS : i / groups_of_row;
+        const int column = (FEW_FIRST ? i / ROWS : i % groups_of_row) * STORED;
         SUM all[STORED];
 #pragma unroll
         for (int l = 0; l < STORED; l++) {

@@ -113,7 +113,7 @@ def streamed(build):
         (kernel,) = counters(build, product("f32", 4096, columns)).values()
         useful = kernel["global_bytes"] / (32 * kernel["global_sectors"])
         print(f"product of {columns} columns of f32: uses {useful:.3f}")
-        if useful < 0.9:  # results of a row are written by different warps
+        if useful < LEAST_USEFUL:
             yield f"product of {columns} columns of f32: uses {useful:.3f} of the sectors it moves"
 
 
