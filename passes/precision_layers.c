@@ -84,9 +84,10 @@ static void layer_node(struct layering *l, struct node *node)
     }
     if (node->body[0] || (layer < 0 && is_decided(a, node)))
         layer = new_layer(l, node);
-    if (node->body[0])
+    if (node->body[0]) {
         join_bodies(l, node, layer);
-    else if (is_decided(a, node))
+        l->at[layer].repeats = true;
+    } else if (is_decided(a, node))
         choice_of(a, node)->layer = layer;
     else
         layer = -1;
@@ -184,6 +185,7 @@ static void estimate_savings(const struct layering *l)
 {
     struct arena *arena = l->a->g->arena;
     double *before = ARENA_ARRAY(arena, (size_t)l->n + 1, double);
+    double *products = ARENA_ARRAY(arena, (size_t)l->n + 1, double);
     for (enum precision_level level = PRECISION_MODEL; level < PRECISION_AUTO; level++) {
         double *bytes = ARENA_ARRAY(arena, (size_t)l->n + 1, double);
         double *operations = ARENA_ARRAY(arena, (size_t)l->n + 1, double);
@@ -193,8 +195,84 @@ static void estimate_savings(const struct layering *l)
             if (level == PRECISION_MODEL)
                 before[i] = time;
             l->at[i].saved[level] = before[i] - time;
+            if (level == PRECISION_MODEL)
+                products[i] = operations[i];
+            l->at[i].faster[level] = products[i] - operations[i];
         }
     }
+}
+
+/* ---- What the chosen level saves, given those of all others -------------------------------- */
+
+static double narrowed(const struct assignment *a, const struct value *v, enum dtype type)
+{
+    if (!precision_is_float(v->type))
+        return 0;
+    double before = (double)dtype_size(facts_of(a, v)->original);
+    return elements_of(v) * (before - (double)dtype_size(type));
+}
+
+/* What lies in memory, where v is a view of it. */
+static const struct value *behind_views(const struct value *v)
+{
+    while (v->def && op_info[v->def->op].class == OC_VIEW && v->def->n_in == 1)
+        v = v->def->in[0];
+    return v;
+}
+
+/* The type in which a reader of v gets it: bodies may have a type of their own for what they take.
+ */
+static enum dtype arrives_as(const struct assignment *a, const struct value *v,
+                             const struct use *use)
+{
+    const struct graph *body = use->node->body[0];
+    return facts_of(a, body ? body->inputs[use->operand] : v)->planned;
+}
+
+/* Of a constant as the node reads it, and of what other layers read. What comes from other layers
+ * has their type whatever this one has. */
+static double bytes_narrowed(const struct assignment *a, const struct node *node)
+{
+    const struct choice *choice = choice_of(a, node);
+    double bytes = 0;
+    for (int i = 0; i < node->n_in; i++)
+        if (facts_of(a, node->in[i])->constant)
+            bytes += narrowed(a, behind_views(node->in[i]), choice->type);
+    for (int i = 0; i < node->n_out; i++) {
+        const struct value *v = node->out[i];
+        double read = 0;
+        for (const struct use *use = v->uses; use; use = use->next) {
+            const struct choice *reader = choice_of(a, use->node);
+            if (!reader || reader->layer != choice->layer)
+                read += narrowed(a, v, arrives_as(a, v, use));
+        }
+        bytes += read + (read > 0 ? narrowed(a, v, facts_of(a, v)->planned) : 0);
+    }
+    return bytes;
+}
+
+static void add_narrowed(const struct assignment *a, const struct graph *g, double *bytes)
+{
+    for (const struct node *node = g->first; node; node = node->next) {
+        const struct choice *choice = choice_of(a, node);
+        if (choice && choice->layer >= 0)
+            bytes[choice->layer] += bytes_narrowed(a, node);
+        for (int i = 0; i < 2; i++)
+            if (node->body[i])
+                add_narrowed(a, node->body[i], bytes);
+    }
+}
+
+const double *precision_settled(const struct assignment *a, const struct layers *layers)
+{
+    double *saved = ARENA_ARRAY(a->g->arena, (size_t)layers->n + 1, double);
+    add_narrowed(a, a->g, saved);
+    for (int i = 0; i < layers->n; i++) {
+        const struct layer *layer = &layers->at[i];
+        saved[i] = layer->repeats ? INFINITY /* how often is not known */
+                                  : saved[i] / a->wanted->rates.bytes + layer->faster[layer->level];
+    }
+    return saved;
 }
 
 double precision_operations(const struct graph *g)
@@ -224,4 +302,24 @@ void precision_set_layer(struct assignment *a, int layer, enum precision_level l
     for (uint32_t i = 0; i < a->n; i++)
         if (a->choices[i].layer == layer)
             a->choices[i].precision = level;
+}
+
+static void set_halves(struct assignment *a, const struct graph *g, int layer)
+{
+    for (const struct node *node = g->first; node; node = node->next) {
+        const struct choice *choice = choice_of(a, node);
+        enum precision_level level = is_contraction(node) ? PRECISION_FP16
+                                     : multiplies(node)   ? PRECISION_TF32
+                                                          : PRECISION_MODEL;
+        for (int i = 0; choice && choice->layer == layer && i < node->n_out; i++)
+            a->choices[node->out[i]->id].precision = level;
+        for (int i = 0; i < 2; i++)
+            if (node->body[i])
+                set_halves(a, node->body[i], layer);
+    }
+}
+
+void precision_set_halves(struct assignment *a, int layer)
+{
+    set_halves(a, a->g, layer);
 }

@@ -151,9 +151,29 @@ static void plan_graph(struct assignment *a, struct graph *g)
     }
 }
 
+/* A contraction all of whose readers are wider need not round its sums for them. */
+static void keep_sums(const struct assignment *a, const struct graph *g)
+{
+    for (const struct node *node = g->first; node; node = node->next) {
+        const struct value *v = node->n_out ? node->out[0] : NULL;
+        bool wide =
+            is_contraction(node) && v->uses && !v->is_output && facts_of(a, v)->original == DT_F32;
+        for (const struct use *use = wide ? v->uses : NULL; use && wide; use = use->next) {
+            const struct choice *reader = choice_of(a, use->node);
+            wide = reader && reader->type == DT_F32;
+        }
+        if (wide)
+            facts_of(a, v)->planned = DT_F32;
+        for (int i = 0; i < 2; i++)
+            if (node->body[i])
+                keep_sums(a, node->body[i]);
+    }
+}
+
 void precision_plan(struct assignment *a)
 {
     for (int i = 0; i < a->g->n_inputs; i++)
         facts_of(a, a->g->inputs[i])->planned = facts_of(a, a->g->inputs[i])->original;
     plan_graph(a, a->g);
+    keep_sums(a, a->g);
 }

@@ -106,15 +106,19 @@ bool precision_load(struct assignment *a, const char *text);
 
 /* precision_layers.c: what auto decides about together, a core and what goes with it. */
 struct layer {
-    struct node *core;             /* a node that names it */
-    double saved[PRECISION_COUNT]; /* estimated nanoseconds that a level saves */
-    double error[PRECISION_COUNT]; /* at the outputs, of its group alone; NAN: not measured */
-    double price[PRECISION_COUNT]; /* its group's error by what that saves */
-    int together;                  /* layers of the group: 1 unless the model is large */
-    enum precision_level level;
-    enum precision_level base;       /* before the level that is being tried */
-    const char *why_not_eight;       /* of its last product, if that is known */
-    bool computes, contracts, eight; /* what is in it: more than moves, contractions, f8 ones */
+    struct node *core;                 /* a node that names it */
+    double saved[PRECISION_COUNT];     /* estimated nanoseconds that a level saves */
+    double faster[PRECISION_COUNT];    /* … of its products alone */
+    double error[PRECISION_COUNT];     /* at the outputs, of its group alone; NAN: not measured */
+    double price[PRECISION_COUNT];     /* its group's error by what that saves */
+    int together;                      /* layers of the group: 1 unless the model is large */
+    enum precision_level level, tried; /* tried: before it was given back */
+    enum precision_level base;         /* before the level that is being tried */
+    const char *why_not_eight;         /* of its last product, if that is known */
+    bool computes, contracts, eight;   /* what is in it: more than moves, contractions, f8 ones */
+    bool repeats;                      /* it is a loop */
+    bool halves;                       /* its contractions alone have fp16 operands, nothing else */
+    bool given_back;                   /* was lowered, and saved nothing by it */
 };
 struct layers {
     int n;
@@ -122,8 +126,14 @@ struct layers {
     double operations; /* of the whole model */
 };
 struct layers precision_layers(struct assignment *a);
+/* Nanoseconds that each layer's level saves, all others having theirs, by the plan that was made
+ * last: on constants, on what it gives to others, and by products. What comes from others has their
+ * types, whatever this one has. n of them. */
+const double *precision_settled(const struct assignment *a, const struct layers *layers);
 /* Sets what the nodes of a layer are to have. */
 void precision_set_layer(struct assignment *a, int layer, enum precision_level level);
+/* A layer in tf32, but that its contractions take operands of fp16. */
+void precision_set_halves(struct assignment *a, int layer);
 
 /* auto: finds levels for all nodes that are not --keep's. False after reporting. */
 struct measure;

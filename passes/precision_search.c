@@ -218,6 +218,91 @@ static bool take_level(struct search *s, enum precision_level level, double limi
     return error_of_first(s, level, good, limit, &error) && add_singly(s, level, good, limit);
 }
 
+/* ---- Products of halves --------------------------------------------------------------------- */
+
+static void set_halves(struct search *s, int layer, bool halves)
+{
+    s->layers.at[layer].halves = halves;
+    if (halves)
+        precision_set_halves(s->a, layer);
+    else
+        precision_set_layer(s->a, layer, s->layers.at[layer].level);
+}
+
+/* Operands in fp16 with a result in f32 lose what tf32 loses (both have 11 bits) where the numbers
+ * are in fp16's range, and are half the bytes: in the place of tf32, within what it may spend. */
+static bool take_halves(struct search *s, double limit)
+{
+    double error;
+    if (s->a->wanted->wanted != PRECISION_AUTO || !(s->a->wanted->candidates >> PRECISION_FP16 & 1))
+        return true;
+    s->n_order = 0;
+    for (int i = 0; i < s->layers.n; i++)
+        if (s->layers.at[i].level == PRECISION_TF32 && !s->layers.at[i].repeats) {
+            s->order[s->n_order++] = i;
+            set_halves(s, i, true);
+        }
+    if (s->n_order == 0)
+        return true;
+    if (!measure_error(s->measure, s->a->wanted->n_runs, limit, &error) || error <= limit)
+        return !s->a->g->diag->errors;
+    for (int i = 0; i < s->n_order; i++)
+        set_halves(s, s->order[i], false);
+    for (int i = 0; i < s->n_order && i < MOST_SINGLE_TRIALS / s->group; i++) {
+        set_halves(s, s->order[i], true);
+        if (!measure_error(s->measure, s->a->wanted->n_runs, limit, &error))
+            return false;
+        if (!(error <= limit))
+            set_halves(s, s->order[i], false);
+    }
+    return true;
+}
+
+/* ---- What turns out to save nothing -------------------------------------------------------- */
+
+static bool narrows(enum precision_level level)
+{
+    return level == PRECISION_FP16 || level == PRECISION_BF16 || level == PRECISION_FP8;
+}
+
+/* Gives back what saves nothing as things are, until nothing does. */
+static void give_back_each(struct search *s)
+{
+    for (bool again = true; again;) {
+        again = false;
+        precision_find_natural(s->a);
+        precision_plan(s->a);
+        const double *saved = precision_settled(s->a, &s->layers);
+        for (int i = 0; i < s->layers.n; i++) {
+            struct layer *layer = &s->layers.at[i];
+            if (!narrows(layer->level) || saved[i] >= LEAST_NS)
+                continue;
+            layer->tried = layer->level;
+            layer->given_back = again = true;
+            set(s, i, PRECISION_MODEL);
+        }
+    }
+}
+
+/* A layer among others that keep the model's type reads their wide values whatever it has itself,
+ * and may save less than was hoped: nothing, in the end. Then it goes back, and so do those for
+ * which it was the neighbour, unless errors cancelled each other. */
+static bool give_back(struct search *s, double limit)
+{
+    double error;
+    if (s->a->wanted->wanted != PRECISION_AUTO)
+        return true;
+    give_back_each(s);
+    if (!measure_error(s->measure, s->a->wanted->n_runs, limit, &error))
+        return false;
+    for (int i = 0; i < s->layers.n && !(error <= limit); i++)
+        if (s->layers.at[i].given_back) {
+            s->layers.at[i].given_back = false;
+            set(s, i, s->layers.at[i].tried);
+        }
+    return true;
+}
+
 /* ---- The whole ----------------------------------------------------------------------------- */
 
 static const char *how_measured(const struct search *s, const struct layer *layer)
@@ -281,7 +366,16 @@ static void remark_layer(const struct search *s, const struct layer *layer)
     const char *alone = how_measured(s, layer), *eight = why_not_eight(s, layer);
     enum precision_level best = best_level(layer);
     double own = layer->error[layer->level];
-    if (layer->level == PRECISION_FP32X3 && layer->error[PRECISION_TF32] < INFINITY)
+    if (layer->given_back)
+        graph_remark(g, "set_precision", layer->core,
+                     "%s keeps the model's type: among layers that do, nothing would be gained",
+                     op);
+    else if (layer->halves)
+        graph_remark(g, "set_precision", layer->core,
+                     "%s of fp16 operands, with a result in f32: 11 bits as tf32 has, and half the "
+                     "bytes",
+                     op);
+    else if (layer->level == PRECISION_FP32X3 && layer->error[PRECISION_TF32] < INFINITY)
         graph_remark(g, "set_precision", layer->core,
                      "%s in fp32x3, three products of tf32: with one %s moves the outputs by %.2g "
                      "(%s), %s",
@@ -331,8 +425,9 @@ static bool search_levels(struct search *s)
     return take_level(s, PRECISION_FP8, budget * SHARE_OF_FP8) &&
            take_level(s, PRECISION_FP16, budget * SHARE_OF_BUDGET) &&
            take_level(s, PRECISION_BF16, budget * SHARE_OF_BUDGET) &&
+           give_back(s, budget * SHARE_OF_BUDGET) &&
            take_level(s, PRECISION_TF32, budget * (tf32 ? SHARE_OF_TF32 : SHARE_OF_BUDGET)) &&
-           take_level(s, PRECISION_FP32X3, budget);
+           take_halves(s, budget * SHARE_OF_BUDGET) && take_level(s, PRECISION_FP32X3, budget);
 }
 
 /* Layers of a group: as many groups as there is work for; on average half the model runs again. */

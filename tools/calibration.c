@@ -1,6 +1,7 @@
 /* Inputs to measure errors on: data sets from files, or numbers from a seed. */
 #include "calibration.h"
 
+#include "../ir/eval_session.h"
 #include "../ir/scalar.h"
 #include "../passes/precision.h"
 #include "tensor_io.h"
@@ -16,7 +17,13 @@
 
 #define LARGE_MODEL 1e10 /* operations; one run of it is what there is time for */
 
-enum { MOST_SETS = 8, SEEDED_RUNS = 3, SEEDED_EXTENT = 8, MOST_INDEX_DEPTH = 32 };
+enum {
+    MOST_SETS = 8,
+    SEEDED_RUNS = 3,
+    SEEDED_EXTENT = 8,
+    MOST_EXTENT = 512,
+    MOST_INDEX_DEPTH = 32
+};
 
 /* ---- Data sets ----------------------------------------------------------------------------- */
 
@@ -166,13 +173,15 @@ static void fill(struct tensor *t, const struct value *v, int run, uint64_t *sta
     }
 }
 
-/* The size of a free dim that data are made for: one batch, and a few of all else. */
-static void choose_sizes(const struct graph *g, int64_t *symbols)
+/* The size of free dims that data are made for: one batch, and `extent` of all else; or of the
+ * input's last axis alone, where the others are batches, too. */
+static void choose_sizes(const struct graph *g, int64_t extent, bool last_alone, int64_t *symbols)
 {
     for (int i = 0; i < dim_symbol_count(g->dims); i++) {
         const struct symbol_source *s = i < g->n_symbols ? &g->symbols[i] : NULL;
-        int64_t lower, upper,
-            size = s && s->kind == SYMBOL_INPUT_DIM && s->axis > 0 ? SEEDED_EXTENT : 1;
+        bool batch = !s || s->kind != SYMBOL_INPUT_DIM || s->axis == 0 ||
+                     (last_alone && s->axis != g->inputs[s->input]->rank - 1);
+        int64_t lower, upper, size = batch ? 1 : extent;
         dim_bounds(dim_symbol_at(g->dims, i), &lower, &upper);
         size = size < lower ? lower : size;
         symbols[i] = size > upper ? upper : size;
@@ -201,6 +210,43 @@ static bool make_set(struct graph *g, const int64_t *symbols, int run, struct te
     return true;
 }
 
+static void free_set(const struct graph *g, struct tensor *inputs)
+{
+    for (int i = 0; i < g->n_inputs; i++)
+        tensor_free(&inputs[i]);
+}
+
+static bool runs_on(struct graph *g, const int64_t *symbols)
+{
+    struct tensor *inputs = ARENA_ARRAY(g->arena, (size_t)g->n_inputs + 1, struct tensor);
+    struct diag *diag = g->diag, tried = {0};
+    struct eval_session *session = NULL;
+    g->diag = &tried;
+    if (make_set(g, symbols, 0, inputs))
+        session = eval_session_open(g, inputs);
+    bool good = session && eval_session_tells(session);
+    eval_session_close(session);
+    free_set(g, inputs);
+    g->diag = diag;
+    diag_free(&tried);
+    return good;
+}
+
+/* What a model wants of its free sizes may be known only when it runs (a window that is at least so
+ * long, in the branch of an If). So several are tried; where none will do, the first is what the
+ * error is about. Returns the extent. */
+static int64_t find_sizes(struct graph *g, int64_t *symbols)
+{
+    for (int64_t extent = SEEDED_EXTENT; extent <= MOST_EXTENT && g->n_symbols > 0; extent *= 2)
+        for (int last_alone = 0; last_alone < 2; last_alone++) {
+            choose_sizes(g, extent, last_alone, symbols);
+            if (runs_on(g, symbols))
+                return extent;
+        }
+    choose_sizes(g, SEEDED_EXTENT, false, symbols);
+    return SEEDED_EXTENT;
+}
+
 /* ---- Both ---------------------------------------------------------------------------------- */
 
 bool calibration_make(struct calibration *c, struct graph *g, const char *folder)
@@ -212,12 +258,15 @@ bool calibration_make(struct calibration *c, struct graph *g, const char *folder
     if (n < 0)
         return false;
     n = n > MOST_SETS ? MOST_SETS : n;
-    if (!folder)
-        diag_warning(
-            g->diag, NULL,
-            "errors are measured on numbers from a seed; --calib=DIR names a folder of real "
-            "inputs");
-    choose_sizes(g, symbols);
+    if (!folder) {
+        int64_t extent = find_sizes(g, symbols);
+        diag_warning(g->diag, NULL,
+                     "errors are measured on numbers from a seed%s; --calib=DIR names a folder of "
+                     "real inputs",
+                     g->n_symbols == 0 ? ""
+                                       : arena_printf(g->arena, " (free sizes of 1 and %lld)",
+                                                      (long long)extent));
+    }
     c->n_inputs = g->n_inputs;
     c->runs = ARENA_ARRAY(g->arena, (size_t)n, struct tensor *);
     for (; c->n < n; c->n++) {

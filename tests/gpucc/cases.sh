@@ -201,20 +201,63 @@ tf32_holds_a_budget_of_its_own() {
     expect 2 'needs --max-error' "$gpucc" "$digits" -o p --precision=auto --max-error=none
 }
 
-# Numbers from the seed have 8 elements along n, fewer than the window.
-inputs_that_a_model_refuses_are_said_to_be_its_measuring() {
-    cat >window.ir <<END
+window_of() { # window_of N: a filter of N taps over a line of free length
+    cat <<END
 graph "window"
 symbol n in [1, inf]
 %0 = input "x" : f32[1, 1, n]
-%1 = constant {type=f32, shape=[1, 1, 16], data=[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]}
-%2 = conv %0, %1 {to=f32, group=1, stride=[1], dilation=[1], low=[0], high=[0]}
+%1 = iota {type=f32, shape=[1, 1, $1], axis=2}
+%2 = sin %1
+%3 = conv %0, %2 {to=f32, group=1, stride=[1], dilation=[1], low=[0], high=[0]}
 source n = dim 0, 2
-output "y" = %2
+output "y" = %3
 END
+}
+
+free_sizes_are_measured_with_some_that_the_model_runs_with() {
+    window_of 100 >window.ir
+    "$gpucc" window.ir -o p --emit=ir --precision=tf32 --target=sm_80 2>err.txt
+    says err.txt 'numbers from a seed (free sizes of 1 and 128)'
+}
+
+inputs_that_a_model_refuses_are_said_to_be_its_measuring() {
+    window_of 1000 >window.ir
     expect 1 'calib=DIR names others, --max-error=none' "$gpucc" window.ir -o p --emit=ir \
         --precision=tf32 --target=sm_80
     "$gpucc" window.ir -o p --emit=ir --precision=tf32 --target=sm_80 --max-error=none
+}
+
+# 16 bits of a sum near 1000 are off by more than the third of the budget; 11 of each operand are not.
+a_product_takes_halves_in_the_place_of_tf32() {
+    cat >halves.ir <<END
+graph "halves"
+%0 = input "x" : f32[256, 256]
+%1 = iota {type=f32, shape=[256, 256], axis=0}
+%2 = sin %1
+%3 = matmul %0, %2 {to=f32}
+%4 = constant {type=f32, shape=[1, 1], data=[1000]}
+%5 = expand %4 {shape=[256, 256]}
+%6 = add %3, %5
+output "y" = %6
+END
+    "$gpucc" halves.ir -o halves.txt --emit=ir --precision=auto --target=sm_80 \
+        --max-error=rel:3e-4 --explain=precision --save-precision=saved >why.txt
+    says why.txt 'matmul of fp16 operands, with a result in f32'
+    says saved '^fp16 matmul' '^model add'
+    says halves.txt '= cast .*{to=f16' '= matmul .*{to=f32} : f32'
+}
+
+a_layer_that_saves_nothing_among_wide_ones_goes_back() {
+    cat >lone.ir <<END
+graph "lone"
+%0 = input "x" : f32[1024, 1024]
+%1 = tanh %0
+output "y" = %1
+END
+    "$gpucc" lone.ir -o lone.txt --emit=ir --precision=auto --target=sm_80 --max-error=rel:1e-2 \
+        --explain=precision >why.txt
+    says why.txt "tanh keeps the model's type: among layers that do, nothing would be gained"
+    ! grep -q f16 lone.txt || fail "it was lowered"
 }
 
 # A product in front, one behind, and two between that have nothing to add up: weights of one each.

@@ -24,6 +24,7 @@ LIMITS = {"fp32": 1e-4, "fp32x3": 1e-4, "tf32": 1e-3, "fp16": 2e-2, "bf16": 8e-2
 # basic_pitch's operands, rounded to 16 bits, exceed any limit already; the slice is quantized.
 NOT_FLOAT = {"basic_pitch", "mobilenet_edgetpu_qdq_slice"}
 MEASURED = {"tf32", "fp8"}  # these hold a budget of their own, LIMITS'
+CALIBRATION_SETS = 8  # as many as gpucc takes
 # Of FOLDER/exports: loops, reflected edges, and 1.1e-3 where all products are in tf32.
 EXPORTS = {"encodec", "bert"}
 # fp8 is a search on each model: these alone, but for --all.
@@ -75,8 +76,8 @@ def draw_inputs(data, folder, seed):
 
 
 def calibration_for(data, folder):
-    """folder, with two drawn data sets."""
-    for seed in range(2):
+    """folder, with drawn data sets."""
+    for seed in range(CALIBRATION_SETS):
         draw_inputs(data, folder / f"test_data_set_{seed}", seed)
     return folder
 
