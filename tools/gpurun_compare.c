@@ -303,19 +303,15 @@ static void print_json(const struct compare *c)
     json_open(&json, NULL, '[');
     for (int i = 0; i < c->n_rows; i++) {
         const struct divergence *d = &c->rows[i];
-        char number[64];
         json_open(&json, NULL, '{');
         json_int(&json, "step", d->step);
         json_string(&json, "value", d->name);
         json_string(&json, "nodes", d->nodes);
         json_string(&json, "type", d->types.data ? d->types.data : "");
         json_bool(&json, "compared", d->compared);
-        snprintf(number, sizeof number, "%.9g", d->error);
-        json_string(&json, "absolute", number);
-        snprintf(number, sizeof number, "%.9g", d->relative);
-        json_string(&json, "relative", number);
-        snprintf(number, sizeof number, "%.9g", d->cosine);
-        json_string(&json, "cosine", number);
+        json_real(&json, "absolute", d->error);
+        json_real(&json, "relative", d->relative);
+        json_real(&json, "cosine", d->cosine);
         json_int(&json, "beyond", d->beyond);
         json_int(&json, "first", d->first);
         json_int(&json, "worst", d->worst);

@@ -10,6 +10,8 @@
 #include <string.h>
 
 /* Counted per inference; bodies of loops and branches count once, a GEMM is a launch. */
+enum { LONGEST_FORMULA = 160 }; /* characters that a line of text has room for */
+
 struct summary {
     uint32_t launches, copies, fills, distinct_kernels;
     int64_t peak_bytes; /* -1: free dims */
@@ -323,8 +325,10 @@ static void print_text(const struct gpucc_plan *plan, const struct summary *summ
                      s->weight_bytes);
         if (s->peak_bytes >= 0)
             gpurun_print("%" PRId64 " bytes\n", s->peak_bytes);
-        else
+        else if (strlen(s->peak_formula) <= LONGEST_FORMULA)
             gpurun_print("%s bytes\n", s->peak_formula);
+        else
+            gpurun_print("depend on the free sizes (--json has the formula)\n");
         if (i == 0)
             print_steps(plan, &plan->programs[i], 0, plan->programs[i].info->main_steps, 0);
     }

@@ -1,6 +1,7 @@
 #include "json_text.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 /* Bytes of the UTF-8 character at s, 0 if it is none. */
@@ -78,6 +79,15 @@ void json_int(struct json *json, const char *key, int64_t value)
 {
     member(json, key);
     text_printf(&json->text, "%" PRId64, value);
+}
+
+void json_real(struct json *json, const char *key, double value)
+{
+    member(json, key);
+    if (isfinite(value))
+        text_printf(&json->text, "%.9g", value);
+    else
+        text_printf(&json->text, "null");
 }
 
 void json_bool(struct json *json, const char *key, bool value)

@@ -14,6 +14,7 @@ struct json {
 void json_open(struct json *json, const char *key, char bracket);   /* '{' or '[' */
 void json_close(struct json *json, char bracket);                   /* '}' or ']' */
 void json_int(struct json *json, const char *key, int64_t value);
+void json_real(struct json *json, const char *key, double value); /* null where it is no number */
 void json_bool(struct json *json, const char *key, bool value);
 void json_null(struct json *json, const char *key);
 /* Bytes that are no UTF-8 become U+FFFD. */
