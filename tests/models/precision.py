@@ -24,7 +24,7 @@ LIMITS = {"fp32": 1e-4, "fp32x3": 1e-4, "tf32": 1e-3, "fp16": 2e-2, "bf16": 8e-2
 # basic_pitch's operands, rounded to 16 bits, exceed any limit already; the slice is quantized.
 NOT_FLOAT = {"basic_pitch", "mobilenet_edgetpu_qdq_slice"}
 MEASURED = {"tf32", "fp8"}  # these hold a budget of their own, LIMITS'
-CALIBRATION_SETS = 8  # as many as gpucc takes
+CALIBRATION_SETS = 4
 # Of FOLDER/exports: loops, reflected edges, and 1.1e-3 where all products are in tf32.
 EXPORTS = {"encodec", "bert"}
 # fp8 is a search on each model: these alone, but for --all.
