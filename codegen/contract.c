@@ -87,7 +87,10 @@ void contraction_result(const struct contraction *c, const struct index *batch,
     if (c->spatial) {
         y[0] = image;
         y[1] = index_add(ix, index_mul(ix, batch, c->group_out), m);
-        index_delinear(ix, n, c->spatial, c->y->shape + 2, y + 2);
+        if (c->window)
+            window_position(c, n, y + 2);
+        else
+            index_delinear(ix, n, c->spatial, c->y->shape + 2, y + 2);
         return;
     }
     if (c->folded) {
@@ -286,7 +289,7 @@ static struct reading reading_of_b(const struct contraction *c)
 {
     if (!c->spatial)
         return reading_of_matrix(c, c->b, c->b->rank - 2, false);
-    bool plain = c->core->op == OP_conv && dim_divisible(c->pixels, 4) &&
+    bool plain = c->core->op == OP_conv && !c->window && dim_divisible(c->pixels, 4) &&
                  dim_is(product(c->e->g, c->a->shape, 2, c->a->rank), 1);
     for (int i = 0; plain && i < c->spatial; i++)
         plain = c->stride->v[i] == 1 && !contraction_sticks_out(c, i);
@@ -382,10 +385,14 @@ static void emit_store(const struct contraction *c, int width)
         const struct index *n = lane_index(e, pixel, columns(c), width, lane);
         const struct index *m = index_var(e->ix, "m", c->m);
         contraction_result(c, index_var(e->ix, "batch", c->batches), m, image, n, y[lane]);
-        emit_result(e, c->y, y[lane], arena_printf(e->g->arena, "sum[%d]", lane));
+        if (!c->window)
+            emit_result(e, c->y, y[lane], arena_printf(e->g->arena, "sum[%d]", lane));
         lanes[lane] = y[lane];
     }
-    emit_epilogue_lanes(e, width, lanes);
+    for (int at = 0; c->window && at < width; at += window_pixels(c))
+        window_emit(c, 1, at, y + at);
+    if (!c->window)
+        emit_epilogue_lanes(e, width, lanes);
     emit_function_end(e);
 }
 
@@ -503,22 +510,6 @@ static bool is_float(const struct value *v)
     return dtype_is_float(v->type) && v->type != DT_F64;
 }
 
-bool contraction_takes_pairs(const struct contraction *c)
-{
-    const struct group *group = c->e->group;
-    bool *behind = ARENA_ARRAY(c->e->g->arena, (size_t)group->n_nodes + 1, bool);
-    for (int i = 0; i < group->n_nodes; i++) {
-        const struct node *node = group->nodes[i];
-        behind[i] = node == c->core;
-        for (int k = 0; k < i && !behind[i]; k++)
-            for (int o = 0; o < node->n_in; o++)
-                behind[i] |= behind[k] && node->in[o]->def == group->nodes[k];
-        if (behind[i] && node->op == OP_slice)
-            return true;
-    }
-    return false;
-}
-
 /*
  * Few results for each of many rows that are read in whole vectors: a last layer's channels at each
  * pixel. Tensor cores read the rows once, and by all lanes; what they compute in vain costs less
@@ -538,12 +529,18 @@ static bool has_few_columns(const struct contraction *c, const struct extents *x
     return width * (int)dtype_size(rows->type) == VECTOR_BYTES;
 }
 
+static struct extents extents_of(const struct contraction *c)
+{
+    const struct graph *g = c->e->g;
+    return (struct extents){cost_guess(g, c->batches), cost_guess(g, c->m), cost_guess(g, c->n),
+                            cost_guess(g, c->k)};
+}
+
 /* Forms are tried in order, the best first. Only the last can do everything. */
 static void emit_contraction(struct contraction *c)
 {
     struct emitter *e = c->e;
-    struct extents x = {cost_guess(e->g, c->batches), cost_guess(e->g, c->m),
-                        cost_guess(e->g, c->n), cost_guess(e->g, c->k)};
+    struct extents x = extents_of(c);
     bool pairs = contraction_takes_pairs(c);
     bool direct = dim_is(c->k, 0) || (!pairs && cost_prefers_direct(&x));
     if (contract_depthwise(c) || (has_few_columns(c, &x) && contract_mma(c)) || contract_skinny(c))
@@ -562,6 +559,26 @@ static void emit_contraction(struct contraction *c)
     emit_tiles(c, &tile);
 }
 
+/* A reduction or windows behind a convolution, in one kernel. */
+static bool emit_with_pool(struct codegen *g, struct contraction *c, struct node *pool)
+{
+    const struct group *group = c->e->group;
+    c->window = op_info[pool->op].class == OC_WINDOW ? pool : NULL;
+    if (contract_mma(c))
+        return emit_finish(c->e);
+    if (c->window) {
+        struct extents x = extents_of(c);
+        struct tile tile = cost_tile(c->e->target, &x, filter_depth(c));
+        emit_tiles(c, &tile);
+        return emit_finish(c->e);
+    }
+    /* Terms of the reduction, each of which is a convolution's element. */
+    struct group *terms = ARENA_NEW(c->e->g->arena, struct group);
+    *terms = *group;
+    terms->core = pool;
+    return family_reduce(g, terms);
+}
+
 bool family_contract(struct codegen *g, const struct group *group)
 {
     struct emitter *e = emit_begin(g, group, "contract");
@@ -571,16 +588,9 @@ bool family_contract(struct codegen *g, const struct group *group)
     else
         contraction_describe(&c);
     struct node *pool = emit_pool(e);
-    if (pool && !contract_mma(&c)) {
-        /* Terms of the reduction, each of which is a convolution's element. */
-        struct group *terms = ARENA_NEW(e->g->arena, struct group);
-        *terms = *group;
-        terms->core = pool;
-        return family_reduce(g, terms);
-    }
-    if (!pool) {
-        emit_in_place(e);
-        emit_contraction(&c);
-    }
+    if (pool)
+        return emit_with_pool(g, &c, pool);
+    emit_in_place(e);
+    emit_contraction(&c);
     return emit_finish(e);
 }

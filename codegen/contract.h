@@ -19,9 +19,12 @@ struct contraction {
     const struct dim *depth[MAX_RANK];      /* what k runs over: channels, taps */
     const struct ints *stride, *dilation;
     const struct dims *low;
+    struct node *window; /* the maximum of windows that stands behind in this kernel, or NULL: n
+                            then counts the pixels window by window */
 };
 
-/* Index of the result's element (batch, m, n); a convolution's n is a pixel of an image. */
+/* Index of the result's element (batch, m, n); a convolution's n is a pixel of an image, by its place
+ * in memory's order of axes or window by window. */
 void contraction_result(const struct contraction *c, const struct index *batch,
                         const struct index *m, const struct index *image, const struct index *n,
                         const struct index **y);
@@ -48,6 +51,15 @@ void contraction_define_axis(const struct contraction *c, const char *suffix, in
 
 /* By the tensor cores (contract_mma.c), with or without a reduction over pixels behind. False: nothing was printed, since they do not suit. */
 bool contract_mma(struct contraction *c);
+
+/* Maxima of windows behind a convolution (contract_behind.c). */
+int window_pixels(const struct contraction *c);
+/* The position of the image's pixel that is counted as n-th. */
+void window_position(const struct contraction *c, const struct index *n, const struct index **at);
+/* Prints how one window for each of `width` channels becomes results: pixel j of lane i is result
+ * y[j * width + i], made of sum[first + j * width + i]. */
+void window_emit(const struct contraction *c, int width, int first,
+                 const struct index *(*y)[MAX_RANK]);
 
 /* What c->core, a convolution or conv_transpose with the result c->y, contracts. */
 void contraction_describe(struct contraction *c);

@@ -256,6 +256,29 @@ static void emit_store(const struct mma_plan *p)
     emit_function_end(e);
 }
 
+/* The same, but of all pixels of a window, and lanes are neighbouring channels. */
+static void emit_windows(const struct mma_plan *p)
+{
+    const struct contraction *c = p->c;
+    struct emitter *e = c->e;
+    const int width = p->store_vector, pixels = window_pixels(c);
+    const struct index *(*y)[MAX_RANK] =
+        (void *)ARENA_ARRAY(e->g->arena, (size_t)pixels * width * MAX_RANK, const struct index *);
+    const struct index *column[MAX_RANK], *batch = index_var(e->ix, "batch", c->batches);
+    emit_define(e, "WINDOW", "%d", pixels);
+    emit_function(
+        e, "void", "store",
+        arena_printf(e->g->arena, "idx_t batch, idx_t window, idx_t n, const %s *sum", p->sum));
+    for (int i = 0; i < pixels * width; i++) {
+        const struct index *m = lane_index(e, "window", p->a.rows, pixels, i / width);
+        side_result(c, &p->a, batch, m, y[i]);
+        side_result(c, &p->b, batch, lane_index(e, "n", p->b.rows, width, i % width), column);
+        y[i][1] = column[1];
+    }
+    window_emit(c, width, 0, y);
+    emit_function_end(e);
+}
+
 static const struct dim *elements_behind(const struct emitter *e, const struct value *v, int axis)
 {
     const struct dim *n = dim_const(e->g->dims, 1);
@@ -311,7 +334,7 @@ static void choose_store(struct mma_plan *p)
     int width = 4;
     bool last = c->y->layout && c->y->layout->perm.axis[c->y->rank - 1] == 1;
     p->store_along_m =
-        !p->pool &&
+        !p->pool && !c->window &&
         (c->spatial ? !last
                     : c->core->op == OP_matmul && !contraction_takes_pairs(c) && stores_columns(c));
     if (p->pool)
@@ -415,6 +438,8 @@ static void emit_plan(struct mma_plan *p)
     emit_side(p, &p->b);
     if (p->pool)
         pool_emit(p);
+    else if (c->window)
+        emit_windows(p);
     else
         emit_store(p);
     define_parts(p, tiles);
@@ -430,6 +455,8 @@ static void emit_plan(struct mma_plan *p)
         emit_skeleton(e, "contract_windows.cuh");
     if (p->pool)
         emit_skeleton(e, "contract_pool.cuh");
+    if (c->window)
+        emit_skeleton(e, "contract_window.cuh");
 }
 
 /* The sums of a warp that leave it registers for fragments, offsets and what else it needs. */
@@ -456,7 +483,7 @@ static struct made_rows plan_made_rows(struct mma_plan *p)
     const struct contraction *c = p->c;
     const int vector = 16 / p->element;
     int64_t depth;
-    if (!p->a.image || p->pool || p->element < 2 || p->a.way != WAY_CARRIED ||
+    if (!p->a.image || p->pool || c->window || p->element < 2 || p->a.way != WAY_CARRIED ||
         !dim_is_const(c->k, &depth) || depth % vector != 0 || !dim_is_const(c->m, NULL) ||
         !keeps_pixels(c) || !depthwise_describe(c->e, p->a.v, vector, &p->window))
         return (struct made_rows){0};
@@ -469,7 +496,7 @@ static struct made_rows plan_made_rows(struct mma_plan *p)
 bool contract_mma(struct contraction *c)
 {
     struct emitter *e = c->e;
-    struct mma_plan p = {.c = c, .pool = emit_pool(e)};
+    struct mma_plan p = {.c = c, .pool = c->window ? NULL : emit_pool(e)};
     c->taps_first = c->spatial > 0;
     p.a = (struct side){.letter = 'a', .v = c->spatial ? c->b : c->a, .image = c->spatial > 0};
     p.b = (struct side){.letter = 'b', .v = c->spatial ? c->a : c->b};

@@ -63,7 +63,7 @@ const char *side_element(const struct contraction *c, const struct side *s,
 void side_image(const struct contraction *c, const struct index *batch, const struct index *image,
                 const struct index *channel, const struct index *const *position,
                 const struct index **at);
-/* The reduction behind (contract_pool.c): prints what contract_pool.cuh wants to know. */
+/* The reduction over pixels behind (contract_pool.c): prints what contract_pool.cuh wants to know. */
 void pool_emit(const struct mma_plan *p);
 /* Bytes of shared memory that it takes. */
 int pool_bytes(const struct mma_plan *p);

@@ -215,7 +215,8 @@ struct node *emit_pool(const struct emitter *e)
     if (!group->core || op_info[group->core->op].class != OC_CONTRACT)
         return NULL;
     for (int i = 0; i < group->n_nodes; i++)
-        if (op_info[group->nodes[i]->op].class == OC_REDUCE)
+        if (op_info[group->nodes[i]->op].class == OC_REDUCE ||
+            op_info[group->nodes[i]->op].class == OC_WINDOW)
             return group->nodes[i];
     return NULL;
 }
@@ -225,6 +226,7 @@ void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const
     struct epilogue p = {0};
     const struct group *group = e->group;
     const struct node *pool = emit_pool(e);
+    bool windows = pool && op_info[pool->op].class == OC_WINDOW;
     int vector = e->state->vector;
     if (width > 1 && !lie_together(e, width, index)) {
         for (int lane = 0; lane < width; lane++)
@@ -250,7 +252,7 @@ void emit_epilogue_lanes(struct emitter *e, int width, const struct index *const
         struct behind *b = find_behind(&p, group->outputs[i]);
         if (b)
             store(e, b->v, b->v, b->lanes, b->index);
-        else
+        else if (!windows) /* what lies in front of these its core stores */
             emit_unsupported(e, group->outputs[i]->def, "is a result in front of a core");
     }
     while (p.open-- > 0)

@@ -288,6 +288,7 @@ static bool fuse_graph(struct graph *g)
     place_normalizations(&f);
     fuse_windows(&f);
     fuse_means(&f);
+    fuse_max_pools(&f);
     fuse_store_narrow(&f);
     for (struct node *node = g->last, *before; node; node = before) {
         before = node->prev;

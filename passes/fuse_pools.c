@@ -1,8 +1,8 @@
 /*
  * Other pools around contractions are kernels of their own: of contractions, only those hand over
  * more than results one by one, or as neighbours of a row, whose tiles have all pixels of an image
- * (fuse_means.c). What that costs, and what fusing them by computing again would cost, is said
- * here, from sizes.
+ * (fuse_means.c) or take them window by window (fuse_max_pools.c). What that costs, and what fusing
+ * them by computing again would cost, is said here, from sizes.
  *
  *     conv ─▶ pool          a tile of pixels holds some rows of windows whole; what lies across
  *                           tiles would be convolved again
@@ -60,7 +60,8 @@ static int64_t whole_rows(const struct fusion *f, const struct node *pool, int64
 static const char *verdict(int64_t work, int64_t saved)
 {
     return work > saved ? "that does not pay"
-                        : "that would pay, but no form of contraction does so";
+                        : "that would pay, but no form of contraction does so with such windows or "
+                          "operands";
 }
 
 static void remark_pool(const struct fusion *f, const struct node *pool)

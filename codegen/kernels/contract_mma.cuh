@@ -27,6 +27,7 @@
  *   ROUNDS            how often the warps put sums into shared memory for store
  *   store(batch, m, n, sum)    C_VECTOR neighbours along N, or along M with C_ALONG_M; that index
  *                              counts vectors
+ *   WINDOW            if so many neighbouring rows are reduced to one, see contract_window.cuh
  *   POOLED            if rows are reduced to one: terms and another store, see contract_pool.cuh
  */
 #define DEPTH_BYTES (DEPTH * ELEMENT)
@@ -348,7 +349,9 @@ struct results {
         return low / rows * WARP_M + round * rows + low % rows;
     }
 
-#ifndef POOLED
+#ifdef WINDOW
+    __device__ __forceinline__ void store_all(PARAMS, const work &my, int round) const;
+#elif !defined(POOLED)
     __device__ __forceinline__ void store_all(PARAMS, const work &my, int round) const
     {
         constexpr int total = lines * vectors;
