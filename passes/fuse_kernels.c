@@ -10,7 +10,8 @@
  *    as long as they stay in its index space. Normalizations of few rows have no kernel of their
  * own but stand in front of the products that read them (fuse_normalize.c), and depthwise
  *    convolutions may share that of the 1x1 convolution behind them (fuse_windows.c), as may
- *    reductions over all pixels that of the convolution in front (fuse_means.c).
+ *    reductions over all pixels (fuse_means.c) and maxima of windows (fuse_max_pools.c) that of the
+ *    convolution in front.
  * 3. The rest is visited backwards: a node goes into the kernels that read it, as a copy in each
  *    (their prologue), where that is cheaper than a launch and a trip through memory; otherwise it
  *    becomes the result of a map kernel, joining one that reads it if that can be.

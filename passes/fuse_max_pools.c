@@ -23,6 +23,16 @@ static bool is_of_maps(const struct fusion *f, int kernel)
     return true;
 }
 
+/* Does a slice cut the maxima? Its kernel stores them as vectors, which are cut one by one. */
+static bool is_cut(const struct fusion *f, int kernel)
+{
+    const struct fused_kernel *k = &f->kernels[kernel];
+    for (int i = 0; i < k->n_nodes; i++)
+        if (k->nodes[i]->op == OP_slice)
+            return true;
+    return false;
+}
+
 static bool is_float(const struct value *v)
 {
     return v->type == DT_F16 || v->type == DT_BF16 || v->type == DT_F32;
@@ -112,8 +122,8 @@ static const char *why_apart(struct fusion *f, const struct node *pool, const st
     const struct fused_kernel *from = &f->kernels[pool->kernel];
     const struct fused_kernel *into = &f->kernels[conv->kernel];
     int64_t n;
-    if (!is_of_maps(f, conv->kernel) || from->core != pool)
-        return "something stands between them";
+    if (!is_of_maps(f, conv->kernel) || from->core != pool || is_cut(f, pool->kernel))
+        return "something stands between them, or cuts the maxima";
     if (!suits(conv) || !is_float(pool->in[0]))
         return "that is not done by tensor cores from channels that are neighbours in memory, or "
                "not in floats";

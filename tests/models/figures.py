@@ -57,9 +57,9 @@ class Count:
 # is in their epilogues (BatchNormalization, whose factors are in the weights, activations, Add, which
 # reads its other operand) or in no kernel at all (Concat, whose operands are written where they lie in
 # it, Flatten, Identity). A 1x1 convolution of stride s reads one pixel of s*s. A depthwise convolution
-# may be in the kernel of the 1x1 convolution behind it where that pays, and a pooling of whole images in
-# that of the convolution in front of it: the plan tells for which, and what lies between the two is in no
-# memory.
+# may be in the kernel of the 1x1 convolution behind it where that pays, and a pooling of whole images, or
+# of windows side by side, in that of the convolution in front of it: the plan tells for which, and what
+# lies between the two is in no memory, unless others read it.
 
 KERNELS = ("Conv", "ConvTranspose", "Gemm", "MaxPool", "GlobalAveragePool")
 SAME = ("BatchNormalization", "Relu", "Clip", "Flatten", "Identity")
@@ -78,14 +78,18 @@ def count_convolutions(model, element, kernel_of):
             readers.setdefault(name, []).append(node)
     count = Count(element)
 
+    def is_made_in_kernel_of(name, reader):
+        """Is the value made by a convolution in the kernel of this convolution or pooling?"""
+        while name in made and made[name].op_type in (*SAME, "Add"):
+            name = is_sum_of_last(made[name]) if made[name].op_type == "Add" else made[name].input[0]
+        return (name in made and made[name].op_type == "Conv" and
+                reader.op_type in ("Conv", "GlobalAveragePool", "MaxPool") and
+                kernel_of[made[name].name] == kernel_of[reader.name])
+
     def is_inner(name):
         """Is the value read by the convolution or pooling only in whose kernel it is made?"""
-        while made[name].op_type in (*SAME, "Add"):
-            name = is_sum_of_last(made[name]) if made[name].op_type == "Add" else made[name].input[0]
-        maker, reader = made[name].name, readers[written(name)]
-        return (made[name].op_type == "Conv" and len(reader) == 1 and
-                reader[0].op_type in ("Conv", "GlobalAveragePool") and
-                kernel_of[maker] == kernel_of[reader[0].name])
+        after = readers.get(name, [])
+        return len(after) == 1 and is_made_in_kernel_of(name, after[0])
 
     def read(name, part=1):
         count.add("inputs" if name in inputs else "activations read", sizes[name] // part,
@@ -126,10 +130,10 @@ def count_convolutions(model, element, kernel_of):
         attributes = {a.name: list(a.ints) for a in node.attribute if a.ints}
         stride = int(np.prod(attributes.get("strides", [1])))
         one = node.op_type == "Conv" and attributes["kernel_shape"] == [1, 1]
-        if node.input[0] in inputs or not is_inner(node.input[0]):
+        if not is_made_in_kernel_of(node.input[0], node):
             read(node.input[0], stride if one else 1)
         result = written(node.output[0])
-        if result in readers and is_inner(result):
+        if is_inner(result):
             continue
         count.add("outputs" if result in outputs else "activations written", sizes[result],
                   FLOAT if result in outputs else None)
