@@ -119,8 +119,18 @@ explain_says_what_pools_apart_save_and_cost() {
     GPUCC_NVRTC=/nonexistent "$gpucc" pools.ir --explain=fusion >out.txt
     # 4 rows of 14 pixels in a tile: 2 rows of windows; all 4 tiles have the 7. 25,088 floats in 63 blocks.
     says out.txt 'reduce_sum kept apart from the conv in front of it: that is not done by tensor cores' \
+        'pool_max kept apart from the conv in front of it: that is not done by tensor cores' \
         'reduce_sum kept apart from matmul .* its 25088 bytes in each of 63 blocks takes 12644352 oper' \
         'pool_max kept apart from conv .* hold 7 of 7 rows of windows whole, .* takes 0 oper'
+    printf '%s\n' 'graph "pool"' '%0 = input "x" : f16[1, 64, 14, 14]' '%1 = input "w" : f16[128, 64, 3, 3]' \
+        '%2 = input "v" : f16[128, 128, 1, 1]' \
+        '%3 = conv %0, %1 {to=f16, group=1, stride=[1, 1], dilation=[1, 1], low=[1, 1], high=[1, 1]}' \
+        '%4 = conv %3, %2 {to=f16, group=1, stride=[1, 1], dilation=[1, 1], low=[0, 0], high=[0, 0]}' \
+        '%5 = pool_max %4 {kernel=[2, 2], stride=[2, 2], dilation=[1, 1], low=[0, 0], high=[0, 0], size=[7, 7]}' \
+        'output "y" = %5' >pool.ir
+    GPUCC_NVRTC=/nonexistent "$gpucc" pool.ir --explain=fusion >out.txt
+    # 128 channels of 14x14 halves, there and back.
+    says out.txt 'pool_max made by the conv in front of it, .* windows of 4: saves a launch and 100352 bytes'
 }
 
 explain_says_what_means_save_and_cost() {
