@@ -23,8 +23,8 @@ struct contraction {
                             then counts the pixels window by window */
 };
 
-/* Index of the result's element (batch, m, n); a convolution's n is a pixel of an image, by its place
- * in memory's order of axes or window by window. */
+/* Index of the result's element (batch, m, n); a convolution's n is a pixel of an image, by its
+ * place in memory's order of axes or window by window. */
 void contraction_result(const struct contraction *c, const struct index *batch,
                         const struct index *m, const struct index *image, const struct index *n,
                         const struct index **y);
@@ -49,7 +49,8 @@ const struct dim *contraction_extent(const struct contraction *c, const struct v
 /* Defines IN, OUT, TAPS, STRIDE, DILATION and LOW of a spatial axis, or of -1, as IN_H and so on. */
 void contraction_define_axis(const struct contraction *c, const char *suffix, int axis);
 
-/* By the tensor cores (contract_mma.c), with or without a reduction over pixels behind. False: nothing was printed, since they do not suit. */
+/* By the tensor cores (contract_mma.c), with or without a reduction over pixels or maxima of windows
+ * behind. False: nothing was printed, since they do not suit. */
 bool contract_mma(struct contraction *c);
 
 /* Maxima of windows behind a convolution (contract_behind.c). */
@@ -84,8 +85,8 @@ bool contract_stem(struct contraction *c);
 /* Where one operand has a few rows (contract_skinny.c). False as above. */
 bool contract_skinny(struct contraction *c);
 
-/* Do halves of pairs of results stand behind the contraction (fuse_epilogue.c)? Then neighbours of a row
- * are handed over together. */
+/* Do halves of pairs of results stand behind the contraction (fuse_epilogue.c)? Then neighbours of
+ * a row are handed over together. */
 bool contraction_takes_pairs(const struct contraction *c);
 
 /* The normalization that this kernel makes in front of the contraction, or NULL (contract_rows.c). */

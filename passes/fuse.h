@@ -2,9 +2,9 @@
  * Shared by the files of fuse_kernels: fuse_begin.c (constants, outputs), fuse_cost.c (estimates),
  * fuse_epilogue.c (what goes behind cores), fuse_normalize.c (normalizations in front of products),
  * fuse_windows.c (depthwise convolutions in front of others), fuse_means.c (reductions over pixels
- * behind convolutions), fuse_max_pools.c (maxima of windows behind them), fuse_pools.c (why pools stay apart), fuse_cuts.c (where chains of maps are
- * cut), fuse_vectors.c (views that break vectors), fuse_kernels.c (all else that goes together) and
- * fuse_order.c (what depends on what).
+ * behind convolutions), fuse_max_pools.c (maxima of windows behind them), fuse_pools.c (why pools
+ * stay apart), fuse_cuts.c (where chains of maps are cut), fuse_vectors.c (views that break
+ * vectors), fuse_kernels.c (all else that goes together) and fuse_order.c (what depends on what).
  */
 #ifndef GPUCC_PASSES_FUSE_H
 #define GPUCC_PASSES_FUSE_H
@@ -119,8 +119,8 @@ void fuse_means(struct fusion *f);
 
 enum { FUSE_MOST_WINDOW = 4 /* pixels, that a thread combines */ };
 
-/* Maxima of windows of few pixels, which do not overlap, join the kernels of the convolutions in front of
- * them. Both have taken their epilogues. */
+/* Maxima of windows of few pixels, which do not overlap, join the kernels of the convolutions in
+ * front of them. Both have taken their epilogues. */
 void fuse_max_pools(struct fusion *f);
 
 /* -- fuse_pools.c -- */

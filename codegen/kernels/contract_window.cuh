@@ -10,7 +10,8 @@
  */
 __device__ __forceinline__ void results::store_all(PARAMS, const work &my, int round) const
 {
-    static_assert(rows % WINDOW == 0 && !C_ALONG_M, "windows are whole, and their channels vectors");
+    static_assert(rows % WINDOW == 0 && !C_ALONG_M,
+                  "windows are whole, and their channels vectors");
     constexpr int total = lines / WINDOW * vectors;
 #pragma unroll 1
     for (int i = threadIdx.x; i < total; i += THREADS) {
