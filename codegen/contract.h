@@ -19,7 +19,7 @@ struct contraction {
     const struct dim *depth[MAX_RANK];      /* what k runs over: channels, taps */
     const struct ints *stride, *dilation;
     const struct dims *low;
-    struct node *window; /* the maximum of windows that stands behind in this kernel, or NULL: n
+    struct node *window; /* the pool of windows that stands behind in this kernel, or NULL: n
                             then counts the pixels window by window */
 };
 
@@ -49,11 +49,11 @@ const struct dim *contraction_extent(const struct contraction *c, const struct v
 /* Defines IN, OUT, TAPS, STRIDE, DILATION and LOW of a spatial axis, or of -1, as IN_H and so on. */
 void contraction_define_axis(const struct contraction *c, const char *suffix, int axis);
 
-/* By the tensor cores (contract_mma.c), with or without a reduction over pixels or maxima of windows
+/* By the tensor cores (contract_mma.c), with or without a reduction over pixels or a pool of windows
  * behind. False: nothing was printed, since they do not suit. */
 bool contract_mma(struct contraction *c);
 
-/* Maxima of windows behind a convolution (contract_behind.c). */
+/* Pools of windows behind a convolution (contract_behind.c). */
 int window_pixels(const struct contraction *c);
 /* The position of the image's pixel that is counted as n-th. */
 void window_position(const struct contraction *c, const struct index *n, const struct index **at);

@@ -1,9 +1,9 @@
 /*
  * What stands behind a contraction in its kernel and is made of several of its results.
  *
- * Maxima of windows of a convolution's pixels: the windows neither overlap nor stick out, and
- * pixels are counted window by window. So what becomes one result lies side by side, in a tile of
- * any form.
+ * Maxima or means of windows of a convolution's pixels: the windows neither overlap nor stick
+ * out, and pixels are counted window by window. So what becomes one result lies side by side, in a
+ * tile of any form.
  */
 #include "contract.h"
 #include "emit_state.h"
@@ -41,7 +41,7 @@ int window_pixels(const struct contraction *c)
     int64_t pixels = 1;
     for (int i = 0; i < kernel->n; i++)
         pixels *= kernel->v[i];
-    return (int)pixels; /* few, see fuse_max_pools.c */
+    return (int)pixels; /* few, see fuse_window_pools.c */
 }
 
 /* The position of a window among the windows and, behind it, of the pixel in the window. */
@@ -67,7 +67,7 @@ void window_position(const struct contraction *c, const struct index *n, const s
     }
 }
 
-/* What lies in front of the maximum and is read by others too. */
+/* What lies in front of the pool and is read by others too. */
 static void store_pixels(const struct contraction *c, int width,
                          const struct index *const *const *pixel)
 {
@@ -79,12 +79,26 @@ static void store_pixels(const struct contraction *c, int width,
                 emit_store_lanes(c->e, width, group->outputs[o], group->outputs[o], pixel);
 }
 
-static const char *greater(struct emitter *e, enum dtype type, const char *a, const char *b)
+/* What is known of a window, with one more of its pixels. */
+static const char *combine(const struct contraction *c, const char *a, const char *b)
 {
-    const char *name = emit_fresh(e, "greatest");
+    struct emitter *e = c->e;
+    const enum dtype type = c->window->in[0]->type;
+    const char *name = emit_fresh(e, "pooled");
+    enum op op = c->window->op == OP_pool_max ? OP_max : OP_add;
     emit_line(e, "const %s %s = %s;", emit_register_type(type), name,
-              emit_scalar_text(e, OP_max, type, a, b, NULL));
+              emit_scalar_text(e, op, type, a, b, NULL));
     return name;
+}
+
+/* What becomes of all its pixels; a mean is divided by a power of two, which is exact. */
+static const char *finish(const struct contraction *c, const char *all)
+{
+    struct emitter *e = c->e;
+    if (c->window->op == OP_pool_max)
+        return all;
+    return arena_printf(e->g->arena, "%s * %s", all,
+                        emit_literal(e, DT_F32, 1.0 / window_pixels(c)));
 }
 
 void window_emit(const struct contraction *c, int width, int first,
@@ -94,7 +108,7 @@ void window_emit(const struct contraction *c, int width, int first,
     struct value *x = c->window->in[0];
     const struct index *result[MAX_LANES][MAX_RANK];
     const struct index *const *lanes[MAX_LANES];
-    const char *greatest[MAX_LANES];
+    const char *pooled[MAX_LANES];
     const int pixels = window_pixels(c);
     emit_vector(e, width);
     for (int j = 0; j < pixels; j++) {
@@ -105,7 +119,7 @@ void window_emit(const struct contraction *c, int width, int first,
         }
         for (int lane = 0; lane < width; lane++) {
             const char *own = emit_value(e, x, lanes[lane]);
-            greatest[lane] = j == 0 ? own : greater(e, x->type, greatest[lane], own);
+            pooled[lane] = j == 0 ? own : combine(c, pooled[lane], own);
         }
         store_pixels(c, width, lanes);
     }
@@ -115,7 +129,7 @@ void window_emit(const struct contraction *c, int width, int first,
         for (int i = 0; i < c->spatial; i++)
             result[lane][2 + i] = index_div(
                 e->ix, y[lane][2 + i], dim_const(e->g->dims, c->window->attr.pool_max.kernel.v[i]));
-        emit_result(e, c->window->out[0], result[lane], greatest[lane]);
+        emit_result(e, c->window->out[0], result[lane], finish(c, pooled[lane]));
         lanes[lane] = result[lane];
     }
     emit_epilogue_lanes(e, width, lanes);

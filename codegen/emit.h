@@ -218,7 +218,7 @@ void emit_delinear(struct emitter *e, const struct value *v, const struct value 
 bool emit_is_inner(const struct emitter *e, const struct value *v);
 /* The core of the emitter's group, or one of its siblings. */
 bool emit_is_core(const struct emitter *e, const struct node *node);
-/* The reduction, or the maximum of windows, that the group has behind its core, a convolution; NULL:
+/* The reduction, or the pool of windows, that the group has behind its core, a convolution; NULL:
  * none. The group's epilogue is then what lies behind it, and what lies between the two is asked for
  * by emit_value. */
 struct node *emit_pool(const struct emitter *e);

@@ -2,8 +2,8 @@
  * Shared by the files of fuse_kernels: fuse_begin.c (constants, outputs), fuse_cost.c (estimates),
  * fuse_epilogue.c (what goes behind cores), fuse_normalize.c (normalizations in front of products),
  * fuse_windows.c (depthwise convolutions in front of others), fuse_means.c (reductions over pixels
- * behind convolutions), fuse_max_pools.c (maxima of windows behind them), fuse_pools.c (why pools
- * stay apart), fuse_cuts.c (where chains of maps are cut), fuse_vectors.c (views that break
+ * behind convolutions), fuse_window_pools.c (pools of windows behind them), fuse_pools.c (why other
+ * pools stay apart), fuse_cuts.c (where chains of maps are cut), fuse_vectors.c (views that break
  * vectors), fuse_kernels.c (all else that goes together) and fuse_order.c (what depends on what).
  */
 #ifndef GPUCC_PASSES_FUSE_H
@@ -115,13 +115,13 @@ void fuse_windows(struct fusion *f);
  * that pays. Both have taken their epilogues. */
 void fuse_means(struct fusion *f);
 
-/* -- fuse_max_pools.c -- */
+/* -- fuse_window_pools.c -- */
 
 enum { FUSE_MOST_WINDOW = 4 /* pixels, that a thread combines */ };
 
-/* Maxima of windows of few pixels, which do not overlap, join the kernels of the convolutions in
- * front of them. Both have taken their epilogues. */
-void fuse_max_pools(struct fusion *f);
+/* Maxima and means of windows of few pixels, which do not overlap, join the kernels of the
+ * convolutions in front of them. Both have taken their epilogues. */
+void fuse_window_pools(struct fusion *f);
 
 /* -- fuse_pools.c -- */
 

@@ -10,7 +10,7 @@
  *    as long as they stay in its index space. Normalizations of few rows have no kernel of their
  * own but stand in front of the products that read them (fuse_normalize.c), and depthwise
  *    convolutions may share that of the 1x1 convolution behind them (fuse_windows.c), as may
- *    reductions over all pixels (fuse_means.c) and maxima of windows (fuse_max_pools.c) that of the
+ *    reductions over all pixels (fuse_means.c) and pools of windows (fuse_window_pools.c) that of the
  *    convolution in front.
  * 3. The rest is visited backwards: a node goes into the kernels that read it, as a copy in each
  *    (their prologue), where that is cheaper than a launch and a trip through memory; otherwise it
@@ -289,7 +289,7 @@ static bool fuse_graph(struct graph *g)
     place_normalizations(&f);
     fuse_windows(&f);
     fuse_means(&f);
-    fuse_max_pools(&f);
+    fuse_window_pools(&f);
     fuse_store_narrow(&f);
     for (struct node *node = g->last, *before; node; node = before) {
         before = node->prev;

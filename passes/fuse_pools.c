@@ -1,7 +1,7 @@
 /*
  * Other pools around contractions are kernels of their own: of contractions, only those hand over
  * more than results one by one, or as neighbours of a row, whose tiles have all pixels of an image
- * (fuse_means.c) or take them window by window (fuse_max_pools.c). What that costs, and what fusing
+ * (fuse_means.c) or take them window by window (fuse_window_pools.c). What that costs, and what fusing
  * them by computing again would cost, is said here, from sizes.
  *
  *     conv ─▶ pool          a tile of pixels holds some rows of windows whole; what lies across

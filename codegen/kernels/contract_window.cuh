@@ -1,6 +1,6 @@
 /*
- * The results of contract_mma.cuh where the maximum of windows of pixels stands behind them in the
- * same kernel. Rows are counted window by window, WINDOW of them in each, and a warp has whole
+ * The results of contract_mma.cuh where a pool of windows of pixels stands behind them in the same
+ * kernel. Rows are counted window by window, WINDOW of them in each, and a warp has whole
  * windows: a thread takes its columns of all rows of a window, and stores what becomes of them.
  *
  * The generator prints before contract_mma.cuh

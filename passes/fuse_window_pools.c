@@ -1,8 +1,9 @@
 /*
- * A convolution and the maximum of windows of its result, as one kernel: windows that neither
- * overlap nor stick out. Its tiles take the pixels window by window (contraction_result), so that
- * each has whole windows as neighbouring rows and nothing is convolved twice. What is saved is a
- * launch, and the result's trip through memory: the way back alone where others read it as well.
+ * A convolution and the maxima or means of windows of its result, as one kernel: windows that
+ * neither overlap nor stick out. Its tiles take the pixels window by window (contraction_result),
+ * so that each has whole windows as neighbouring rows and nothing is convolved twice. What is saved
+ * is a launch, and the result's trip through memory: the way back alone where others read it as
+ * well.
  */
 #include "fuse.h"
 
@@ -11,6 +12,11 @@ enum {
     VECTOR_BYTES = 16, /* of channels: with fewer another form multiplies */
     LEAST_ROWS = 8,    /* … as with fewer pixels or filters */
 };
+
+static bool is_pool(const struct node *node)
+{
+    return node->op == OP_pool_max || node->op == OP_pool_mean;
+}
 
 /* Members of both kernels are numbers that maps make of others at the same pixel, but for the two
  * cores. */
@@ -23,7 +29,7 @@ static bool is_of_maps(const struct fusion *f, int kernel)
     return true;
 }
 
-/* Does a slice cut the maxima? Its kernel stores them as vectors, which are cut one by one. */
+/* Does a slice cut what is pooled? Its kernel stores them as vectors, which are cut one by one. */
 static bool is_cut(const struct fusion *f, int kernel)
 {
     const struct fused_kernel *k = &f->kernels[kernel];
@@ -102,7 +108,7 @@ static bool comes_from(struct fusion *f, const struct node *def, int kernel)
     return fusion_makes_cycle(f, kernel, def);
 }
 
-/* Would both as one wait for themselves, by what is done with the maxima? */
+/* Would both as one wait for themselves, by what is done with what is pooled? */
 static bool makes_cycle(struct fusion *f, int from, int into)
 {
     const struct fused_kernel *k = &f->kernels[from];
@@ -123,7 +129,7 @@ static const char *why_apart(struct fusion *f, const struct node *pool, const st
     const struct fused_kernel *into = &f->kernels[conv->kernel];
     int64_t n;
     if (!is_of_maps(f, conv->kernel) || from->core != pool || is_cut(f, pool->kernel))
-        return "something stands between them, or cuts the maxima";
+        return "something stands between them, or cuts what is pooled";
     if (!suits(conv) || !is_float(pool->in[0]))
         return "that is not done by tensor cores from channels that are neighbours in memory, or "
                "not in floats";
@@ -160,13 +166,12 @@ static void join(struct fusion *f, struct node *pool, const struct node *conv, i
     fusion_merge(f, conv->kernel, pool->kernel);
 }
 
-void fuse_max_pools(struct fusion *f)
+void fuse_window_pools(struct fusion *f)
 {
     for (int i = 0; i < f->n; i++) {
         struct node *node = f->kernels[i].core;
         int64_t pixels;
-        if (f->kernels[i].n_nodes == 0 || !node || node->op != OP_pool_max ||
-            !is_whole(node, &pixels))
+        if (f->kernels[i].n_nodes == 0 || !node || !is_pool(node) || !is_whole(node, &pixels))
             continue;
         const struct node *def = node->in[0]->def;
         const struct node *conv = def && def->kernel >= 0 ? f->kernels[def->kernel].core : NULL;
