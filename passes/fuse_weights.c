@@ -7,15 +7,28 @@
  */
 #include "fuse.h"
 
-enum { DEEPEST = 24, LEAST_ELEMENTS = 1024 };
+enum { DEEPEST = 24, LEAST_ELEMENTS = 1024, MOST_JOINTS = 4 };
 
-/* Numbers that the plan holds as they are: a constant, or the halves of bytes packed from one. */
+/* A constant, one joined of several, or the halves of bytes packed from one. */
+static bool is_held(const struct value *v, int depth)
+{
+    const struct node *node = v->def;
+    if (!node || depth == 0)
+        return false;
+    if (node->op == OP_constant || node->op == OP_or)
+        return true;
+    bool held = node->op == OP_concat || node->op == OP_reshape;
+    for (int i = 0; i < node->n_in && held; i++)
+        held = is_held(node->in[i], depth - 1);
+    return held;
+}
+
+/* Numbers that the plan holds as they are. */
 static bool is_narrow_constant(const struct value *v)
 {
     int64_t n;
-    return dtype_info[v->type].bits <= 8 && v->type != DT_BOOL && v->def &&
-           (v->def->op == OP_constant || v->def->op == OP_or) && value_elements_const(v, &n) &&
-           n >= LEAST_ELEMENTS;
+    return dtype_info[v->type].bits <= 8 && v->type != DT_BOOL && is_held(v, MOST_JOINTS) &&
+           value_elements_const(v, &n) && n >= LEAST_ELEMENTS;
 }
 
 /* Are the numbers behind v such constants, and does nobody else want any step on the way? Then

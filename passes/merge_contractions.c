@@ -7,7 +7,8 @@
  *     v = x·Wv + bv
  *
  * Biases, and maps that follow all of them alike, go along. The concatenated weights are computed
- * while the plan is written; the slices are views, which their readers turn into offsets.
+ * while the plan is written, quantized ones as narrow as they are (merge_weights.c); the slices are
+ * views, which their readers turn into offsets.
  *
  * Products that maps alone read are left out: these are their epilogues, and behind a slice they
  * need a kernel of their own. But for two whose maps meet, as the gate and what it gates: their
@@ -23,8 +24,9 @@
 
 #include "../ir/build.h"
 #include "match.h"
+#include "merge_weights.h"
 
-enum { MOST_BRANCHES = 16, MOST_MAPS = 8, MOST_DEPTH = 8, MOST_BEHIND = 32 };
+enum { MOST_BRANCHES = WEIGHTS_MOST, MOST_MAPS = 8, MOST_DEPTH = 8, MOST_BEHIND = 32 };
 enum { LEAST_PAIRS = 16 /* columns of products whose columns take turns */ };
 
 /* One product and what follows it. */
@@ -38,26 +40,12 @@ struct family {
     struct graph *g;
     int n;
     struct branch at[MOST_BRANCHES];
-    bool in_turns; /* the columns of two products take turns, instead of lying side by side */
+    enum weights_order order; /* in turns: the columns of two products take turns */
     int n_maps;
     struct node *maps[MOST_MAPS]; /* of the first branch; all have the same */
 };
 
 /* --- What can be merged --------------------------------------------------------------------- */
-
-/* A constant of floats, or what is computed from such. Quantized weights are left to the kernels
- * that read them as they are. */
-static bool is_weight(const struct value *v, int depth)
-{
-    if (!v->def || depth == 0 || !dtype_is_float(v->type))
-        return false;
-    if (v->def->op == OP_constant)
-        return true;
-    bool weight = v->def->n_in > 0 && !v->def->body[0];
-    for (int i = 0; i < v->def->n_in && weight; i++)
-        weight = is_weight(v->def->in[i], depth - 1);
-    return weight;
-}
 
 /* The axis of its result along which the weights lie side by side. */
 static int channel_axis(const struct node *node)
@@ -77,18 +65,31 @@ static bool is_pointwise(const struct node *node)
     return true;
 }
 
-static bool is_candidate(const struct node *node)
+/* The axis of the weights themselves. */
+static int weight_axis(const struct node *node)
+{
+    return node->op == OP_matmul ? 1 : 0;
+}
+
+/* Can the weights of both be joined? */
+static bool joinable(struct graph *g, const struct node *a, const struct node *b)
+{
+    const struct value *v = a->in[1], *w = b->in[1];
+    return weights_are_floats(v) ? weights_are_floats(w)
+                                 : weights_are_alike(g, v, w, weight_axis(a));
+}
+
+static bool is_candidate(struct graph *g, const struct node *node)
 {
     bool matmul = node->op == OP_matmul && node->out[0]->rank == 2;
-    return (matmul || (node->op == OP_conv && is_pointwise(node))) &&
-           is_weight(node->in[1], MOST_DEPTH) &&
+    return (matmul || (node->op == OP_conv && is_pointwise(node))) && joinable(g, node, node) &&
            dim_is_const(node->out[0]->shape[channel_axis(node)], NULL);
 }
 
-static bool same_attributes(const struct node *a, const struct node *b)
+static bool same_attributes(struct graph *g, const struct node *a, const struct node *b)
 {
     if (a->op != b->op || a->math != b->math || a->out[0]->type != b->out[0]->type ||
-        a->in[1]->type != b->in[1]->type)
+        a->in[1]->type != b->in[1]->type || !joinable(g, a, b))
         return false;
     for (int i = 0; i < a->out[0]->rank; i++)
         if (i != channel_axis(a) && a->out[0]->shape[i] != b->out[0]->shape[i])
@@ -123,7 +124,7 @@ static struct value *channel_vector(struct value *v, int axis, const struct dim 
     struct value *x = v;
     while (x->def && x->def->op == OP_expand)
         x = x->def->in[0];
-    if (!is_weight(x, MOST_DEPTH) || x->rank != v->rank || x->shape[axis] != channels)
+    if (!weights_are_floats(x) || x->rank != v->rank || x->shape[axis] != channels)
         return NULL;
     for (int i = 0; i < x->rank; i++)
         if (i != axis && !dim_is(x->shape[i], 1))
@@ -189,38 +190,12 @@ static bool take_map(struct family *f)
 
 /* --- The merged product --------------------------------------------------------------------- */
 
-/* A copy of a constant expression before `before`, where the merged product can read it. */
-static struct value *copy_weight(struct graph *g, struct value *v, struct node *before)
-{
-    struct node *copy = node_clone(g, v->def, before);
-    for (int i = 0; i < copy->n_in; i++)
-        node_set_operand(g, copy, i, copy_weight(g, v->def->in[i], copy));
-    return copy->out[v->index];
-}
-
 static struct value *zeros(struct builder *b, enum dtype type, const struct dim *n)
 {
     int64_t size = 0;
     dim_is_const(n, &size);
     void *bytes = arena_array(b->g->arena, (size_t)size + 1, dtype_size(type));
     return build_constant(b, type, 1, &size, bytes, NULL);
-}
-
-/* Several constants of one shape along their last axis: one behind the other, or element by
- * element. */
-static struct value *joined(struct family *f, struct builder *b, struct value **parts, int axis)
-{
-    const struct dim *shape[MAX_RANK + 1];
-    int rank = parts[0]->rank;
-    if (!f->in_turns)
-        return build_concat(b, f->n, parts, axis);
-    for (int i = 0; i < rank; i++)
-        shape[i] = parts[0]->shape[i];
-    shape[rank] = build_d(b, 1);
-    for (int i = 0; i < f->n; i++)
-        parts[i] = build_reshape(b, parts[i], rank + 1, shape);
-    shape[axis] = dim_mul(b->g->dims, shape[axis], build_d(b, f->n));
-    return build_reshape(b, build_concat(b, f->n, parts, rank), rank, shape);
 }
 
 static struct value *merged_bias(struct family *f, struct builder *b)
@@ -231,11 +206,11 @@ static struct value *merged_bias(struct family *f, struct builder *b)
         const struct node *node = f->at[i].node;
         const struct dim *channels = node->out[0]->shape[channel_axis(node)];
         any |= f->at[i].bias != NULL;
-        parts[i] = f->at[i].bias ? copy_weight(b->g, f->at[i].bias, b->before) : NULL;
+        parts[i] = f->at[i].bias ? weights_copy(b, f->at[i].bias) : NULL;
         parts[i] = parts[i] ? build_reshape(b, parts[i], 1, &channels)
                             : zeros(b, node->out[0]->type, channels);
     }
-    return any ? joined(f, b, parts, 0) : NULL;
+    return any ? weights_join(b, f->n, parts, 0, f->order) : NULL;
 }
 
 static struct value *merged_product(struct family *f, struct builder *b)
@@ -243,9 +218,13 @@ static struct value *merged_product(struct family *f, struct builder *b)
     struct value *weights[MOST_BRANCHES];
     const struct node *first = f->at[0].node;
     int axis = channel_axis(first);
-    for (int i = 0; i < f->n; i++)
-        weights[i] = copy_weight(b->g, f->at[i].node->in[1], b->before);
-    struct value *w = joined(f, b, weights, first->op == OP_matmul ? 1 : 0);
+    bool floats = weights_are_floats(first->in[1]);
+    for (int i = 0; i < f->n; i++) {
+        weights[i] = f->at[i].node->in[1];
+        weights[i] = floats ? weights_copy(b, weights[i]) : weights[i];
+    }
+    struct value *w = floats ? weights_join(b, f->n, weights, weight_axis(first), f->order)
+                             : weights_join_alike(b, f->n, weights, weight_axis(first), f->order);
     struct value *in[] = {first->in[0], w}, *bias = merged_bias(f, b);
     struct value *y = w ? build_tensor(b, first->op, 2, in, &first->attr) : NULL;
     if (y)
@@ -289,7 +268,7 @@ static struct value *part_of(struct family *f, struct builder *b, struct value *
     const struct dim *starts[MAX_RANK], *steps[MAX_RANK], *sizes[MAX_RANK];
     const struct value *own = f->at[i].node->out[0];
     int axis = channel_axis(f->at[i].node);
-    if (!f->in_turns)
+    if (f->order == WEIGHTS_BEHIND)
         return build_slice_axis(b, y, axis, start, own->shape[axis]);
     for (int k = 0; k < y->rank; k++) {
         starts[k] = build_d(b, k == axis ? i : 0);
@@ -319,8 +298,9 @@ static bool merge(struct family *f)
         value_replace_uses(g, branch->value, shaped);
         start = dim_add(g->dims, start, size);
     }
-    graph_remark(g, "merge_contractions", y->def, "%d products of one operand are one%s", f->n,
-                 f->in_turns ? ", whose columns take turns: the same maps read both" : "");
+    graph_remark(
+        g, "merge_contractions", y->def, "%d products of one operand are one%s", f->n,
+        f->order == WEIGHTS_IN_TURNS ? ", whose columns take turns: the same maps read both" : "");
     return true;
 }
 
@@ -332,7 +312,8 @@ static void collect(struct family *f, struct node *first)
     f->n = 0;
     for (struct node *node = first; node; node = node->next) {
         if (node->n_in != 2 || node->in[0] != first->in[0] || f->n == MOST_BRANCHES ||
-            !value_has_uses(node->out[0]) || !is_candidate(node) || !same_attributes(first, node))
+            !value_has_uses(node->out[0]) || !is_candidate(f->g, node) ||
+            !same_attributes(f->g, first, node))
             continue;
         struct branch *branch = &f->at[f->n];
         *branch = (struct branch){node, NULL, node->out[0]};
@@ -448,7 +429,7 @@ static bool leave_pair(struct family *f)
             continue;
         f->at[1] = *other;
         f->n = 2;
-        f->in_turns = true;
+        f->order = WEIGHTS_IN_TURNS;
         return true;
     }
     return false;
@@ -472,11 +453,15 @@ static bool merge_with(struct graph *g, struct node *first)
 
 static bool merge_at(struct graph *g, struct node *node)
 {
-    return (node->op == OP_matmul || node->op == OP_conv) && is_candidate(node) &&
+    return (node->op == OP_matmul || node->op == OP_conv) && is_candidate(g, node) &&
            merge_with(g, node);
 }
 
 bool pass_merge_contractions(struct graph *g)
 {
-    return pass_each_node(g, merge_at) && (pass_remove_dead(g), true);
+    if (!pass_each_node(g, merge_at))
+        return false;
+    pass_fold_constants(g); /* joined scales, and other small ones */
+    pass_remove_dead(g);
+    return true;
 }

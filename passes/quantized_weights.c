@@ -21,7 +21,7 @@ static struct node *find_widening(struct value *v, int *axis, int depth)
     if (!node || depth == 0 || !value_single_use(v))
         return NULL;
     if (node->op == OP_cast && is_four_bits(node->in[0]))
-        return value_is_const(node->in[0]) ? node : NULL;
+        return quantized_is_constant(node->in[0]) ? node : NULL;
     if (op_info[node->op].class == OC_SCALAR) {
         for (int i = 0; i < node->n_in && i < 2 && !found; i++)
             found = find_widening(node->in[i], axis, depth - 1);

@@ -9,6 +9,7 @@ one step where a number lies on the border between two.
 Each model is also compiled without fold_quantization, and then multiplies floats: the same holds.
 """
 import argparse
+import json
 import pathlib
 import sys
 import tempfile
@@ -40,6 +41,7 @@ class Model:
         self.examples, self.steps = {}, []
         self.scales = 0.01  # of the weights made last
         self.optimized = True
+        self.most_launches = self.most_weights = None  # of the plan; bytes
 
     def constant(self, array):
         self.constants.append(numpy_helper.from_array(np.asarray(array), f"c{len(self.constants)}"))
@@ -315,6 +317,58 @@ def packed_weights_for_many_rows(m):
     nbits(m, 33)
 
 
+# --- Weights of one operand's products, joined without being widened --------------------------------
+
+def gated(m, x, product):
+    gate, up = product(x), product(x)
+    m.output(m.node("Mul", m.node("Mul", gate, m.node("Sigmoid", gate)), up), 1e-4)
+    m.most_launches = 1
+
+
+def side_by_side(m, x, product):
+    for _ in range(3):
+        m.output(m.node("Softmax", product(x), axis=-1), 1e-4)
+    m.most_launches = 4
+
+
+def packed(m):
+    k, n, block = 512, 256, 32
+    m.most_weights = 3 * n * (k // 2 + k // block * 5) + 4096
+    return lambda x: m.node(
+        "MatMulNBits", x,
+        m.constant(m.random.integers(0, 255, (n, k // block, block // 2), endpoint=True).astype(np.uint8)),
+        m.constant(m.random.uniform(0.001, 0.01, n * k // block).astype(np.float32)),
+        m.constant(m.random.integers(0, 255, n * k // block // 2, endpoint=True).astype(np.uint8)),
+        domain="com.microsoft", K=k, N=n, bits=4, block_size=block)
+
+
+def bytes_of_one_scale(m):
+    k, n = 512, 256
+    m.optimized = False  # as in weights_alone
+    m.most_weights = 3 * n * (k + 8) + 4096
+    return lambda x: m.node("MatMul", x, m.weights(k, n, kind=np.uint8, scale=m.random.uniform(5e-4, 1e-3)))
+
+
+@model
+def gate_of_packed_weights(m):
+    gated(m, m.input(1, 512), packed(m))
+
+
+@model
+def gate_of_bytes(m):
+    gated(m, m.input(20, 512), bytes_of_one_scale(m))
+
+
+@model
+def three_products_of_packed_weights(m):
+    side_by_side(m, m.input(40, 512), packed(m))
+
+
+@model
+def three_products_of_bytes(m):
+    side_by_side(m, m.input(2, 512), bytes_of_one_scale(m))
+
+
 # --- The test --------------------------------------------------------------------------------------
 
 def reference(m):
@@ -340,6 +394,16 @@ def wrong(got, wanted, step):
     return f"{off:.1%} of the numbers are a step away" if step > 1e-3 and off > 0.02 else None
 
 
+def too_much(tools, m, plan):
+    """None, or what the plan has more of than it should."""
+    program = json.loads(tools.run(tools.bin / "gpurun", "inspect", plan, "--json")[1])
+    if m.most_launches is not None and program["launches"] > m.most_launches:
+        return f"{program['launches']} launches, {m.most_launches} would do"
+    if m.most_weights is not None and program["weight_bytes"] > m.most_weights:
+        return f"weights take {program['weights']} bytes, {m.most_weights} would do"
+    return None
+
+
 def check(tools, name):
     m = Model(name)
     MODELS[name](m)
@@ -355,6 +419,9 @@ def check(tools, name):
             code, _, errors = tools.compile(work / "model.onnx", work / "model.plan", *options)
             if code != 0:
                 return harness.describe(code, errors)
+            problem = too_much(tools, m, work / "model.plan")
+            if problem:
+                return f"{' '.join(options)}: {problem}"
             try:
                 got = tools.outputs(work / "model.plan", work / "set")
             except RuntimeError as e:
