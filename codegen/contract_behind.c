@@ -80,7 +80,7 @@ static void store_pixels(const struct contraction *c, int width,
 }
 
 /* What is known of a window, with one more of its pixels. */
-static const char *combine(const struct contraction *c, const char *a, const char *b)
+static const char *with_pixel(const struct contraction *c, const char *a, const char *b)
 {
     struct emitter *e = c->e;
     const enum dtype type = c->window->in[0]->type;
@@ -92,7 +92,7 @@ static const char *combine(const struct contraction *c, const char *a, const cha
 }
 
 /* What becomes of all its pixels; a mean is divided by a power of two, which is exact. */
-static const char *finish(const struct contraction *c, const char *all)
+static const char *of_window(const struct contraction *c, const char *all)
 {
     struct emitter *e = c->e;
     if (c->window->op == OP_pool_max)
@@ -119,7 +119,7 @@ void window_emit(const struct contraction *c, int width, int first,
         }
         for (int lane = 0; lane < width; lane++) {
             const char *own = emit_value(e, x, lanes[lane]);
-            pooled[lane] = j == 0 ? own : combine(c, pooled[lane], own);
+            pooled[lane] = j == 0 ? own : with_pixel(c, pooled[lane], own);
         }
         store_pixels(c, width, lanes);
     }
@@ -129,7 +129,7 @@ void window_emit(const struct contraction *c, int width, int first,
         for (int i = 0; i < c->spatial; i++)
             result[lane][2 + i] = index_div(
                 e->ix, y[lane][2 + i], dim_const(e->g->dims, c->window->attr.pool_max.kernel.v[i]));
-        emit_result(e, c->window->out[0], result[lane], finish(c, pooled[lane]));
+        emit_result(e, c->window->out[0], result[lane], of_window(c, pooled[lane]));
         lanes[lane] = result[lane];
     }
     emit_epilogue_lanes(e, width, lanes);
