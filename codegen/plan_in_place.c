@@ -1,9 +1,8 @@
 /*
  * Results that lie in the memory of an operand: one that nobody reads any more, of the same size,
  * of which each thread reads just the elements that it writes. Kernels of one map are printed
- * without
- * __restrict__ for that, see emit.c; for others in_place.c chooses a pair. One that may share but
- * does not is marked: the least memory counts without it.
+ * without __restrict__ for that, see emit.c; for others in_place.c chooses a pair. One that may
+ * share but does not is marked: the least memory counts without it.
  */
 #include "in_place.h"
 #include "plan_layout.h"
