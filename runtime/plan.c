@@ -27,7 +27,7 @@ static struct gpucc_plan *plan_new(void)
 static enum gpucc_status map_file(const char *path, struct gpucc_plan *plan)
 {
     struct stat info;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO may have no writer */
     if (file < 0)
         return rt_fail(GPUCC_IO, "%s: %s", path, strerror(errno));
     if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {

@@ -22,6 +22,7 @@ enum {
     SEEDED_RUNS = 3,
     SEEDED_EXTENT = 8,
     MOST_EXTENT = 512,
+    MOST_NUMBERS = 1 << 25, /* of inputs in sizes beyond SEEDED_EXTENT */
     MOST_INDEX_DEPTH = 32
 };
 
@@ -232,6 +233,21 @@ static bool runs_on(struct graph *g, const int64_t *symbols)
     return good;
 }
 
+/* Are these sizes too much to be tried? Several axes of 512 are more than there is memory for. */
+static bool too_many(const struct graph *g, const int64_t *symbols)
+{
+    double all = 0;
+    for (int i = 0; i < g->n_inputs; i++) {
+        const struct value *v = g->inputs[i];
+        double numbers = 1;
+        int64_t size;
+        for (int k = 0; k < v->rank; k++)
+            numbers *= dim_eval(v->shape[k], symbols, &size) ? (double)size : 1;
+        all += numbers;
+    }
+    return all > MOST_NUMBERS;
+}
+
 /* What a model wants of its free sizes may be known only when it runs (a window that is at least so
  * long, in the branch of an If). So several are tried; where none will do, the first is what the
  * error is about. Returns the extent. */
@@ -240,6 +256,8 @@ static int64_t find_sizes(struct graph *g, int64_t *symbols)
     for (int64_t extent = SEEDED_EXTENT; extent <= MOST_EXTENT && g->n_symbols > 0; extent *= 2)
         for (int last_alone = 0; last_alone < 2; last_alone++) {
             choose_sizes(g, extent, last_alone, symbols);
+            if (extent > SEEDED_EXTENT && too_many(g, symbols))
+                continue;
             if (runs_on(g, symbols))
                 return extent;
         }

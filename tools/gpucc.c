@@ -153,7 +153,7 @@ static void say_kernels(struct build *b)
 /* A file's bytes, mapped; they stay for the life of the process. NULL after reporting. */
 static const char *map_file(struct build *b, const char *path, size_t *size)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO may have no writer */
     struct stat status;
     void *bytes = MAP_FAILED;
     if (fd >= 0 && !fstat(fd, &status)) {

@@ -1,11 +1,13 @@
 #include "tensor_io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 bool tensor_make(struct diag *diag, const char *where, enum dtype type, int rank,
                  const int64_t *shape, struct tensor *out)
@@ -167,10 +169,20 @@ static bool ends_with(const char *path, const char *ending)
     return length >= n && strcmp(path + length - n, ending) == 0;
 }
 
+/* A FIFO would wait for who writes to it: it is opened without, and refused. */
+static FILE *open_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "rb");
+    if (fd >= 0 && file == NULL)
+        close(fd);
+    return file;
+}
+
 /* The bytes are malloc'ed. */
 static bool read_file(struct diag *diag, const char *path, uint8_t **bytes, size_t *size)
 {
-    FILE *file = fopen(path, "rb");
+    FILE *file = open_file(path);
     struct stat info;
     *bytes = NULL;
     if (file == NULL || fstat(fileno(file), &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -196,8 +208,9 @@ bool tensor_read(struct diag *diag, const char *path, const struct tensor_want *
     bool done = read_file(diag, path, &bytes, &size);
     *out = (struct tensor){0};
     if (done) {
-        bool npy = size >= 6 && memcmp(bytes, "\x93NUMPY", 6) == 0;
         bool npz = size >= 4 && memcmp(bytes, "PK\3\4", 4) == 0;
+        bool npy = (size >= 6 && memcmp(bytes, "\x93NUMPY", 6) == 0) ||
+                   (!npz && (ends_with(path, ".npy") || ends_with(path, ".npz")));
         done = (npy                      ? tensor_parse_npy
                 : npz                    ? tensor_parse_npz
                 : ends_with(path, ".pb") ? tensor_parse_pb

@@ -5,8 +5,10 @@ the help lists; what they print of a model's names steers no terminal and is JSO
 """
 import argparse
 import json
+import os
 import pathlib
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -158,6 +160,39 @@ class Options(unittest.TestCase):
         self.measure(7, "not a file", self.work / "folder")
         self.measure(7, "No such file", "none")
         self.measure(7, "Not a directory", DIGITS)
+
+    def test_a_file_of_numpy_holds_what_its_name_says(self):
+        for name in "input_0.npy", "image.npy":
+            for data in b"", b"x" * 256:
+                folder = self.file(f"{len(data)}{name}/{name}", data).parent
+                self.measure(7, "this is no numpy array", folder)
+
+    def test_nobody_waits_for_who_writes_to_a_fifo(self):
+        for path in "set/input_0.pb", "set/input_0.npy", "fifo":
+            (self.work / path).parent.mkdir(exist_ok=True)
+            os.mkfifo(self.work / path)
+            if path != "fifo":
+                self.measure(7, "not a file", "set")
+                (self.work / path).unlink()
+        self.expect(7, "not a regular file", "gpucc", "fifo", "--emit=ir")
+        self.expect(2, "is no assignment", "gpucc", DIGITS, "--emit=ir", "--load-precision=fifo")
+        self.expect(7, "not a file", "gpucc", DIGITS, "--emit=ir", "--freeze=image=fifo")
+        for command in (["inspect", "fifo"], ["run", "fifo", "--device=emu"]):
+            self.expect(7, "not a regular file", "gpurun", *command)
+
+    def test_sizes_that_are_tried_are_no_more_than_there_is_time_for(self):
+        """Elements of powers of two in rows of seven: no size does, and five axes of 512 do not fit."""
+        nodes = [helper.make_node("Reshape", ["x", "s"], ["rows"]),
+                 helper.make_node("MatMul", ["rows", "w"], ["y"])]
+        constants = [numpy_helper.from_array(np.array([-1, 7]), "s"),
+                     numpy_helper.from_array(np.ones((7, 8), np.float32), "w")]
+        graph = helper.make_graph(nodes, "g", [info("x", list("abcde"))], [info("y", None)], constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        path = self.file("sevens.onnx", model.SerializeToString())
+        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        self.expect(1, "the model does not run on the inputs", "gpucc", path, "--emit=ir",
+                    "--precision=tf32", "--target=sm_80")
+        self.assertLess(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - used, 20)
 
     def test_archives_beside_data_sets_are_ignored(self):
         x = np.random.default_rng(0).random((1, 1, 8, 8), np.float32)
