@@ -73,6 +73,7 @@ struct value *fuse_narrow_source(const struct node *node);
 /* Operations that an element of the node's result takes. */
 int64_t fuse_cost_of(const struct node *node);
 int64_t fuse_multiply(int64_t a, int64_t b); /* INT64_MAX where it overflows */
+int64_t fuse_add(int64_t a, int64_t b);      /* likewise */
 int64_t fuse_rounded_up(int64_t a, int64_t b); /* the quotient */
 int64_t fuse_to_ns(int64_t cycles);
 int64_t fuse_size(const struct fusion *f, const struct dim *d); /* what it is taken for, at least 1 */

@@ -26,6 +26,12 @@ int64_t fuse_multiply(int64_t a, int64_t b)
     return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
 }
 
+int64_t fuse_add(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
 int64_t fuse_rounded_up(int64_t a, int64_t b)
 {
     return a / b + (a % b != 0);
@@ -73,16 +79,16 @@ int64_t fuse_core_reads(const struct fusion *f, const struct node *core, int ope
                 reads /= core->attr.conv.stride.v[i] > 0 ? core->attr.conv.stride.v[i] : 1;
         if (core->op != OP_matmul && operand == 1)
             reads = fuse_elements(f, y) / fuse_size(f, y->shape[1]);
-        return (reads + TILE - 1) / TILE;
+        return fuse_rounded_up(reads, TILE);
     case OC_ATTENTION:
         if (operand == 0 || operand == 3)
             return 1;
-        reads = (fuse_size(f, y->shape[2]) + TILE - 1) / TILE;
+        reads = fuse_rounded_up(fuse_size(f, y->shape[2]), TILE);
         return fuse_multiply(reads, fuse_size(f, y->shape[1])) /
                fuse_size(f, core->in[operand]->shape[1]);
     case OC_WINDOW:
         reads = fuse_multiply(fuse_elements(f, y), 1);
-        return 1 + reads / fuse_elements(f, core->in[0]);
+        return fuse_add(1, reads / fuse_elements(f, core->in[0]));
     default: return 1;
     }
 }

@@ -55,7 +55,7 @@ static int64_t blocks_of(int64_t columns, int64_t length)
     int64_t of_block = BLOCK_ELEMENTS / length;
     of_block = of_block > MOST_COLUMNS ? MOST_COLUMNS : of_block;
     of_block = of_block < FEWEST_COLUMNS ? FEWEST_COLUMNS : of_block;
-    return (columns + of_block - 1) / of_block;
+    return fuse_rounded_up(columns, of_block);
 }
 
 static void add_work(struct products *p, int64_t work)
@@ -71,7 +71,7 @@ static void add_tiles(const struct fusion *f, struct products *p, const struct n
     int64_t columns = fuse_size(f, y->shape[y->rank - 1]);
     int64_t length = fuse_size(f, x->shape[x->rank - 1]), elements = fuse_elements(f, x);
     int64_t bytes = fuse_multiply(length, TILE * (int64_t)dtype_size(x->type));
-    int64_t tiles = (columns + TILE - 1) / TILE;
+    int64_t tiles = fuse_rounded_up(columns, TILE);
     add_work(p, fuse_multiply(fuse_multiply(tiles, elements), ELEMENT_WORK));
     p->why = arena_printf(f->g->arena,
                           "whose tiles of %d rows take parts of the depth, not %lld bytes at once",
@@ -148,7 +148,7 @@ static struct products products_of(const struct fusion *f, const struct node *no
 {
     const struct value *y = norm->out[0];
     struct products p = {0};
-    *saved = FUSE_LAUNCH_WORK + fuse_multiply(FUSE_MEMORY_WORK, fuse_elements(f, y));
+    *saved = fuse_add(FUSE_LAUNCH_WORK, fuse_multiply(FUSE_MEMORY_WORK, fuse_elements(f, y)));
     if (!dtype_is_float(y->type) || !is_multiplied(y) || y->rank < 2 ||
         norm->attr.normalize.axes != UINT32_C(1) << (y->rank - 1))
         p.why = "its rows are not one axis of floats";

@@ -39,7 +39,7 @@ static int64_t worth(const struct fusion *f, const struct value *v)
 {
     int64_t trip = fuse_multiply(FUSE_MEMORY_WORK, fuse_elements(f, v));
     bool alone = value_single_use(v) && !fuse_is_wanted(f->g, v);
-    return FUSE_LAUNCH_WORK + (alone ? trip : trip / 2);
+    return fuse_add(FUSE_LAUNCH_WORK, alone ? trip : trip / 2);
 }
 
 /* Rows of windows that lie in one tile, if tiles take the pixels in their order. */
@@ -53,7 +53,7 @@ static int64_t whole_rows(const struct fusion *f, const struct node *pool, int64
     *held = TILE / pixels; /* rows of pixels in a tile */
     if (*held < height || step <= 0)
         return 0;
-    tiles = (fuse_size(f, x->shape[2]) + *held - 1) / *held;
+    tiles = fuse_rounded_up(fuse_size(f, x->shape[2]), *held);
     return fuse_multiply((*held - height) / step + 1, tiles);
 }
 
@@ -110,7 +110,7 @@ static void remark_sum(const struct fusion *f, const struct node *sum)
     if (!conv || !product)
         return;
     int64_t columns = fuse_size(f, product->out[0]->shape[product->out[0]->rank - 1]);
-    int64_t blocks = (columns + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS, saved = worth(f, x);
+    int64_t blocks = fuse_rounded_up(columns, BLOCK_COLUMNS), saved = worth(f, x);
     int64_t work = fuse_multiply(fuse_multiply(blocks, bytes), BYTE_WORK * FUSE_WAITING);
     graph_remark(f->g, "fuse_kernels", sum,
                  "%s kept apart from matmul behind it: to read its %lld bytes in each of %lld "

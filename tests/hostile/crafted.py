@@ -87,6 +87,18 @@ def attributes():
         yield f"perm_{perm}", one("Transpose", [[2, 3]], perm=perm)
     yield "kernel_beyond_image", one("Conv", [[1, 1, 2, 2], [1, 1, 5, 5]])
     yield "pool_beyond_image", one("MaxPool", [[1, 1, 2, 2]], kernel_shape=[9, 9])
+    for size in HUGE:  # no element, but sizes that estimates multiply and add up
+        yield f"no_image_of_{size}", model(
+            [helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+             helper.make_node("MaxPool", ["c"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
+             helper.make_node("ReduceMean", ["c"], ["a"], axes=[2, 3], keepdims=0),
+             helper.make_node("MatMul", ["a", "v"], ["y"])],
+            [info("x", [0, 4, size, 16]), info("w", [4, 4, 3, 3]), info("v", [4, size])],
+            [info("m", None), info("y", None)])
+        yield f"no_rows_of_{size}", model(
+            [helper.make_node("LayerNormalization", ["x", "s"], ["n"]),
+             helper.make_node("MatMul", ["n", "w"], ["y"]), helper.make_node("Softmax", ["y"], ["z"])],
+            [info("x", [0, size, 16]), info("s", [16]), info("w", [16, size])], [info("z", None)])
     yield "empty_image", one("Conv", [[0, 4, 0, 5], [4, 4, 3, 3]], pads=[2] * 4)
     yield "no_channels", one("Conv", [[1, 0, 5, 5], [0, 0, 3, 3]])
     yield "rank_40", one("Relu", [[1] * 40])
