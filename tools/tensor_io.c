@@ -135,6 +135,10 @@ static bool parse_raw(struct diag *diag, const char *path, const uint8_t *bytes,
 {
     int64_t shape[MAX_RANK], known = (int64_t)dtype_size(want->type);
     int open_dim = -1;
+    if (want->type == DT_NONE) {
+        diag_error(diag, STATUS_USAGE, path, "raw bytes have no type: wanted .npy, .npz or .pb");
+        return false;
+    }
     for (int i = 0; i < want->rank; i++) {
         shape[i] = want->shape[i];
         if (shape[i] < 0 && open_dim >= 0) {

@@ -166,6 +166,8 @@ class Options(unittest.TestCase):
             for data in b"", b"x" * 256:
                 folder = self.file(f"{len(data)}{name}/{name}", data).parent
                 self.measure(7, "this is no numpy array", folder)
+        self.file("bytes", b"x" * 256)
+        self.expect(2, "have no type", "gpucc", DIGITS, "--emit=ir", "--freeze=image=bytes")
 
     def test_nobody_waits_for_who_writes_to_a_fifo(self):
         for path in "set/input_0.pb", "set/input_0.npy", "fifo":
