@@ -338,6 +338,7 @@ def pool(g):
                             (*x.shape[:2], *[1] * (x.rank - 2))))
     kernel = [g.pick((2, 2, 3))] * (x.rank - 2)
     op = g.pick(("MaxPool", "AveragePool"))
-    dilations = (1, 1, 2) if op == "MaxPool" else (1,)  # the mean of padding alone is anything
+    # The mean of padding alone is anything, and so is its maximum.
+    dilations = (1, 1, 2) if op == "MaxPool" and min(x.shape[2:]) > 2 else (1,)
     attributes, sizes = windows(g, x, kernel, strides=(1, 2, 2, 3), dilations=dilations)
     return g.add(g.node(op, [x], (*x.shape[:2], *sizes), **attributes))
