@@ -51,6 +51,10 @@ void race_arrive(struct warp *w, const uint32_t offset[LANES], uint32_t bytes, u
 /* Race mode: the same of global memory, among the blocks of a launch, too. */
 void race_global(struct warp *w, const struct insn *in, uint32_t lanes,
                  const uint64_t address[LANES], uint32_t bytes, enum access access);
+/* … and takes what an atomic operation, or a load in the device's scope, has seen of other blocks,
+ * when it is done. */
+void race_hear(struct warp *w, const struct insn *in, const uint64_t address[LANES],
+               enum access access);
 void race_fence(struct warp *w);              /* one that the whole device sees */
 struct global_race *global_race_create(void); /* for a launch; NULL if memory is out */
 void global_race_free(struct global_race *r); /* NULL is fine */

@@ -200,9 +200,12 @@ static inline void store_lanes(struct warp *w, const struct insn *in, const u64 
 HANDLER(ld_global)
 {
     for (; in < end; in++) {
-        u64 host[LANES];
-        enum layout layout = resolve_global(w, in, (u32)in->n * in->size, ACCESS_LOAD, host);
+        u64 host[LANES], address[LANES];
+        lane_addresses(w, in, address);
+        enum layout layout =
+            resolve_global_at(w, in, address, (u32)in->n * in->size, ACCESS_LOAD, host);
         load_lanes(w, in, host, layout);
+        hear_others(w, in, address, ACCESS_LOAD);
     }
 }
 
@@ -358,9 +361,11 @@ static inline void atomic_lanes(struct warp *w, const struct insn *in, const u64
 HANDLER(atom_global)
 {
     for (; in < end; in++) {
-        u64 host[LANES];
-        resolve_global(w, in, in->size, ACCESS_ATOMIC, host);
+        u64 host[LANES], address[LANES];
+        lane_addresses(w, in, address);
+        resolve_global_at(w, in, address, in->size, ACCESS_ATOMIC, host);
         atomic_lanes(w, in, host);
+        hear_others(w, in, address, ACCESS_ATOMIC);
     }
 }
 

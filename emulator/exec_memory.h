@@ -80,6 +80,15 @@ static inline enum layout resolve_global(struct warp *w, const struct insn *in, 
     return resolve_global_at(w, in, address, bytes, access, host);
 }
 
+/* Race mode: what an operation that is done now tells of other blocks. */
+static inline void hear_others(struct warp *w, const struct insn *in, const u64 address[LANES],
+                               enum access access)
+{
+    if (__builtin_expect(w->block->global_race != NULL, 0)) {
+        race_hear(w, in, address, access);
+    }
+}
+
 /* Offsets into shared memory of every lane, whether it takes part or not. */
 static inline void shared_offsets(struct warp *w, const struct insn *in, u32 bytes,
                                   enum access access, u32 offset[LANES])

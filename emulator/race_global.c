@@ -6,6 +6,10 @@
  * the scope of the device are such operations, and .release and .acquire such fences. A barrier
  * passes on to all warps of a block what one of them has fenced.
  *
+ * Blocks run on several threads, and an operation is not noted in the same moment as it is done. So
+ * a block says what it has fenced before it does one, and hears what others said when it has done
+ * it: who came before is then always heard.
+ *
  * Blocks that pass something on through a third are not known as ordered; no kernel does so yet.
  */
 #include <inttypes.h>
@@ -229,15 +233,17 @@ static bool say(struct place *p, const struct warp *w)
     return good;
 }
 
-/* The block hears what others said at this place, and says what it has fenced. */
-static bool meet(struct global_race *r, struct warp *w, const struct insn *in, enum access access,
-                 uint64_t address)
+/* Has the block fenced anything that it could say? */
+static bool has_fenced(const struct warp *w)
 {
     static const uint32_t nothing[MAX_WARPS];
-    bool hears = access == ACCESS_LOAD || (access == ACCESS_ATOMIC && in->d != NO_SLOT);
-    bool says = access != ACCESS_LOAD && memcmp(w->fenced, nothing, sizeof nothing) != 0;
-    struct place *p = place_of(r, address, says);
-    return p ? (!hears || hear(p, w)) && (!says || say(p, w)) : !says;
+    return memcmp(w->fenced, nothing, sizeof nothing) != 0;
+}
+
+/* What the order of operations at places goes by. */
+static bool is_strong(const char *form, enum access access)
+{
+    return access == ACCESS_ATOMIC || strstr(form, ".gpu") != NULL;
 }
 
 /* ---- Accesses ------------------------------------------------------------------------------- */
@@ -322,9 +328,8 @@ void race_global(struct warp *w, const struct insn *in, uint32_t lanes,
 {
     struct global_race *r = w->block->global_race;
     const char *form = form_of(w, in);
-    bool strong = access == ACCESS_ATOMIC || strstr(form, ".gpu");
+    bool strong = is_strong(form, access);
     bool releases = strong && (strstr(form, ".release") || strstr(form, ".acq_rel"));
-    bool acquires = strong && (strstr(form, ".acquire") || strstr(form, ".acq_rel"));
     struct conflict c;
     bool memory = true, good = true;
     int lane = 0;
@@ -335,7 +340,11 @@ void race_global(struct warp *w, const struct insn *in, uint32_t lanes,
     for (uint32_t m = lanes; m && memory && good; m &= m - 1) {
         lane = __builtin_ctz(m);
         struct page *p = page_of(r, address[lane], bytes);
-        memory = p && (!strong || meet(r, w, in, access, address[lane]));
+        memory = p != NULL;
+        if (memory && strong && access != ACCESS_LOAD && has_fenced(w)) {
+            struct place *place = place_of(r, address[lane], true);
+            memory = place && say(place, w);
+        }
         good = memory && note(w, in, p, address[lane], bytes, access, strong, &c);
     }
     pthread_mutex_unlock(&r->mutex);
@@ -346,7 +355,27 @@ void race_global(struct warp *w, const struct insn *in, uint32_t lanes,
         report(w, in, lane, address[lane], access, &c);
     }
     w->clock[w->index] += strong;
-    if (acquires) {
+}
+
+void race_hear(struct warp *w, const struct insn *in, const uint64_t address[LANES],
+               enum access access)
+{
+    struct global_race *r = w->block->global_race;
+    const char *form = form_of(w, in);
+    bool memory = true;
+    if (!is_strong(form, access) || (access == ACCESS_ATOMIC && in->d == NO_SLOT)) {
+        return;
+    }
+    pthread_mutex_lock(&r->mutex);
+    for (uint32_t m = w->mask; m && memory; m &= m - 1) {
+        struct place *p = place_of(r, address[__builtin_ctz(m)], false);
+        memory = !p || hear(p, w);
+    }
+    pthread_mutex_unlock(&r->mutex);
+    if (!memory) {
+        fault(w, in, __builtin_ctz(w->mask), "the emulator is out of memory for its look at races");
+    }
+    if (strstr(form, ".acquire") || strstr(form, ".acq_rel")) {
         race_fence(w);
     }
 }

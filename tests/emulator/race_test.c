@@ -172,12 +172,33 @@ static void launches_do_not_race(void **state)
     cuModuleUnload(m);
 }
 
+/* Blocks run on several threads, and the counter's order may be another than that in which the
+ * emulator comes to note it. */
+static void the_last_to_count_has_heard_all_others(void **state)
+{
+    enum { LAUNCHES = 10000 };
+    (void)state;
+    device_start(1, 3);
+    CUmodule m = device_module(
+        ".visible .entry sum(.param .u64 buffer)\n{\n" START PART FENCE BARRIER ATOMIC FINISH
+        "@!%p1 st.global.u32 [%d1+4096], 0;\nret;\n}\n");
+    CUfunction f = device_function(m, "sum");
+    CUdeviceptr buffer = device_put((unsigned char[8192]){0}, 8192);
+    void *params[] = {&buffer};
+    for (int i = 0; i < LAUNCHES; i++) {
+        device_run(f, (struct shape){4, 64, 0}, params);
+    }
+    cuMemFree_v2(buffer);
+    cuModuleUnload(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(races_are_found_and_order_is_known),
         cmocka_unit_test(nobody_looks_for_them_otherwise),
         cmocka_unit_test(launches_do_not_race),
+        cmocka_unit_test(the_last_to_count_has_heard_all_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
