@@ -53,6 +53,11 @@ bool precision_lowers(enum dtype type, enum dtype original)
     return dtype_info[type].bits < dtype_info[original].bits;
 }
 
+const char *precision_kept_type(const struct assignment *a)
+{
+    return a->raised ? "f32" : "the model's type";
+}
+
 bool is_contraction(const struct node *node)
 {
     return op_info[node->op].class == OC_CONTRACT;

@@ -59,6 +59,7 @@ struct choice {
 struct assignment {
     struct graph *g; /* the root */
     const struct precision *wanted;
+    bool raised; /* the graph was that of a 16-bit model */
     uint32_t n;
     struct value_facts *facts; /* by value id */
     struct choice *choices;    /* by id of a node's first result */
@@ -100,7 +101,12 @@ void precision_plan(struct assignment *a);
 /* Takes elements in the type that they have and computes nothing with them. */
 bool moves_elements(const struct node *node);
 
-/* The levels as text, in the order of the nodes; and back. False after reporting. */
+/* What remarks call the type of what is not lowered. */
+const char *precision_kept_type(const struct assignment *a);
+
+/* The levels as text, in the order of the nodes; and back. False after reporting. raised: the text
+ * is that of a 16-bit model's graph in f32. */
+bool precision_text_is_raised(const char *text);
 const char *precision_save(struct assignment *a);
 bool precision_load(struct assignment *a, const char *text);
 

@@ -364,12 +364,12 @@ static void remark_layer(const struct search *s, const struct layer *layer)
     const char *what = s->a->wanted->relative ? "relative" : "absolute";
     const char *op = op_info[layer->core->op].name, *level = precision_names[layer->level];
     const char *alone = how_measured(s, layer), *eight = why_not_eight(s, layer);
+    const char *kept = precision_kept_type(s->a);
     enum precision_level best = best_level(layer);
     double own = layer->error[layer->level];
     if (layer->given_back)
         graph_remark(g, "set_precision", layer->core,
-                     "%s keeps the model's type: among layers that do, nothing would be gained",
-                     op);
+                     "%s keeps %s: among layers that do, nothing would be gained", op, kept);
     else if (layer->halves)
         graph_remark(g, "set_precision", layer->core,
                      "%s of fp16 operands, with a result in f32: 11 bits as tf32 has, and half the "
@@ -390,14 +390,13 @@ static void remark_layer(const struct search *s, const struct layer *layer)
                      eight);
     else if (best != PRECISION_MODEL)
         graph_remark(g, "set_precision", layer->core,
-                     "%s keeps the model's type: in %s %s moves the outputs by %.2g (%s), %s", op,
+                     "%s keeps %s: in %s %s moves the outputs by %.2g (%s), %s", op, kept,
                      precision_names[best], alone, layer->error[best], what,
                      why_not(s, layer, best));
     else if (layer->computes)
         graph_remark(g, "set_precision", layer->core,
-                     "%s keeps the model's type: nothing would be gained, or its numbers would not "
-                     "fit%s",
-                     op, eight);
+                     "%s keeps %s: nothing would be gained, or its numbers would not fit%s", op,
+                     kept, eight);
 }
 
 /* Where fp8 is asked for, all is in fp16 first, which costs next to nothing beside fp8: what is

@@ -1,6 +1,7 @@
 /*
  * Assignments as text: a line for each node that has a float type, in the order of the graph,
- * bodies in their node's place: its precision, its op and the ONNX nodes it came from.
+ * bodies in their node's place: its precision, its op and the ONNX nodes it came from. The first
+ * line tells whether a 16-bit model was raised to f32 before.
  */
 #include "precision_rules.h"
 
@@ -8,7 +9,12 @@
 
 #include <string.h>
 
-static const char head[] = "gpucc precision 1\n";
+static const char head[] = "gpucc precision 1\n", raised_head[] = "gpucc precision 1 of f32\n";
+
+bool precision_text_is_raised(const char *text)
+{
+    return !strncmp(text, raised_head, strlen(raised_head));
+}
 
 static bool has_line(const struct assignment *a, const struct node *node)
 {
@@ -38,7 +44,7 @@ static void save_graph(const struct assignment *a, const struct graph *g, struct
 const char *precision_save(struct assignment *a)
 {
     struct text out = {.arena = a->g->arena};
-    text_printf(&out, "%s", head);
+    text_printf(&out, "%s", a->raised ? raised_head : head);
     save_graph(a, a->g, &out);
     return out.data;
 }
@@ -90,8 +96,9 @@ static bool load_graph(struct reader *r, struct graph *g)
 
 bool precision_load(struct assignment *a, const char *text)
 {
-    struct reader r = {a, text + strlen(head), 1};
-    if (strncmp(text, head, strlen(head))) {
+    const char *first = a->raised ? raised_head : head;
+    struct reader r = {a, text + strlen(first), 1};
+    if (strncmp(text, first, strlen(first))) {
         diag_error(a->g->diag, STATUS_USAGE, NULL,
                    "--load-precision: the file is no assignment of precisions");
         return false;

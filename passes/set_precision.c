@@ -137,7 +137,8 @@ static void remark_kept(const struct assignment *a, struct graph *g, const struc
         graph_remark(g, "set_precision", node, "%s is in %s by --keep '%s'", op, level,
                      choice->pattern);
     else if (a->wanted->load && as_model && !choice->pattern && !moves_elements(node))
-        graph_remark(g, "set_precision", node, "%s keeps the model's type by --load-precision", op);
+        graph_remark(g, "set_precision", node, "%s keeps %s by --load-precision", op,
+                     precision_kept_type(a));
 }
 
 static void set_node(struct assignment *a, struct graph *g, struct node *node)
@@ -325,16 +326,17 @@ static bool check_result(struct assignment *a, struct measure *measure)
     return error <= a->wanted->max_error;
 }
 
-bool pass_set_precision(struct graph *g)
+static bool carry_out(struct graph *g, bool raised)
 {
-    if (!precision_changes(g->precision))
-        return false;
     enum dtype *types = ARENA_ARRAY(g->arena, (size_t)g->n_outputs + 1, enum dtype);
     for (int i = 0; i < g->n_outputs; i++)
         types[i] = g->outputs[i]->type;
     struct assignment *a = precision_assign(g);
     struct measure *measure = NULL;
-    if (!a || !choose_levels(a, &measure))
+    if (!a)
+        return false;
+    a->raised = raised;
+    if (!choose_levels(a, &measure))
         return false;
     set_graph(a, g);
     set_outputs(a, types);
@@ -345,4 +347,48 @@ bool pass_set_precision(struct graph *g)
     pass_fold_constants(g);
     pass_remove_dead(g);
     return good;
+}
+
+static bool is_narrow(const struct value *v)
+{
+    return v->type == DT_F16 || v->type == DT_BF16;
+}
+
+static bool has_narrow_values(const struct graph *g)
+{
+    for (const struct node *node = g->first; node; node = node->next) {
+        for (int i = 0; i < node->n_out; i++)
+            if (is_narrow(node->out[i]))
+                return true;
+        for (int i = 0; i < 2; i++)
+            if (node->body[i] && has_narrow_values(node->body[i]))
+                return true;
+    }
+    return false;
+}
+
+/* auto holds a 16-bit model to its budget, too, and that model's own rounding may be more. So it
+ * chooses from f32 down. */
+static bool starts_in_f32(const struct graph *g)
+{
+    const struct precision *wanted = g->precision;
+    return wanted->load ? precision_text_is_raised(wanted->load)
+                        : wanted->wanted == PRECISION_AUTO && has_narrow_values(g);
+}
+
+static bool raise_to_f32(struct graph *g)
+{
+    const struct precision *wanted = g->precision, f32 = {.wanted = PRECISION_FP32};
+    g->precision = &f32;
+    bool good = carry_out(g, false);
+    g->precision = wanted;
+    return good;
+}
+
+bool pass_set_precision(struct graph *g)
+{
+    if (!precision_changes(g->precision))
+        return false;
+    bool raised = starts_in_f32(g);
+    return (!raised || raise_to_f32(g)) && carry_out(g, raised);
 }
