@@ -45,7 +45,8 @@ static bool is_row(const struct node *node)
 }
 
 /* Is element i of pair->from all that element i of a result depends on, but for what a row makes of
- * it? Tells where it is read, too. */
+ * it? Tells where it is read, too. Of several results none may be moved: the thread that writes an
+ * element of it reads the operand for another result elsewhere. */
 static bool keeps_elements(const struct group *group, struct in_place *pair)
 {
     struct marked same = {0}, behind = {0};
@@ -59,10 +60,9 @@ static bool keeps_elements(const struct group *group, struct in_place *pair)
             in_front |= mine && !late;
             after |= late;
         }
-        if (reads && op_info[node->op].class != OC_SCALAR && node->op != OP_reshape &&
-            !(core && is_row(node)))
+        bool moves = op_info[node->op].class != OC_SCALAR && node->op != OP_reshape;
+        if ((reads && moves && !(core && is_row(node))) || (after && moves && group->n_outputs > 1))
             return false;
-        pair->read_in_front |= core && reads;
         pair->read_behind |= after && in_front;
         if (core || after)
             mark(&behind, node->out[0]);

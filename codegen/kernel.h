@@ -41,8 +41,7 @@ struct group;                       /* see emit.h */
 /* A result of a kernel that may take the memory of an operand, see in_place.h. from NULL: none. */
 struct in_place {
     struct value *from, *to;
-    bool read_in_front;             /* the operand is read by the core, or by what lies in front of it … */
-    bool read_behind;               /* … and by what is done to the core's results */
+    bool read_behind;               /* the operand is read by what is done to the core's results */
 };
 
 struct kernel {
