@@ -213,13 +213,20 @@ static struct value *resample(struct call *c, const struct resize *r, struct val
     return build_select(c->b, along(c, outside, x, a->axis), fill, y);
 }
 
-/* floor(d * scale), where scale is a binary fraction of a few bits; else NULL. */
-static const struct dim *scaled_size(struct call *c, const struct dim *d, double scale)
+/* floor(d * scale) in floats, where 10 * 0.7f is 7; NULL: a small tensor has to tell. A size that
+ * is not known yet is multiplied by the simplest fraction that is that float, 7/10. */
+static const struct dim *scaled_size(struct call *c, const struct dim *d, float scale)
 {
-    for (int bits = 0; bits <= 30; bits++) {
-        double whole = ldexp(scale, bits);
-        if (whole == floor(whole) && whole >= 0 && whole < 9e15)
-            return D(floordiv, D(mul, d, d_const(c, (int64_t)whole)), d_const(c, 1ll << bits));
+    enum { MOST_PARTS = 1000, MOST_BITS = 30 };
+    int64_t size;
+    if (!(scale >= 0 && scale < 1e6F))
+        return NULL;
+    if (dim_is_const(d, &size) && size < 1 << 24)
+        return d_const(c, (int64_t)floorf((float)size * scale));
+    for (int64_t parts = 1; parts <= 1ll << MOST_BITS; parts += parts < MOST_PARTS ? 1 : parts) {
+        double whole = nearbyint((double)scale * (double)parts);
+        if ((float)(whole / (double)parts) == scale)
+            return D(floordiv, D(mul, d, d_const(c, (int64_t)whole)), d_const(c, parts));
     }
     return NULL;
 }
@@ -237,7 +244,7 @@ static bool sizes_from_scales(struct call *c, struct value *scales, int n, struc
     for (int i = 0; i < n; i++) {
         in[i] = a[i].in;
         a[i].scale = pick(c, scales, i);
-        a[i].out = known ? scaled_size(c, a[i].in, (double)((const float *)k->bytes)[i]) : NULL;
+        a[i].out = known ? scaled_size(c, a[i].in, ((const float *)k->bytes)[i]) : NULL;
         known = known && a[i].out;
     }
     if (known)

@@ -41,3 +41,19 @@ def of_a_whole_number_is_rounded_to_zero():
 def backwards_to_the_far_end_is_nothing():
     return Case([np.arange(12, dtype=np.float32).reshape(4, 3), whole(2), whole(2**63 - 1),
                  whole(0), whole(-1)], constant=(1, 2, 3, 4))
+
+
+def seven_tenths(**more):
+    x, scales = np.arange(20, dtype=np.float32).reshape(1, 2, 10), np.array([1, 1, 0.7], np.float32)
+    return Case([x, None, scales], {"coordinate_transformation_mode": "asymmetric"},
+                constant=(1, 2), **more)
+
+
+@regression("Resize", opset=19)
+def by_a_float_below_its_fraction():
+    return seven_tenths()
+
+
+@regression("Resize", opset=19)
+def of_a_free_size_by_a_float_below_its_fraction():
+    return seven_tenths(fixed=(1, 2), free=True)
