@@ -144,7 +144,8 @@ bool lower_dropout(struct call *c)
         uint64_t key = attr_given(c, "seed") ? (uint64_t)attr_int(c, "seed", 0) : key_of(c);
         struct value *u = uniform(c, wide->type, x->rank, x->shape, key, 0, 1);
         ratio = build_reshape(c->b, ratio, 0, NULL);
-        mask = v_or(c, v_le(c, ratio, u), v_not(c, training));
+        struct value *drawn = v_le(c, ratio, u); /* one by one, in an order that is known */
+        mask = v_or(c, drawn, v_not(c, training));
         struct value *rest = build_binary(c->b, OP_sub, v_number(c, wide, 1), ratio);
         struct value *scaled = build_cast(c->b, v_div(c, wide, rest), x->type);
         struct value *kept = build_select(c->b, mask, scaled, v_number(c, x, 0));
