@@ -31,6 +31,7 @@ sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
 import harness  # noqa: E402
 import random_graphs  # noqa: E402
 import random_steps  # noqa: E402,F401: adds its steps
+import random_blocks  # noqa: E402,F401
 import random_views  # noqa: E402,F401
 
 # unit of rounding, and least tolerance as a part of the largest magnitude

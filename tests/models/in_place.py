@@ -125,7 +125,7 @@ CASES = {
     "normalization": (rows_of(64, "normalization"), 4, 4),
     "rows that leave threads over": (rows_of(2003, "softmax"), 0, 0),
     "transposed residual": (moved(), 0, 0),
-    "result beside the residual's": (moved_beside(), 0, 1),
+    "result beside the residual's": (moved_beside(), 1, 1),
     "residual that is read later": (read_later(), 0, 1),
 }
 
