@@ -385,6 +385,7 @@ void precision_find_natural(struct assignment *a)
 {
     for (int i = 0; i < a->g->n_inputs; i++)
         forget(a, a->g->inputs[i]);
+    precision_find_masks(a);
     walk_graph(a, a->g);
     precision_find_exact(a);
 }

@@ -33,6 +33,7 @@ struct value_facts {
     bool constant;       /* depends on constants alone */
     bool integral;       /* a float made of integers and constants: positions, masks, counts */
     bool bounded;        /* in [-1, 1] */
+    bool reaches_scores; /* by maps and moves alone: a softmax's operand, attention's bias */
     enum reach reach;
     enum need need;
     bool before_product;            /* the need is that of a product which this is an operand of */
@@ -94,6 +95,8 @@ struct assignment *precision_assign(struct graph *g);
 void precision_find_natural(struct assignment *a);
 /* The same for what is needed exactly behind them: precision_exact.c. */
 void precision_find_exact(struct assignment *a);
+/* Says of inputs that may be masks that they are wide: precision_masks.c. */
+void precision_find_masks(struct assignment *a);
 enum fit constant_fit(struct assignment *a, struct value *v, enum dtype type);
 
 /* The types of nodes and values that follow from the choices. */
