@@ -1,7 +1,7 @@
 /*
  * What is needed exactly, found from its readers back to what makes it: angles, whose fraction is
  * lost with their size; places to read from or write to, which a rounding moves to the neighbour;
- * what becomes an integer or f64.
+ * what becomes an integer or f64; what scales sums of integers.
  *
  * The need goes through maps, views and gathers, and through one product: its operands are needed
  * exactly, too, but not the products that they come from (or whole networks would stay).
@@ -13,6 +13,7 @@ static const char *const reasons[] = {
     [NEED_INTEGER] = "it becomes an integer",
     [NEED_PLACE] = "it becomes a place to read or write, whose fraction is lost with its size",
     [NEED_ANGLE] = "an angle's fraction is lost with its size",
+    [NEED_SCALE] = "it scales sums of integers",
 };
 
 static bool is_float_value(const struct assignment *a, const struct value *v)
@@ -26,47 +27,63 @@ static bool passes_on(const struct node *node)
     return op_info[node->op].class == OC_SCALAR || moves_elements(node);
 }
 
+static bool is_map_or_view(const struct node *node)
+{
+    return op_info[node->op].class == OC_SCALAR || op_info[node->op].class == OC_VIEW;
+}
+
 static bool reads_as_index(const struct node *reader, int operand)
 {
     enum op_class class = op_info[reader->op].class;
     return operand == 1 && (class == OC_GATHER || class == OC_SCATTER);
 }
 
-/* What a reader needs of a float; *product is set where a product lies between. */
-static enum need need_of_reader(const struct assignment *a, const struct node *reader,
-                                bool *product)
+static bool scales_sum(const struct assignment *a, const struct node *reader, int operand)
 {
+    return (reader->op == OP_mul || (reader->op == OP_div && operand == 1)) &&
+           facts_of(a, reader->in[1 - operand])->reach == REACH_SUM;
+}
+
+/* What a reader needs of a float; *product is set where a product lies between. */
+static enum need need_of_reader(const struct assignment *a, const struct use *use, bool *product)
+{
+    const struct node *reader = use->node;
     const struct value_facts *out = reader->n_out ? facts_of(a, reader->out[0]) : NULL;
     if (reader->op == OP_sin || reader->op == OP_cos || reader->op == OP_tan)
         return NEED_ANGLE;
     if (!out || reader->body[0])
         return NEED_NOTHING;
+    if (scales_sum(a, reader, use->operand))
+        return NEED_SCALE;
     if (reader->op == OP_cast && dtype_is_int(out->original))
         return out->need == NEED_PLACE ? NEED_PLACE : NEED_INTEGER;
     if (reader->op == OP_cast && out->original == DT_F64)
         return NEED_F64;
     if (!is_float_value(a, reader->out[0]) || !(passes_on(reader) || is_contraction(reader)))
         return NEED_NOTHING;
+    if (out->need == NEED_SCALE) /* not of the activations that it is found from */
+        return is_map_or_view(reader) ? NEED_SCALE : NEED_NOTHING;
     *product = out->before_product || is_contraction(reader);
     return out->need;
 }
 
-/* Of a float: what all readers need, or a place that one of them needs. */
+/* Of a float: what all readers need, or a place or a scale that one of them needs. */
 static void find_need(const struct assignment *a, const struct value *v)
 {
     struct value_facts *f = facts_of(a, v);
-    bool all = v->uses && !v->is_output, products = false, place = false;
+    bool all = v->uses && !v->is_output, products = false, place = false, scale = false;
     enum need first = NEED_NOTHING;
     for (const struct use *use = v->uses; use; use = use->next) {
         bool product = false;
-        enum need need = need_of_reader(a, use->node, &product);
+        enum need need = need_of_reader(a, use, &product);
         place |= need == NEED_PLACE && !product;
+        scale |= need == NEED_SCALE;
         all &= need != NEED_NOTHING;
         products |= product;
         first = first == NEED_NOTHING ? need : first;
     }
-    f->need = place ? NEED_PLACE : all ? first : NEED_NOTHING;
-    f->before_product = f->need && !place && products;
+    f->need = place ? NEED_PLACE : scale ? NEED_SCALE : all ? first : NEED_NOTHING;
+    f->before_product = f->need && !place && !scale && products;
 }
 
 /* Of an integer: whether an index is made of it. */
@@ -104,9 +121,11 @@ static void keep_for_readers(struct assignment *a, const struct node *node)
         (product && f->before_product) || !precision_rounds(a, node))
         return;
     choice->natural = true;
-    choice->why = arena_printf(a->g->arena, "%s %s",
-                               f->need == NEED_PLACE ? "it is read where" : "it is only read where",
-                               reasons[f->need]);
+    choice->why =
+        arena_printf(a->g->arena, "%s %s",
+                     f->need == NEED_PLACE || f->need == NEED_SCALE ? "it is read where"
+                                                                    : "it is only read where",
+                     reasons[f->need]);
 }
 
 static void find_graph(struct assignment *a, struct graph *g)

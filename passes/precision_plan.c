@@ -32,12 +32,18 @@ static enum dtype planned_of(const struct assignment *a, const struct value *v)
     return facts_of(a, v)->planned;
 }
 
-/* The type of elements that are moved. */
+/* A comparison needs no rounding of what is there in more bits. */
+static bool compares(const struct node *node)
+{
+    return node->op == OP_eq || node->op == OP_lt || node->op == OP_le;
+}
+
+/* The type of elements that are moved, or compared. */
 static enum dtype moved_type(const struct assignment *a, const struct node *node, enum dtype wanted)
 {
     enum dtype type = DT_NONE;
     const struct choice *choice = choice_of(a, node);
-    if (!moves_elements(node) || choice->natural || choice->explicit)
+    if (!(moves_elements(node) || compares(node)) || choice->natural || choice->explicit)
         return wanted;
     for (int i = 0; i < node->n_in; i++) {
         const struct value *v = node->in[i];

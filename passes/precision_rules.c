@@ -96,6 +96,8 @@ static enum reach product_reach(struct walk *w, enum reach x, enum reach y)
     const struct value_facts *a = in_facts(w, 0), *b = in_facts(w, 1);
     if (x == REACH_INVERSE || y == REACH_INVERSE)
         return x == y ? REACH_INVERSE : REACH_NARROW;
+    if (x == REACH_SUM || y == REACH_SUM)
+        return x == y ? REACH_SUM : REACH_NARROW;
     if (w->node->in[0] == w->node->in[1] && !a->bounded && !a->constant) {
         stay(w, "squares leave the range");
         return REACH_WIDE;
@@ -114,7 +116,7 @@ static enum reach quotient_reach(struct walk *w, enum reach x, enum reach y)
     const struct value_facts *sum = in_facts(w, 0), *by = in_facts(w, 1);
     if (y == REACH_INVERSE)
         return REACH_WIDE;
-    if (y == REACH_WIDE)
+    if (y >= REACH_WIDE || x == REACH_SUM)
         return REACH_NARROW;
     if (sum->terms > 0 &&
         (by->integral || (by->constant && by->magnitude * FEW_TERMS >= sum->terms)))
@@ -131,13 +133,14 @@ static enum reach clamp_reach(struct walk *w, enum reach x, enum reach y)
         enum reach reach = i ? x : y;
         if (!limit->constant)
             continue;
-        if ((i ? y : x) == REACH_WIDE) /* does not fit: too small a bound must survive */
+        if ((i ? y : x) >= REACH_WIDE) /* does not fit: too small a bound must survive */
             return limit->magnitude > 1 ? reach : REACH_WIDE;
         if (other && (other->op == OP_min || other->op == OP_max) && other->op != w->node->op &&
             (facts_of(w->a, other->in[0])->constant || facts_of(w->a, other->in[1])->constant))
             return REACH_NARROW;
     }
-    return x == REACH_WIDE || y == REACH_WIDE ? REACH_WIDE : REACH_NARROW;
+    enum reach farther = x > y ? x : y;
+    return farther >= REACH_WIDE ? farther : REACH_NARROW;
 }
 
 static enum reach scalar_reach(struct walk *w, const enum reach *in)
@@ -281,11 +284,23 @@ static enum reach find_reach(struct walk *w, enum dtype type)
     enum reach reach = class == OC_SCALAR ? scalar_reach(w, in) : tensor_reach(w, all);
     if (class == OC_SCALAR)
         scalar_reasons(w);
-    if (all == REACH_WIDE)
+    if (all >= REACH_WIDE)
         stay(w, "its operand may leave the range");
     else if (all == REACH_INVERSE)
         stay(w, "its operand is one by a small number");
     return reach;
+}
+
+/* Of integers, of which a float may be made. */
+static enum reach integer_reach(const struct assignment *a, const struct node *node)
+{
+    if (is_contraction(node) || node->op == OP_reduce_sum)
+        return REACH_SUM;
+    if (op_info[node->op].class == OC_SCALAR || moves_elements(node))
+        for (int i = 0; i < node->n_in; i++)
+            if (facts_of(a, node->in[i])->reach == REACH_SUM)
+                return REACH_SUM;
+    return REACH_NARROW;
 }
 
 /* Types that an op has for good. */
@@ -359,6 +374,8 @@ static void walk_node(struct assignment *a, struct node *node)
         f->integral = integral;
         f->bounded = is_bounded(&w);
     }
+    if (!constant && original == DT_NONE && node->n_out)
+        w.out->reach = integer_reach(a, node);
     if (constant || original == DT_NONE)
         return;
     enum dtype type = precision_type(choice->precision, original);

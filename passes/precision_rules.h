@@ -9,7 +9,8 @@
 enum reach {
     REACH_NARROW,  /* like activations */
     REACH_INVERSE, /* one by something: large, but makes ordinary numbers of what it scales */
-    REACH_WIDE     /* beyond f16, or too small for it */
+    REACH_WIDE,    /* beyond f16, or too small for it */
+    REACH_SUM      /* a sum of integers: beyond f16 until it is scaled */
 };
 
 /* Does a constant fit a type? Its largest magnitude decides. Unasked: not looked at yet; undecided:
@@ -22,7 +23,8 @@ enum need {
     NEED_F64,
     NEED_INTEGER,
     NEED_PLACE, /* an integer that is an index: where to read or write */
-    NEED_ANGLE
+    NEED_ANGLE,
+    NEED_SCALE /* of sums of integers: as small as they are large */
 };
 
 enum { NARROW_TYPES = 3 }; /* f32, f16, bf16: see narrow_index */
