@@ -3,6 +3,7 @@
 import argparse
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -230,6 +231,10 @@ class Gpurun(unittest.TestCase):
         text = self.right("bench", self.plan("add"), "--runs", 5, "--warm-up", 1)
         for word in ("median:", "p99:", "throughput:"):
             self.assertIn(word, text)
+        text = self.right("bench", self.plan("add"), "--runs", 2, "--warm-up", 1)
+        seconds = {label: float(number) * {"us": 1e-6, "ms": 1e-3}[unit] for label, number, unit in
+                   re.findall(r"(median|p99): +([0-9.]+) (us|ms)", text)}
+        self.assertGreaterEqual(seconds["p99"], seconds["median"])
 
     def test_isolated_buffers_show_a_read_beyond_one(self):
         plan = self.plan("stray")
