@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEVELS "fp32, fp32x3, tf32, fp16, bf16, fp8 or auto"
-
+/* `automatic`: auto is one of them. */
 static bool parse_level(struct diag *diag, const char *option, const char *text, const char *name,
-                        enum precision_level *out)
+                        bool automatic, enum precision_level *out)
 {
     *out = precision_parse(name);
     if (!strcmp(name, "int8")) {
@@ -18,7 +17,10 @@ static bool parse_level(struct diag *diag, const char *option, const char *text,
                    option, text);
         return false;
     }
-    return *out != PRECISION_COUNT || option_bad(diag, option, text, LEVELS);
+    return *out < PRECISION_AUTO || (automatic && *out == PRECISION_AUTO) ||
+           option_bad(diag, option, text,
+                      automatic ? "fp32, fp32x3, tf32, fp16, bf16, fp8 or auto"
+                                : "fp32, fp32x3, tf32, fp16, bf16 or fp8");
 }
 
 bool option_max_error(struct diag *diag, const char *text, struct options *out)
@@ -39,7 +41,7 @@ bool option_max_error(struct diag *diag, const char *text, struct options *out)
 
 bool option_precision(struct diag *diag, const char *text, struct options *out)
 {
-    return parse_level(diag, "--precision", text, text, &out->precision.wanted);
+    return parse_level(diag, "--precision", text, text, true, &out->precision.wanted);
 }
 
 bool option_keep(struct arena *arena, struct diag *diag, const char *text, struct options *out)
@@ -56,10 +58,7 @@ bool option_keep(struct arena *arena, struct diag *diag, const char *text, struc
     rule->pattern = arena_strndup(arena, text, (size_t)(equal - text));
     p->rules = rules;
     p->n_rules++;
-    if (!parse_level(diag, "--keep", text, equal + 1, &rule->precision))
-        return false;
-    return rule->precision != PRECISION_AUTO ||
-           option_bad(diag, "--keep", text, "a precision other than auto");
+    return parse_level(diag, "--keep", text, equal + 1, false, &rule->precision);
 }
 
 /* ---- What targets have --------------------------------------------------------------------- */

@@ -216,7 +216,7 @@ class Options(unittest.TestCase):
     def test_a_pattern_matches_something(self):
         for text, says in (("", "wanted PATTERN"), ("=", "wanted PATTERN"), ("x", "wanted PATTERN"),
                            ("=fp32", "wanted PATTERN"), ("*=", "wanted fp32"),
-                           ("*=auto", "other than auto"), ("*=int8", "int8 needs"),
+                           ("*=auto", "bf16 or fp8"), ("*=int8", "int8 needs"),
                            ("*=model", "wanted fp32"), ("[=fp32", "matches '['"),
                            ("\\=fp32", "matches '\\'"), ("*a" * 2000 + "=fp32", "matches '*a"),
                            ("Conv=fp32=fp16", "matches 'Conv=fp32'")):
