@@ -308,8 +308,9 @@ static bool complete(struct diag *diag, struct options *out)
         return false;
     if (!out->input)
         return usage_error(diag, "no model given");
-    if (out->check && (out->output || out->emit_given || out->save_temps))
-        return usage_error(diag, "--check writes nothing: no -o, --emit or --save-temps");
+    if (out->check && (out->output || out->emit_given || out->save_temps || out->save_precision))
+        return usage_error(diag, "--check writes nothing: no -o, --emit, --save-temps or "
+                                 "--save-precision");
     if (out->depfile && !out->output)
         return usage_error(diag, "-MD needs -o");
     if (out->explain_json && !out->explain)

@@ -145,17 +145,27 @@ static void set_search(struct options *o)
     }
 }
 
-/* What is asked for and left out at once: said, since nothing changes silently. */
-static void warn_of_skipped(struct diag *diag, const struct options *o)
+static bool leaves_out_precision(const struct options *o)
 {
-    bool asked = precision_changes(&o->precision) || o->load_precision;
-    for (const char *const *skip = o->skip; asked && skip && *skip; skip++)
-        if (!strcmp(*skip, "set_precision")) {
-            diag_warning(diag, NULL,
-                         "-fno-set_precision (or -fno-all) leaves out what --precision, --keep or "
-                         "--load-precision asks for: every value keeps the model's type");
-            return;
-        }
+    for (const char *const *skip = o->skip; skip && *skip; skip++)
+        if (!strcmp(*skip, "set_precision"))
+            return true;
+    return false;
+}
+
+/* What is asked for and left out at once: said, since nothing changes silently. */
+static bool check_skipped(struct diag *diag, const struct options *o)
+{
+    if (!leaves_out_precision(o))
+        return true;
+    if (o->save_precision)
+        return usage(diag, "--save-precision needs the pass that -fno-set_precision (or -fno-all) "
+                           "leaves out");
+    if (precision_changes(&o->precision) || o->load_precision)
+        diag_warning(diag, NULL,
+                     "-fno-set_precision (or -fno-all) leaves out what --precision, --keep or "
+                     "--load-precision asks for: every value keeps the model's type");
+    return true;
 }
 
 bool options_complete_precision(struct diag *diag, struct options *o)
@@ -170,7 +180,7 @@ bool options_complete_precision(struct diag *diag, struct options *o)
     if (good && o->max_error_given && o->precision.wanted == PRECISION_MODEL)
         return usage(diag, "--max-error needs --precision");
     set_search(o);
-    warn_of_skipped(diag, o);
+    good = good && check_skipped(diag, o);
     if (good && o->calibration && !o->precision.searches)
         return usage(diag, "--calib needs --max-error=rel:E or abs:E, or --precision=tf32 or fp8");
     if (good && o->load_precision && o->precision.wanted != PRECISION_MODEL)

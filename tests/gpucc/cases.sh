@@ -303,6 +303,8 @@ what_is_kept_is_named_with_the_reason() {
     says loaded.txt "conv2 (Conv).*conv keeps the model's type by --load-precision"
     "$gpucc" "$digits" --emit=ir -o ir --precision=fp16 -fno-set_precision 2>err.txt
     says err.txt 'leaves out what --precision'
+    expect 2 'save-precision needs the pass' "$gpucc" "$digits" --emit=ir -o ir \
+        --save-precision=none -fno-all
     "$gpucc" "$digits" --emit=ir -o ir -fno-set_precision 2>err.txt
     ! grep -q 'leaves out' err.txt || fail "nothing was left out"
 }
@@ -392,6 +394,7 @@ check_says_whether_a_model_can_be_compiled_and_writes_nothing() {
         >bad.ir
     expect 1 'n has a symbol without a source' "$gpucc" bad.ir --check
     expect 2 'writes nothing' "$gpucc" m.ir --check -o p
+    expect 2 'writes nothing' "$gpucc" m.ir --check --save-precision=saved
     [ "$(ls)" = "$(printf 'bad.ir\nerr.txt\nm.ir\noperator.onnx\nout.txt')" ] ||
         fail "files were written: $(ls)"
 }
