@@ -263,12 +263,16 @@ static bool has_narrow_floats(const struct assignment *a)
 }
 
 /* tf32 holds all of a 16-bit model's numbers, and its own rounding is more than tf32's: there is
- * nothing to hold its budget against. */
+ * nothing to hold the budget against that tf32 has of its own. */
+static bool is_tf32_alone(const struct precision *wanted)
+{
+    return wanted->assumed && wanted->wanted == PRECISION_TF32;
+}
+
 static bool needs_search(const struct assignment *a)
 {
     const struct precision *wanted = a->wanted;
-    if (!wanted->searches || !wanted->assumed || wanted->wanted != PRECISION_TF32 ||
-        !has_narrow_floats(a))
+    if (!wanted->searches || !is_tf32_alone(wanted) || !has_narrow_floats(a))
         return wanted->searches;
     graph_remark(a->g, "set_precision", NULL,
                  "a 16-bit model's numbers fit tf32, so that its errors are not measured");
@@ -367,13 +371,14 @@ static bool has_narrow_values(const struct graph *g)
     return false;
 }
 
-/* auto holds a 16-bit model to its budget, too, and that model's own rounding may be more. So it
- * chooses from f32 down. */
+/* A budget holds a 16-bit model, too, and that model's own rounding may be more. So what is
+ * measured is chosen from f32 down: layers that the wanted precision costs too much, or that gain
+ * nothing by it, are in f32. */
 static bool starts_in_f32(const struct graph *g)
 {
     const struct precision *wanted = g->precision;
     return wanted->load ? precision_text_is_raised(wanted->load)
-                        : wanted->wanted == PRECISION_AUTO && has_narrow_values(g);
+                        : wanted->searches && !is_tf32_alone(wanted) && has_narrow_values(g);
 }
 
 static bool raise_to_f32(struct graph *g)

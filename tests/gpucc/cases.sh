@@ -295,6 +295,26 @@ fp8_is_taken_where_its_budget_bears_it() {
     says left.txt 'not in fp8: alone it moves the outputs by 0.0[1-9]*, of 0.017 kept for fp8'
 }
 
+# bf16's 8 bits of each operand cost more than the budget: what does not have them is in f32.
+a_model_of_halves_is_measured_from_f32_down() {
+    cat >halves.ir <<END
+graph "halves"
+%0 = input "x" : f16[256, 256]
+%1 = iota {type=f16, shape=[256, 256], axis=0}
+%2 = sin %1
+%3 = matmul %0, %2 {to=f16}
+output "y" = %3
+END
+    for level in fp32 fp32x3 bf16; do
+        "$gpucc" halves.ir -o halves.txt --emit=ir --precision=$level --target=sm_80 \
+            --max-error=rel:1e-3 --save-precision=saved
+        says halves.txt '= matmul .*{to=f32}'
+        says saved '^gpucc precision 1 of f32'
+        "$gpucc" halves.ir -o loaded.txt --emit=ir --load-precision=saved --target=sm_80
+        same halves.txt loaded.txt
+    done
+}
+
 what_is_kept_is_named_with_the_reason() {
     "$gpucc" "$digits" --emit=ir -o ir --precision=fp16 --keep='conv2=fp32' --save-precision=saved \
         --explain=precision >kept.txt
