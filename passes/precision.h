@@ -47,6 +47,7 @@ struct precision {
     struct precision_rates rates;
     int n_runs;                       /* what errors are measured on: */
     const struct tensor *const *runs; /* the inputs of each run */
+    const char *warning;              /* given where something is measured on them, or NULL */
     const char *load;                 /* text of an assignment, in place of auto's own; or NULL */
     const char **save;                /* where the assignment's text goes, or NULL */
 };

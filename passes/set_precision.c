@@ -302,6 +302,8 @@ static bool choose_levels(struct assignment *a, struct measure **measure)
     if (wanted->load && !precision_load(a, wanted->load))
         return false;
     if (needs_search(a)) {
+        if (wanted->warning)
+            diag_warning(a->g->diag, NULL, "%s", wanted->warning);
         *measure = measure_open(a);
         if (!search_levels(a, *measure)) {
             measure_close(*measure);

@@ -278,12 +278,12 @@ bool calibration_make(struct calibration *c, struct graph *g, const char *folder
     n = n > MOST_SETS ? MOST_SETS : n;
     if (!folder) {
         int64_t extent = find_sizes(g, symbols);
-        diag_warning(g->diag, NULL,
-                     "errors are measured on numbers from a seed%s; --calib=DIR names a folder of "
-                     "real inputs",
-                     g->n_symbols == 0 ? ""
-                                       : arena_printf(g->arena, " (free sizes of 1 and %lld)",
-                                                      (long long)extent));
+        const char *sizes =
+            arena_printf(g->arena, " (free sizes of 1 and %lld)", (long long)extent);
+        c->warning = arena_printf(g->arena,
+                                  "errors are measured on numbers from a seed%s; --calib=DIR names "
+                                  "a folder of real inputs",
+                                  g->n_symbols == 0 ? "" : sizes);
     }
     c->n_inputs = g->n_inputs;
     c->runs = ARENA_ARRAY(g->arena, (size_t)n, struct tensor *);

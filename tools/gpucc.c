@@ -268,6 +268,7 @@ static bool set_precision(struct build *b)
             return false;
         p->runs = (const struct tensor *const *)b->calibration.runs;
         p->n_runs = b->calibration.n;
+        p->warning = b->calibration.warning;
     }
     if (o->save_precision)
         p->save = &b->assignment;

@@ -313,6 +313,8 @@ END
         "$gpucc" halves.ir -o loaded.txt --emit=ir --load-precision=saved --target=sm_80
         same halves.txt loaded.txt
     done
+    "$gpucc" halves.ir -o halves.txt --emit=ir --precision=tf32 --target=sm_80 2>err.txt
+    [ ! -s err.txt ] || fail "something is said of inputs that nothing is measured on"
 }
 
 what_is_kept_is_named_with_the_reason() {
