@@ -167,29 +167,68 @@ static bool is_wanted_output(const struct frontend_options *o, const char *name)
     return false;
 }
 
+/* "'a', 'b'", and no more than that many. */
+static void add_name(struct text *names, int *n, const char *name)
+{
+    enum { MOST_NAMES = 8 };
+    if (*n < MOST_NAMES)
+        text_printf(names, "%s'%s'", *n ? ", " : "", name);
+    else if (*n == MOST_NAMES)
+        text_printf(names, ", …");
+    ++*n;
+}
+
+static bool is_initializer(const Onnx__GraphProto *graph, const char *name)
+{
+    for (size_t i = 0; i < graph->n_initializer; i++)
+        if (graph->initializer[i]->name && strcmp(graph->initializer[i]->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Says which names there are instead. */
+static bool no_such(struct import *im, const Onnx__GraphProto *graph, const char *option,
+                    const char *name, bool input, bool output)
+{
+    struct text names = {.arena = im->arena};
+    int n = 0;
+    for (size_t i = 0; input && i < graph->n_input; i++)
+        if (graph->input[i]->name && !is_initializer(graph, graph->input[i]->name))
+            add_name(&names, &n, graph->input[i]->name);
+    for (size_t i = 0; output && i < graph->n_output; i++)
+        if (graph->output[i]->name)
+            add_name(&names, &n, graph->output[i]->name);
+    return usage(im, option, name,
+                 arena_printf(im->arena, "there is no such %s, but %s",
+                              !output  ? "input"
+                              : !input ? "output"
+                                       : "input or output",
+                              n ? names.data : "none at all"));
+}
+
 bool interface_check(struct import *im, const Onnx__GraphProto *graph)
 {
     const struct frontend_options *o = im->options;
     bool ok = true;
     for (int i = 0; i < o->n_shapes; i++) {
         if (!is_listed(graph, o->shapes[i].input, true, false))
-            ok = usage(im, "--shape", o->shapes[i].input, "there is no such input");
+            ok = no_such(im, graph, "--shape", o->shapes[i].input, true, false);
         else if (interface_frozen(im, o->shapes[i].input))
             ok = usage(im, "--shape", o->shapes[i].input, "the input is frozen");
     }
     for (int i = 0; i < o->n_frozen; i++)
         if (!is_listed(graph, o->frozen[i].input, true, false))
-            ok = usage(im, "--freeze", o->frozen[i].input, "there is no such input");
+            ok = no_such(im, graph, "--freeze", o->frozen[i].input, true, false);
         else if (interface_frozen(im, o->frozen[i].input) != &o->frozen[i])
             ok = usage(im, "--freeze", o->frozen[i].input, "is given twice");
     for (int i = 0; i < o->n_io; i++)
         if (!is_listed(graph, o->io[i].name, true, true) && !is_wanted_output(o, o->io[i].name))
-            ok = usage(im, "--io", o->io[i].name, "there is no such input or output");
+            ok = no_such(im, graph, "--io", o->io[i].name, true, true);
         else if (find_io(im, o->io[i].name) != &o->io[i])
             ok = usage(im, "--io", o->io[i].name, "is given twice");
     for (int i = 0; i < o->n_dropped; i++)
         if (!is_listed(graph, o->dropped[i], false, true))
-            ok = usage(im, "--no-output", o->dropped[i], "there is no such output");
+            ok = no_such(im, graph, "--no-output", o->dropped[i], false, true);
     return ok;
 }
 
@@ -201,7 +240,8 @@ static int find_input(const struct graph *g, const char *name)
     return -1;
 }
 
-static bool set_alias(struct import *im, const struct frontend_alias *alias)
+static bool set_alias(struct import *im, const Onnx__GraphProto *graph,
+                      const struct frontend_alias *alias)
 {
     struct graph *g = im->graph;
     const char *option = arena_printf(im->arena, "--alias %s", alias->output);
@@ -209,9 +249,9 @@ static bool set_alias(struct import *im, const struct frontend_alias *alias)
     while (output >= 0 && strcmp(g->output_names[output], alias->output) != 0)
         output--;
     if (input < 0)
-        return usage(im, option, alias->input, "there is no such input");
+        return no_such(im, graph, option, alias->input, true, false);
     if (output < 0)
-        return usage(im, option, alias->input, "there is no such output");
+        return no_such(im, graph, option, alias->input, false, true);
     if (dtype_is_list(g->inputs[input]->type) || dtype_is_list(g->outputs[output]->type))
         return usage(im, option, alias->input, "one of them is no tensor");
     for (int i = 0; i < g->n_outputs; i++)
@@ -247,6 +287,6 @@ bool interface_outputs(struct import *im, struct scope *scope, const Onnx__Graph
         return false;
     }
     for (int i = 0; ok && i < o->n_aliases; i++)
-        ok = set_alias(im, &o->aliases[i]);
+        ok = set_alias(im, graph, &o->aliases[i]);
     return ok;
 }

@@ -183,14 +183,28 @@ static bool apply_shape(struct session *session, struct gpucc_value_info *info)
     return true;
 }
 
+/* Names the inputs there are, the first of them. */
+static bool no_such_input(struct session *session, const char *name)
+{
+    enum { MOST_NAMES = 8 };
+    int n = gpucc_plan_input_count(session->plan);
+    struct text names = {0};
+    struct gpucc_value_info info;
+    for (int i = 0; i < n && i < MOST_NAMES; i++)
+        if (gpucc_plan_describe_input(session->plan, i, &info) == GPUCC_OK)
+            text_printf(&names, "%s'%s'", i > 0 ? ", " : "", info.name);
+    diag_error(
+        session->diag, STATUS_USAGE, session->options->plan, "no input called '%s', but %s%s", name,
+        names.data && !names.failed ? names.data : "none at all", n > MOST_NAMES ? ", …" : "");
+    text_free(&names);
+    return false;
+}
+
 static bool check_names(struct session *session, const struct named_text *list, int n)
 {
     for (int i = 0; i < n; i++)
-        if (gpucc_plan_find_input(session->plan, list[i].name) < 0) {
-            diag_error(session->diag, STATUS_USAGE, session->options->plan, "no input called '%s'",
-                       list[i].name);
-            return false;
-        }
+        if (gpucc_plan_find_input(session->plan, list[i].name) < 0)
+            return no_such_input(session, list[i].name);
     return true;
 }
 

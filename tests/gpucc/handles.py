@@ -107,7 +107,7 @@ def what_cannot_be_frozen_is_said(bench):
                   "--freeze", f"image={path}/a.npy")
     bench.refused("model.onnx: --freeze image: the file holds f64, not f32",
                   "--freeze", f"image={path}/b.npy")
-    bench.refused("model.onnx: --freeze picture: there is no such input",
+    bench.refused("model.onnx: --freeze picture: there is no such input, but 'image'",
                   "--freeze", f"picture={path}/a.npy")
     bench.refused("model.onnx: --shape image: the input is frozen", "--freeze",
                   f"image={path}/b.npy", "--shape", "image=1x3x8x8")
@@ -129,7 +129,8 @@ def an_inner_value_becomes_an_output(bench):
     bench.refused("model.onnx: --output c: the model's graph has no value of that name",
                   "--output", "c")
     bench.refused("model.onnx: --output y: it is an output already", "--output", "y")
-    bench.refused("model.onnx: --no-output b: there is no such output", "--no-output", "b")
+    bench.refused("model.onnx: --no-output b: there is no such output, but 'y'",
+                  "--no-output", "b")
     bench.refused("model.onnx: no output is left", "--no-output", "y")
 
 
@@ -175,7 +176,7 @@ def a_channels_last_model_takes_channels_first(bench):
 def what_an_interface_cannot_be_is_said(bench):
     convolution(bench)
     bench.refused("model.onnx: --io image: the layout nwc is not for rank 4", "--io", "image=u8:nwc")
-    bench.refused("model.onnx: --io picture: there is no such input or output",
+    bench.refused("model.onnx: --io picture: there is no such input or output, but 'image', 'y'",
                   "--io", "picture=u8")
     bench.refused("model.onnx: --io image: is given twice", "--io", "image=u8", "--io", "image=f16")
     wanted = "wanted NAME=TYPE, NAME=TYPE:LAYOUT or NAME=:LAYOUT, such as image=u8:nhwc; layouts " \
@@ -330,8 +331,9 @@ def a_cache_stays_on_the_device_step_by_step(bench):
 
 def what_cannot_share_memory_is_said(bench):
     cache_update(bench)
-    for value, why in (("gone=past", "gone past: there is no such output"),
-                       ("present=gone", "present gone: there is no such input")):
+    outputs, inputs = "'present', 'y'", "'past', 'at', 'new'"
+    for value, why in (("gone=past", f"gone past: there is no such output, but {outputs}"),
+                       ("present=gone", f"present gone: there is no such input, but {inputs}")):
         bench.refused(f"model.onnx: --alias {why}", "--alias", value)
     bench.refused("model.onnx: --alias y past: one of them is in another --alias already",
                   "--alias", "present=past", "--alias", "y=past")

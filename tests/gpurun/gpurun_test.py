@@ -167,7 +167,7 @@ class Gpurun(unittest.TestCase):
         self.wrong(2, "no such command: walk", "walk", plan, device=None)
         self.wrong(2, "needs a PLAN", "run")
         self.wrong(2, "input 'x' is missing", "run", plan)
-        self.wrong(2, "no input called 'z'", "run", plan, "--input", "z=1")
+        self.wrong(2, "no input called 'z', but 'x'", "run", plan, "--input", "z=1")
         self.wrong(2, "exclude each other", "run", plan, "--seed", 1, "--inputs", self.folder)
         self.wrong(2, "--rtol is no option of run", "run", plan, "--rtol", 1)
         self.wrong(2, "'many' is not understood", "run", plan, "--seed", "many")
