@@ -106,7 +106,7 @@ void gpurun_help(void)
           "A DIR of test is a data set (input_*.pb, output_*.pb) or holds test_data_set_*.\n"
           "Exit codes: 0 ok, 1 bad model, 2 usage, 3 unsupported, 4 numbers out of tolerance,\n"
           "5 limit, 6 no device or driver, 7 file cannot be read or written, 8 plan damaged or\n"
-          "unfit.\n",
+          "unfit, 70 internal error.\n",
           stdout);
 }
 
