@@ -36,6 +36,7 @@ struct plan_place {
 
 struct planned_step {
     struct step step;        /* a READ without value runs scalars only: a body is entered */
+    const struct step *of;   /* the program's that it is, or moves values for; NULL: its body's */
     const char *nodes;       /* ONNX nodes it computes */
     struct plan_place to;    /* FILL, COPY */
     struct plan_place from;  /* COPY */

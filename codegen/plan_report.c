@@ -34,6 +34,43 @@ static void note_inside(const struct plan_layout *l, const struct graph *g,
     }
 }
 
+/* All steps of a program, those of bodies right behind their owners; their number. */
+static uint32_t list_steps(const struct program *program, const struct step **list, uint32_t n)
+{
+    for (int i = 0; i < program->n_steps; i++) {
+        const struct step *step = &program->steps[i];
+        if (list)
+            list[n] = step;
+        n++;
+        for (int k = 0; k < 2; k++)
+            if (step->body[k])
+                n = list_steps(step->body[k], list, n);
+    }
+    return n;
+}
+
+/* For each time of the plan the number of the program's step: a plan has more of them, which move
+ * values and read sizes where bodies begin and end, and counts these to the step before. */
+static const uint32_t *steps_by_time(const struct plan_layout *l, uint32_t *n_steps)
+{
+    struct arena *arena = l->g->arena;
+    uint32_t n = *n_steps = list_steps(l->program, NULL, 0), at = 0;
+    const struct step **list = ARENA_ARRAY(arena, (size_t)n + 1, const struct step *);
+    const struct step **of = ARENA_ARRAY(arena, (size_t)l->n_steps + 1, const struct step *);
+    uint32_t *numbers = ARENA_ARRAY(arena, (size_t)l->n_steps + 1, uint32_t);
+    list_steps(l->program, list, 0);
+    for (uint32_t i = 0; i < l->n_steps; i++)
+        of[l->steps[i].time] = l->steps[i].of;
+    for (uint32_t time = 0; time < l->n_steps; time++) {
+        uint32_t next = at;
+        while (of[time] && next < n && list[next] != of[time])
+            next++;
+        at = next < n ? next : at; /* what follows a loop's body belongs to the loop */
+        numbers[time] = at;
+    }
+    return numbers;
+}
+
 bool plan_report(struct graph *g, struct program *const *programs, int n_programs, int index,
                  struct diag *diag, struct plan_report *report)
 {
@@ -45,13 +82,15 @@ bool plan_report(struct graph *g, struct program *const *programs, int n_program
     const struct plan_program *program = (const void *)b->own[index][PLAN_PROGRAM].data;
     struct plan_report_buffer *rows =
         ARENA_ARRAY(g->arena, (size_t)l->n_buffers + 1, struct plan_report_buffer);
+    uint32_t n_steps;
+    const uint32_t *numbers = steps_by_time(l, &n_steps);
     for (uint32_t i = 0; i < l->n_buffers; i++) {
         const struct plan_live_buffer *buffer = &l->buffers[i];
         rows[i] = (struct plan_report_buffer){.kind = buffer->kind,
                                               .value = buffer->value,
                                               .size = buffer->size,
-                                              .first = buffer->first,
-                                              .last = buffer->last,
+                                              .first = numbers[buffer->first],
+                                              .last = numbers[buffer->last],
                                               .used = buffer->used,
                                               .offset = records[i].offset,
                                               .alias = records[i].alias};
@@ -60,7 +99,7 @@ bool plan_report(struct graph *g, struct program *const *programs, int n_program
     *report =
         (struct plan_report){.buffers = rows,
                              .n_buffers = l->n_buffers,
-                             .n_steps = l->n_steps,
+                             .n_steps = n_steps,
                              .arena_bytes = program->arena_bytes,
                              .live_bytes = program->peak_bytes,
                              .live_formula = b->shared[PLAN_STRINGS].data + program->peak_formula};

@@ -9,7 +9,7 @@ struct plan_report_buffer {
     enum plan_buffer_kind kind;
     const struct value *value;  /* the first that lies there */
     const struct dim *size;     /* bytes */
-    uint32_t first, last;       /* steps, in the plan's order of time */
+    uint32_t first, last;       /* steps of the program, those of bodies right behind their owners */
     int64_t offset;             /* in the arena; -1: placed when the plan runs, or none of the arena's */
     uint32_t alias;             /* buffer in whose memory it lies, or PLAN_NONE */
     bool used;

@@ -192,6 +192,7 @@ static void collect_body(struct plan_layout *l, uint32_t body, const bool *neede
     for (int i = 0; i < program->n_steps; i++) {
         const struct step *step = &program->steps[i];
         struct planned_step *planned;
+        uint32_t before = l->bodies[body].n_steps;
         switch (step->kind) {
         case STEP_BRANCH:
         case STEP_LOOP: add_control(l, body, step); break;
@@ -211,6 +212,8 @@ static void collect_body(struct plan_layout *l, uint32_t body, const bool *neede
             planned->bytes = plan_bytes(l, step->value);
             break;
         }
+        for (uint32_t k = before; k < l->bodies[body].n_steps; k++)
+            l->bodies[body].steps[k].of = step;
     }
     plan_end_body(l, body);
 }

@@ -165,6 +165,27 @@ explain_says_how_long_buffers_live() {
         '^arena [0-9]* bytes; no placement needs less than [0-9]*, which are alive at once, results in operands that end (+0.0 %)'
     "$gpucc" "$digits" --explain=memory >out.txt
     says out.txt '^alive at once, by free dims: .*batch bytes; placed when the plan runs'
+    cat >loop.ir <<END
+graph "sum"
+symbol n in [0, inf]
+symbol i in [0, inf]
+%0 = input "x" : f32[n, 4]
+%1 = constant {type=f32, shape=[4], data=[0, 0, 0, 0]} : f32[4]
+%7 = loop %1, %0 {trips=n, index=i, again=1, states=1} {
+  %2 = input : f32[4]
+  %3 = input : f32[n, 4]
+  %4 = slice %3 {start=[i, 0], step=[1, 1], size=[1, 4]} : f32[1, 4]
+  %5 = reshape %4 {shape=[4]} : f32[4]
+  %6 = add %2, %5 : f32[4]
+  output %6
+} : f32[4]
+source n = dim 0, 0
+%8 = exp %7
+output "y" = %8
+END
+    "$gpucc" loop.ir --explain=fusion,memory --target=sm_80 >out.txt
+    says out.txt '^   0  loop' '^   1    map' '^   2  map' ' input .*, steps 0-1: x f32' \
+        ' output .*, steps 2-2: '
 }
 
 a_precision_that_a_target_lacks_is_wrong_usage() {
