@@ -215,6 +215,9 @@ bool interface_check(struct import *im, const Onnx__GraphProto *graph)
             ok = no_such(im, graph, "--shape", o->shapes[i].input, true, false);
         else if (interface_frozen(im, o->shapes[i].input))
             ok = usage(im, "--shape", o->shapes[i].input, "the input is frozen");
+        for (int k = 0; k < i; k++)
+            if (strcmp(o->shapes[k].input, o->shapes[i].input) == 0)
+                ok = usage(im, "--shape", o->shapes[i].input, "is given twice");
     }
     for (int i = 0; i < o->n_frozen; i++)
         if (!is_listed(graph, o->frozen[i].input, true, false))

@@ -200,11 +200,19 @@ static bool no_such_input(struct session *session, const char *name)
     return false;
 }
 
-static bool check_names(struct session *session, const struct named_text *list, int n)
+static bool check_names(struct session *session, const char *option, const struct named_text *list,
+                        int n)
 {
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         if (gpucc_plan_find_input(session->plan, list[i].name) < 0)
             return no_such_input(session, list[i].name);
+        for (int k = 0; k < i; k++)
+            if (strcmp(list[k].name, list[i].name) == 0) {
+                diag_error(session->diag, STATUS_USAGE, session->options->plan,
+                           "%s %s: is given twice", option, list[i].name);
+                return false;
+            }
+    }
     return true;
 }
 
@@ -301,8 +309,8 @@ bool session_inputs_from_folder(struct session *session, const char *folder)
 bool session_inputs_from_options(struct session *session, bool seed_by_default)
 {
     const struct gpurun_options *o = session->options;
-    if (!check_names(session, o->inputs, o->n_inputs) ||
-        !check_names(session, o->shapes, o->n_shapes))
+    if (!check_names(session, "--input", o->inputs, o->n_inputs) ||
+        !check_names(session, "--shape", o->shapes, o->n_shapes))
         return false;
     if (o->inputs_folder != NULL)
         return session_inputs_from_folder(session, o->inputs_folder);

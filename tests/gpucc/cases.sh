@@ -459,6 +459,8 @@ wrong_usage_exits_2_and_says_why() {
     expect 2 'text form' "$gpucc" m.ir -o p --shape x=1x2
     expect 2 'image=1x3x8x8 contradicts the model, where it is batchx1x8x8' \
         "$gpucc" "$digits" -o p --shape image=1x3x8x8
+    expect 2 'shape image: is given twice' "$gpucc" "$digits" -o p --shape image=1x1x8x8 \
+        --shape image=2x1x8x8
     expect 2 'sass or plan' "$gpucc" m.ir -o p --emit=c
     expect 2 'one target' "$gpucc" m.ir --emit=ptx --target=sm_80,sm_90
     expect 2 'PTX only' "$gpucc" m.ir --emit=cubin --target=portable

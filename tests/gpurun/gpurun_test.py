@@ -168,6 +168,10 @@ class Gpurun(unittest.TestCase):
         self.wrong(2, "needs a PLAN", "run")
         self.wrong(2, "input 'x' is missing", "run", plan)
         self.wrong(2, "no input called 'z', but 'x'", "run", plan, "--input", "z=1")
+        self.wrong(2, "--input x: is given twice", "run", plan, "--input", "x=x.npy", "--input",
+                   "x=y.npy")
+        self.wrong(2, "--shape x: is given twice", "run", plan, "--seed", 1, "--shape", "x=1",
+                   "--shape", "x=2")
         self.wrong(2, "exclude each other", "run", plan, "--seed", 1, "--inputs", self.folder)
         self.wrong(2, "--rtol is no option of run", "run", plan, "--rtol", 1)
         self.wrong(2, "'many' is not understood", "run", plan, "--seed", "many")
