@@ -85,7 +85,7 @@ static const char usage[] =
     "Compiles an ONNX model, or a graph in text form, to a plan that gpurun and\n"
     "libgpucc_runtime run. Needs no GPU.\n"
     "\n"
-    "  -o FILE                write to FILE\n"
+    "  -o FILE                write to FILE; -: to stdout\n"
     "  --target=LIST          targets, separated by commas (default: " TARGETS_DEFAULT ")\n"
     "  --shape NAME=DIMS      fix the free dims of an input, as in image=1x3x224x224\n"
     "  --freeze NAME=FILE     make an input a constant, from a .npy, .npz or .pb file\n"
@@ -306,6 +306,10 @@ static bool complete(struct diag *diag, struct options *out)
 {
     if (!options_complete_precision(diag, out))
         return false;
+    if (out->output && !strcmp(out->output, "-")) { /* as --emit without -o */
+        out->output = NULL;
+        out->emit_given = true;
+    }
     if (!out->input)
         return usage_error(diag, "no model given");
     if (out->check && (out->output || out->emit_given || out->save_temps || out->save_precision))

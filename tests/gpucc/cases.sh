@@ -442,6 +442,17 @@ check_says_whether_a_model_can_be_compiled_and_writes_nothing() {
         fail "files were written: $(ls)"
 }
 
+output_to_a_dash_is_stdout() {
+    "$gpucc" m.ir --emit=ir >wanted.ir
+    "$gpucc" m.ir --emit=ir -o - >got.ir
+    same wanted.ir got.ir
+    "$gpucc" m.ir -o wanted --target=portable
+    "$gpucc" m.ir -o - --target=portable >got
+    same wanted got
+    [ ! -e - ] || fail "there is a file called -"
+    expect 2 "both write to stdout" "$gpucc" m.ir --explain=cost -o -
+}
+
 wrong_usage_exits_2_and_says_why() {
     expect 2 'no model' "$gpucc"
     expect 2 'missing' "$gpucc" m.ir
