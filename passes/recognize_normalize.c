@@ -313,10 +313,10 @@ static struct value *below_greatest(struct graph *g, const struct value *v, uint
     return v->def->in[0];
 }
 
-/* Is v the sum of `powers` over the axes, spread again? */
-static bool is_sum_of(struct graph *g, struct value *v, const struct value *powers, uint32_t axes)
+/* Is v, with what the chain has seen of it, the sum of `powers` over the axes, spread again? */
+static bool is_sum_of(struct graph *g, struct chain chain, struct value *v,
+                      const struct value *powers, uint32_t axes)
 {
-    struct chain chain = {0};
     const struct node *sum = reduction_of(g, &chain, v, OP_reduce_sum);
     return sum && uncast(sum->in[0]) == powers && sum->attr.reduce_sum.axes == axes;
 }
@@ -336,10 +336,9 @@ static bool replace_softmax(struct builder *b, struct node *last, struct value *
 /* e / sum(e) with e = exp(x), which nothing else reads: x, and the axes of the sum. The function is
  * the same; where exp(x) overflows or is 0 all along a row, the op is right where the spelling is
  * NaN. */
-static struct value *exponents(struct graph *g, const struct value *e, struct value *spread,
-                               uint32_t *axes)
+static struct value *exponents(struct graph *g, struct chain chain, const struct value *e,
+                               struct value *spread, uint32_t *axes)
 {
-    struct chain chain = {0};
     const struct node *sum = reduction_of(g, &chain, spread, OP_reduce_sum);
     int readers = 0;
     for (const struct use *use = e->uses; use; use = use->next)
@@ -355,17 +354,18 @@ static bool recognize_softmax(struct builder *b, struct node *node)
 {
     for (int i = 0; i < (node->op == OP_mul ? 2 : 1); i++) {
         struct value *e = uncast(node->in[i]), *sum = node->in[1 - i];
+        struct chain chain = {0};
         uint32_t axes;
         if (!e->def || e->def->op != OP_exp)
             continue;
         struct value *x = below_greatest(b->g, uncast(e->def->in[0]), &axes);
         if (node->op == OP_mul) {
-            sum = match_spread(sum);
+            sum = descend(&chain, sum); /* the quotient is spread as the sum has to be */
             sum = sum->def && sum->def->op == OP_recip ? sum->def->in[0] : NULL;
         }
         if (sum && !x)
-            x = exponents(b->g, e, sum, &axes);
-        if (x && sum && is_sum_of(b->g, sum, e, axes))
+            x = exponents(b->g, chain, e, sum, &axes);
+        if (x && sum && is_sum_of(b->g, chain, sum, e, axes))
             return replace_softmax(b, node, x, axes, false);
     }
     return false;
