@@ -327,7 +327,7 @@ static bool fold_return(struct graph *g, struct node *node)
     struct builder b = {g, node};
     struct value *y = node->out[0], *real;
     struct quantized to, from;
-    if (!quantized_match_result(y, &real, &to) || !quantized_varies_along(to.scale, 0) ||
+    if (!quantized_match_result(g, y, &real, &to) || !quantized_varies_along(to.scale, 0) ||
         !quantized_varies_along(to.zero, 0) || !quantized_match(&b, real, &from) ||
         from.q->type != y->type || !quantized_same(g, from.scale, to.scale) ||
         !quantized_same(g, from.zero, quantized_zero(g, to.zero)))

@@ -202,6 +202,14 @@ static bool is_followed(const struct node *node)
 
 /* --- Matching ------------------------------------------------------------------------------- */
 
+/* Does the cast give every number of its operand? One to an unsigned type wraps negative ones. */
+static bool keeps_numbers(enum dtype from, enum dtype to)
+{
+    bool wraps = dtype_info[from].cls == DC_S && dtype_info[to].cls == DC_U;
+    return dtype_info[to].bits >= 16 && dtype_info[from].bits <= dtype_info[to].bits &&
+           (dtype_is_int(from) || is_byte_float(from)) && !wraps;
+}
+
 /* v as cast(q) - zero, in whatever type. */
 static bool match_numbers(struct value *v, struct quantized *out)
 {
@@ -211,9 +219,7 @@ static bool match_numbers(struct value *v, struct quantized *out)
             out->q = v;
             return true;
         }
-        if (node && node->op == OP_cast && dtype_info[v->type].bits >= 16 &&
-            dtype_info[node->in[0]->type].bits <= dtype_info[v->type].bits &&
-            (dtype_is_int(node->in[0]->type) || is_byte_float(node->in[0]->type))) {
+        if (node && node->op == OP_cast && keeps_numbers(node->in[0]->type, v->type)) {
             v = node->in[0];
         } else if (node && node->op == OP_sub && v->type == DT_I32 && !out->zero) {
             out->zero = quantized_unexpanded(node->in[1]);
@@ -233,7 +239,7 @@ static bool match_at(struct builder *b, struct value *v, struct quantized *out, 
         return false;
     if (is_followed(node) && dtype_info[v->type].bits >= 16)
         return match_at(b, node->in[0], out, depth - 1) && follow(b, node, out);
-    if (node->op == OP_cast && dtype_is_float(node->in[0]->type) &&
+    if (node->op == OP_cast && dtype_is_float(node->in[0]->type) && dtype_is_float(v->type) &&
         dtype_info[node->in[0]->type].bits >= 16 && dtype_info[v->type].bits >= 16)
         return match_at(b, node->in[0], out, depth - 1);
     for (int i = 0; node->op == OP_mul && v->type == DT_F32 && i < 2; i++) {
@@ -260,7 +266,17 @@ bool quantized_match(struct builder *b, struct value *v, struct quantized *out)
     return true;
 }
 
-bool quantized_match_result(struct value *v, struct value **real, struct quantized *out)
+/* Are these the limits of the type, or wider ones, so that nothing but its range limits numbers? */
+static bool are_limits_of(struct graph *g, enum dtype type, struct value *low, struct value *high)
+{
+    double lowest = type == DT_I8 ? -128 : 0, highest = type == DT_I8 ? 127 : 255;
+    double least, greatest;
+    return quantized_range(g, quantized_unexpanded(low), &least, &greatest) && greatest <= lowest &&
+           quantized_range(g, quantized_unexpanded(high), &least, &greatest) && least >= highest;
+}
+
+bool quantized_match_result(struct graph *g, struct value *v, struct value **real,
+                            struct quantized *out)
 {
     struct node *cast = v->def, *low, *high, *shift, *round;
     *out = (struct quantized){.q = v};
@@ -276,7 +292,7 @@ bool quantized_match_result(struct value *v, struct value **real, struct quantiz
         round = shift->in[0]->def;
     }
     struct node *div = round && round->op == OP_round ? round->in[0]->def : NULL;
-    if (!div || div->op != OP_div)
+    if (!div || div->op != OP_div || !are_limits_of(g, v->type, low->in[1], high->in[1]))
         return false;
     *real = div->in[0];
     out->scale = quantized_unexpanded(div->in[1]);

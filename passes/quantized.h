@@ -19,7 +19,8 @@ struct quantized {
 bool quantized_match(struct builder *b, struct value *v, struct quantized *out);
 
 /* v consists of the results of a quantization: then of what, scale and zero as above. */
-bool quantized_match_result(struct value *v, struct value **real, struct quantized *out);
+bool quantized_match_result(struct graph *g, struct value *v, struct value **real,
+                            struct quantized *out);
 
 /* What v repeats along axes. */
 struct value *quantized_unexpanded(struct value *v);
