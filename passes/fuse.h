@@ -56,6 +56,8 @@ struct fusion {
     int64_t *typical;               /* by symbol: the size it is taken for in estimates */
     bool reads_back;                /* some dims are elements of values that kernels compute */
     uint32_t *seen;                 /* by order of a node without kernel: the last search there */
+    uint32_t *cuts;                 /* by order: itself where no kernel has members on both sides, … */
+                                    /* … before it and from it on; else an earlier one to look at */
     uint32_t search;
 };
 

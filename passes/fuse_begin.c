@@ -144,6 +144,9 @@ void fusion_begin(struct fusion *f, struct graph *g)
     }
     f->g = g;
     f->seen = ARENA_ARRAY(g->arena, (size_t)n_orders + 1, uint32_t);
+    f->cuts = ARENA_ARRAY(g->arena, (size_t)n_orders + 1, uint32_t);
+    for (uint32_t i = 0; i <= n_orders; i++)
+        f->cuts[i] = i;
     f->typical = ARENA_ARRAY(g->arena, (size_t)dim_symbol_count(g->dims) + 1, int64_t);
     for (int i = 0; i < dim_symbol_count(g->dims); i++)
         f->typical[i] = TYPICAL_SIZE;

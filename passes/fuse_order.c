@@ -3,6 +3,24 @@
 
 #include <string.h>
 
+/* The last cut at or before that order: what lies in front of it depends on nothing behind it, not
+ * even by way of kernels that have members both earlier and later than a node. */
+static uint32_t cut_before(struct fusion *f, uint32_t order)
+{
+    while (f->cuts[order] != order) {
+        f->cuts[order] = f->cuts[f->cuts[order]];
+        order = f->cuts[order];
+    }
+    return order;
+}
+
+/* A kernel has members from `first` to `last`: there is no cut between. */
+static void forget_cuts(struct fusion *f, uint32_t first, uint32_t last)
+{
+    for (uint32_t at = cut_before(f, last); at > first; at = cut_before(f, at))
+        f->cuts[at] = at - 1;
+}
+
 int fusion_new_kernel(struct fusion *f, struct node *root)
 {
     if (f->n == f->cap) {
@@ -30,6 +48,7 @@ void fusion_join(struct fusion *f, int kernel, struct node *node)
     k->n_buffers += node->n_in + node->n_out;
     k->first = node->order < k->first ? node->order : k->first;
     k->last = node->order > k->last ? node->order : k->last;
+    forget_cuts(f, k->first, k->last);
     node->kernel = kernel;
 }
 
@@ -130,7 +149,7 @@ static void push_dependencies(const struct fusion *f, struct list *l, const stru
 /* Is kernel `on` among the nodes of the stack, or does one depend on it? Empties the stack. */
 static bool search(struct fusion *f, struct list *stack, int on)
 {
-    uint32_t first = f->kernels[on].first, search = ++f->search;
+    uint32_t first = cut_before(f, f->kernels[on].first), search = ++f->search;
     while (stack->n > 0) {
         struct node *node = stack->nodes[--stack->n];
         if (node->kernel == on)
@@ -175,11 +194,29 @@ bool fusion_makes_cycle(struct fusion *f, int kernel, const struct node *node)
 
 /* --- Order ---------------------------------------------------------------------------------- */
 
+enum { NEW, OPEN, DONE };
+
+/* What must be numbered before the kernel; one that waits for this one already is a cycle. */
+static void push_unnumbered(const struct fusion *f, struct list *stack, const char *state, int at)
+{
+    for (int i = 0; i < f->kernels[at].n_nodes; i++) {
+        int from = stack->n;
+        push_dependencies(f, stack, f->kernels[at].nodes[i]);
+        for (int k = stack->n - 1; k >= from; k--) {
+            int other = stack->nodes[k]->kernel;
+            if (other >= 0 && other != at && state[other] == OPEN)
+                diag_error(f->g->diag, STATUS_INTERNAL, f->kernels[at].nodes[0]->origin,
+                           "its kernel waits for one that waits for it");
+            if (other == at || other < 0 || state[other] != NEW)
+                stack->nodes[k] = stack->nodes[--stack->n];
+        }
+    }
+}
+
 /* By depth first, so that a kernel runs soon before its first reader: roots in the graph's order.
  */
 void fusion_order(struct fusion *f)
 {
-    enum { NEW, OPEN, DONE };
     int *number = ARENA_ARRAY(f->g->arena, (size_t)f->n + 1, int), next = 0;
     char *state = ARENA_ARRAY(f->g->arena, (size_t)f->n + 1, char);
     struct list stack = {.arena = f->g->arena};
@@ -197,14 +234,7 @@ void fusion_order(struct fusion *f)
                 stack.n--;
             } else {
                 state[at] = OPEN;
-                for (int i = 0; i < f->kernels[at].n_nodes; i++) {
-                    int from = stack.n;
-                    push_dependencies(f, &stack, f->kernels[at].nodes[i]);
-                    for (int k = stack.n - 1, to = from; k >= to; k--)
-                        if (stack.nodes[k]->kernel == at || stack.nodes[k]->kernel < 0 ||
-                            state[stack.nodes[k]->kernel] != NEW)
-                            stack.nodes[k] = stack.nodes[--stack.n];
-                }
+                push_unnumbered(f, &stack, state, at);
             }
         }
     }
