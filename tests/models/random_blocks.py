@@ -63,6 +63,21 @@ def pooled_conv(g):
     return g.add(z)
 
 
+@step(3)
+def gated_conv(g):
+    """Channels weighed by what their extremes or means make of them: siblings around products."""
+    x = g.value((3, 4), lambda v: not v.free(1))
+    act = g.pick(("HardSwish", "Relu", "Tanh"))
+    y = g.node(act, [x], x.shape)
+    one = (*x.shape[:2], *[1] * (x.rank - 2))
+    pools = [g.node(g.pick(("GlobalMaxPool", "GlobalAveragePool")), [v], one)
+             for v in g.random.sample([x, y], g.pick((1, 2, 2)))]
+    weights = [g.node("Sigmoid", [conv(g, pool, x.shape[1], 1)], one) for pool in pools]
+    for w in weights:
+        g.add(g.node("Mul", g.random.sample([g.pick((x, y)), w], 2), x.shape))
+    return g.add(g.node("Mul", [pools[0], weights[-1]], one))
+
+
 def heads(g, x):
     """(heads, rows, elements of a head) of [rows, elements], or with whatever axes in front."""
     n = g.pick(d for d in (1, 2, 4) if x.shape[-1] % d == 0)
