@@ -167,17 +167,6 @@ static bool is_wanted_output(const struct frontend_options *o, const char *name)
     return false;
 }
 
-/* "'a', 'b'", and no more than that many. */
-static void add_name(struct text *names, int *n, const char *name)
-{
-    enum { MOST_NAMES = 8 };
-    if (*n < MOST_NAMES)
-        text_printf(names, "%s'%s'", *n ? ", " : "", name);
-    else if (*n == MOST_NAMES)
-        text_printf(names, ", …");
-    ++*n;
-}
-
 static bool is_initializer(const Onnx__GraphProto *graph, const char *name)
 {
     for (size_t i = 0; i < graph->n_initializer; i++)
@@ -194,10 +183,10 @@ static bool no_such(struct import *im, const Onnx__GraphProto *graph, const char
     int n = 0;
     for (size_t i = 0; input && i < graph->n_input; i++)
         if (graph->input[i]->name && !is_initializer(graph, graph->input[i]->name))
-            add_name(&names, &n, graph->input[i]->name);
+            text_add_name(&names, n++, graph->input[i]->name);
     for (size_t i = 0; output && i < graph->n_output; i++)
         if (graph->output[i]->name)
-            add_name(&names, &n, graph->output[i]->name);
+            text_add_name(&names, n++, graph->output[i]->name);
     return usage(im, option, name,
                  arena_printf(im->arena, "there is no such %s, but %s",
                               !output  ? "input"

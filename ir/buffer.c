@@ -65,6 +65,15 @@ void text_printf(struct text *text, const char *format, ...)
     va_end(args);
 }
 
+void text_add_name(struct text *text, int i, const char *name)
+{
+    enum { MOST_NAMES = 8 };
+    if (i < MOST_NAMES)
+        text_printf(text, "%s'%s'", i > 0 ? ", " : "", name);
+    else if (i == MOST_NAMES)
+        text_printf(text, ", …");
+}
+
 void text_free(struct text *text)
 {
     if (!text->arena)

@@ -96,6 +96,8 @@ struct text {
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_vprintf(struct text *text, const char *format, va_list args);
 void text_append(struct text *text, const char *data, size_t length);
+/* Name i of a list in a message, from 0 on: "'a', 'b'"; few of many are written. */
+void text_add_name(struct text *text, int i, const char *name);
 void text_free(struct text *text);
 
 #endif

@@ -67,23 +67,29 @@ static enum need need_of_reader(const struct assignment *a, const struct use *us
     return out->need;
 }
 
-/* Of a float: what all readers need, or a place or a scale that one of them needs. */
+/* Has to be exact for one reader that needs it, whatever the others do. */
+static bool is_for_one(enum need need)
+{
+    return need == NEED_PLACE || need == NEED_SCALE;
+}
+
+/* Of a float: what all readers need, or what one of them needs for itself, a place first. */
 static void find_need(const struct assignment *a, const struct value *v)
 {
     struct value_facts *f = facts_of(a, v);
-    bool all = v->uses && !v->is_output, products = false, place = false, scale = false;
-    enum need first = NEED_NOTHING;
+    bool all = v->uses && !v->is_output, products = false;
+    enum need first = NEED_NOTHING, one = NEED_NOTHING;
     for (const struct use *use = v->uses; use; use = use->next) {
         bool product = false;
         enum need need = need_of_reader(a, use, &product);
-        place |= need == NEED_PLACE && !product;
-        scale |= need == NEED_SCALE;
+        if (is_for_one(need) && !product && one != NEED_PLACE)
+            one = need;
         all &= need != NEED_NOTHING;
         products |= product;
         first = first == NEED_NOTHING ? need : first;
     }
-    f->need = place ? NEED_PLACE : scale ? NEED_SCALE : all ? first : NEED_NOTHING;
-    f->before_product = f->need && !place && !scale && products;
+    f->need = one ? one : all ? first : NEED_NOTHING;
+    f->before_product = f->need && !one && products;
 }
 
 /* Of an integer: whether an index is made of it. */
@@ -121,11 +127,9 @@ static void keep_for_readers(struct assignment *a, const struct node *node)
         (product && f->before_product) || !precision_rounds(a, node))
         return;
     choice->natural = true;
-    choice->why =
-        arena_printf(a->g->arena, "%s %s",
-                     f->need == NEED_PLACE || f->need == NEED_SCALE ? "it is read where"
-                                                                    : "it is only read where",
-                     reasons[f->need]);
+    choice->why = arena_printf(a->g->arena, "%s %s",
+                               is_for_one(f->need) ? "it is read where" : "it is only read where",
+                               reasons[f->need]);
 }
 
 static void find_graph(struct assignment *a, struct graph *g)

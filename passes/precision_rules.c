@@ -374,10 +374,12 @@ static void walk_node(struct assignment *a, struct node *node)
         f->integral = integral;
         f->bounded = is_bounded(&w);
     }
-    if (!constant && original == DT_NONE && node->n_out)
-        w.out->reach = integer_reach(a, node);
-    if (constant || original == DT_NONE)
+    if (constant)
         return;
+    if (original == DT_NONE) {
+        w.out->reach = integer_reach(a, node);
+        return;
+    }
     enum dtype type = precision_type(choice->precision, original);
     if (integral)
         stay(&w, "made of integers: positions, masks or counts stay exact");

@@ -254,10 +254,15 @@ static void keep_sums_of_graph(struct graph *g)
     }
 }
 
+static bool is_narrow(enum dtype type)
+{
+    return precision_is_float(type) && type != DT_F32;
+}
+
 static bool has_narrow_floats(const struct assignment *a)
 {
     for (uint32_t i = 0; i < a->n; i++)
-        if (a->facts[i].original == DT_F16 || a->facts[i].original == DT_BF16)
+        if (is_narrow(a->facts[i].original))
             return true;
     return false;
 }
@@ -355,16 +360,11 @@ static bool carry_out(struct graph *g, bool raised)
     return good;
 }
 
-static bool is_narrow(const struct value *v)
-{
-    return v->type == DT_F16 || v->type == DT_BF16;
-}
-
 static bool has_narrow_values(const struct graph *g)
 {
     for (const struct node *node = g->first; node; node = node->next) {
         for (int i = 0; i < node->n_out; i++)
-            if (is_narrow(node->out[i]))
+            if (is_narrow(node->out[i]->type))
                 return true;
         for (int i = 0; i < 2; i++)
             if (node->body[i] && has_narrow_values(node->body[i]))

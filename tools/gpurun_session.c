@@ -183,19 +183,17 @@ static bool apply_shape(struct session *session, struct gpucc_value_info *info)
     return true;
 }
 
-/* Names the inputs there are, the first of them. */
+/* Says which names there are instead. */
 static bool no_such_input(struct session *session, const char *name)
 {
-    enum { MOST_NAMES = 8 };
     int n = gpucc_plan_input_count(session->plan);
     struct text names = {0};
     struct gpucc_value_info info;
-    for (int i = 0; i < n && i < MOST_NAMES; i++)
+    for (int i = 0; i < n; i++)
         if (gpucc_plan_describe_input(session->plan, i, &info) == GPUCC_OK)
-            text_printf(&names, "%s'%s'", i > 0 ? ", " : "", info.name);
-    diag_error(
-        session->diag, STATUS_USAGE, session->options->plan, "no input called '%s', but %s%s", name,
-        names.data && !names.failed ? names.data : "none at all", n > MOST_NAMES ? ", …" : "");
+            text_add_name(&names, i, info.name);
+    diag_error(session->diag, STATUS_USAGE, session->options->plan, "no input called '%s', but %s",
+               name, names.data && !names.failed ? names.data : "none at all");
     text_free(&names);
     return false;
 }

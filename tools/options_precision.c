@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LEVELS "fp32, fp32x3, tf32, fp16, bf16"
+
 /* `automatic`: auto is one of them. */
 static bool parse_level(struct diag *diag, const char *option, const char *text, const char *name,
                         bool automatic, enum precision_level *out)
@@ -18,9 +20,7 @@ static bool parse_level(struct diag *diag, const char *option, const char *text,
         return false;
     }
     return *out < PRECISION_AUTO || (automatic && *out == PRECISION_AUTO) ||
-           option_bad(diag, option, text,
-                      automatic ? "fp32, fp32x3, tf32, fp16, bf16, fp8 or auto"
-                                : "fp32, fp32x3, tf32, fp16, bf16 or fp8");
+           option_bad(diag, option, text, automatic ? LEVELS ", fp8 or auto" : LEVELS " or fp8");
 }
 
 bool option_max_error(struct diag *diag, const char *text, struct options *out)
